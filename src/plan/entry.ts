@@ -1,0 +1,93 @@
+/*
+ * What the planner looks at: one path as the local tree, the ledger and the remote each know it.
+ * Plain values only; nothing here reads a disk, a clock or a socket.
+ */
+
+/**
+ * A path below a root: components joined by `/`, no leading or trailing slash, never empty, no `.` or `..`.
+ * Exactly the characters of the name on disk; nothing is normalised.
+ */
+export type RelativePath = string;
+
+/**
+ * How a local file is told apart from its own earlier self without reading it.
+ * Times are milliseconds since 1970 with the fraction that `fs.Stats` gives.
+ */
+export interface Fingerprint {
+  readonly sizeBytes: number;
+  readonly mtimeMs: number;
+  readonly ctimeMs: number;
+  readonly inode: number;
+}
+
+/** A regular file of the local tree, as the walk saw it. */
+export interface LocalFile extends Fingerprint {
+  readonly path: RelativePath;
+  readonly device: number;
+}
+
+/** A regular file of the remote, as a listing showed it. */
+export interface RemoteFile {
+  readonly path: RelativePath;
+  readonly sizeBytes: number;
+  /** Milliseconds since 1970 UTC, or undefined where the server does not tell a time that can be compared. */
+  readonly modifiedMs: number | undefined;
+}
+
+/** What both sides agreed on when the ledger last committed this path. */
+export interface Baseline {
+  readonly path: RelativePath;
+  readonly local: Fingerprint;
+  /** SHA-256 of the content, 64 lower-case hex digits. */
+  readonly sha256: string;
+  /** Modification time that the remote holds, in milliseconds since 1970; undefined where it is not known. */
+  readonly remoteModifiedMs: number | undefined;
+}
+
+/** A file that the server refused for good: left alone until the file or the server's settings change. */
+export interface RememberedSkip {
+  readonly path: RelativePath;
+  readonly local: Fingerprint;
+  /** Reply code as text (`553`), or a word of ours where no server spoke (`name`). */
+  readonly code: string;
+  /** The server's own words, made safe to print. */
+  readonly text: string;
+  /** Identity of the server's settings when the skip was recorded; another one lifts the skip. */
+  readonly settings: string;
+  readonly atMs: number;
+}
+
+/** What the ledger holds for one path. */
+export interface Known {
+  readonly path: RelativePath;
+  readonly baseline: Baseline | undefined;
+  readonly skip: RememberedSkip | undefined;
+}
+
+/** True where two sights of a local file show the same size, times and inode. */
+export function sameFingerprint(a: Fingerprint, b: Fingerprint): boolean {
+  return (
+    a.sizeBytes === b.sizeBytes && a.mtimeMs === b.mtimeMs && a.ctimeMs === b.ctimeMs && a.inode === b.inode
+  );
+}
+
+/**
+ * Orders paths by the bytes of their UTF-8 form, which is how SQLite's BINARY collation orders them.
+ * A walk that sorts directories as `name/` yields its files in exactly this order.
+ *
+ * @returns negative, zero or positive, as `Array.prototype.sort` wants it
+ */
+export function comparePaths(a: string, b: string): number {
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i += 1) {
+    const x = a.charCodeAt(i);
+    const y = b.charCodeAt(i);
+    if (x !== y) return utf8Rank(x) - utf8Rank(y);
+  }
+  return a.length - b.length;
+}
+
+/** UTF-16 puts surrogates (which stand for U+10000 and up) below U+E000..U+FFFF; UTF-8 has them above. */
+function utf8Rank(codeUnit: number): number {
+  return codeUnit >= 0xd800 && codeUnit <= 0xdfff ? codeUnit + 0x10000 : codeUnit;
+}

@@ -1,0 +1,81 @@
+/*
+ * The typed events of a run and of the daemon. Log, status and whatever comes later are listeners to these;
+ * nothing in the house prints by itself. `event` names are stable: people filter their logs by them.
+ */
+import type { FailureKind, Outcome, Tally } from '../plan/outcome.js';
+
+export type Level = 'error' | 'warn' | 'info' | 'debug';
+
+/** Fields that many events share; each is left out where it does not apply. */
+interface Where {
+  readonly job?: string;
+  readonly run?: number;
+  readonly path?: string;
+}
+
+export type FerrydEvent = Where &
+  (
+    | { readonly event: 'daemon.started'; readonly jobs: number; readonly ledger: string }
+    | { readonly event: 'daemon.stopping'; readonly signal: string }
+    | { readonly event: 'daemon.stopped' }
+    | { readonly event: 'job.loaded'; readonly job: string; readonly nextRun: string | undefined }
+    | { readonly event: 'configuration.problem'; readonly level: 'error' | 'warn'; readonly message: string }
+    | { readonly event: 'trigger.fired'; readonly job: string; readonly trigger: string }
+    | { readonly event: 'trigger.problem'; readonly job: string; readonly message: string }
+    | { readonly event: 'run.started'; readonly job: string; readonly run: number; readonly trigger: string }
+    | { readonly event: 'run.waiting'; readonly job: string; readonly message: string }
+    | {
+        readonly event: 'run.ended';
+        readonly job: string;
+        readonly run: number;
+        readonly outcome: Outcome;
+        readonly tally: Tally;
+        readonly durationMs: number;
+        readonly failure: { kind: FailureKind; message: string; code: string } | undefined;
+      }
+    | { readonly event: 'run.recovered'; readonly path: string; readonly message: string }
+    | {
+        readonly event: 'file.uploaded' | 'file.downloaded';
+        readonly path: string;
+        readonly bytes: number;
+        readonly durationMs: number;
+        readonly attempt: number;
+      }
+    | {
+        readonly event: 'file.retry';
+        readonly path: string;
+        readonly attempt: number;
+        readonly delayMs: number;
+        readonly code: string;
+        readonly message: string;
+      }
+    | {
+        readonly event: 'file.skipped';
+        readonly path: string;
+        readonly code: string;
+        readonly message: string;
+        /** True where the ledger remembers it, so that later runs do not ask again. */
+        readonly remembered: boolean;
+      }
+    | { readonly event: 'file.ignored'; readonly path: string; readonly message: string }
+    | {
+        readonly event: 'scan.problem';
+        readonly path: string;
+        readonly code: string;
+        readonly message: string;
+      }
+    | { readonly event: 'connection.opened'; readonly server: string; readonly message: string }
+    | {
+        readonly event: 'connection.retry';
+        readonly server: string;
+        readonly attempt: number;
+        readonly delayMs: number;
+        readonly code: string;
+        readonly message: string;
+      }
+    | { readonly event: 'server.learned'; readonly server: string; readonly message: string }
+    | { readonly event: 'wire'; readonly server: string; readonly message: string }
+  );
+
+/** Hears what happens. Must not throw and must not block. */
+export type Listener = (event: FerrydEvent) => void;
