@@ -43,5 +43,13 @@ export interface RunFailure {
 }
 
 export function emptyTally(): Tally {
-  return { uploaded: 0, downloaded: 0, deleted: 0, renamed: 0, skipped: 0, unchanged: 0, bytes: 0 };
+  return {
+    uploaded: 0,
+    downloaded: 0,
+    deleted: 0,
+    renamed: 0,
+    skipped: 0,
+    unchanged: 0,
+    bytes: 0,
+  };
 }

@@ -1,0 +1,499 @@
+/*
+ * The verbs of FTP (RFC 959, 2389, 3659, 4217) on one control connection: what a session can be asked to do.
+ * Each verb sends, waits and reads; a reply of another class than the verb needs is thrown as FtpError with
+ * the reply in it. Nothing is retried and no feature is assumed: the caller decides, and says which form of
+ * a verb to use.
+ *
+ * Paths are sent as given; the caller makes them absolute, which spares CWD and the odd meanings of `~`.
+ */
+import { type Command, ControlConnection, type ControlOptions } from './control.js';
+import { DataConnection } from './data.js';
+import { FtpError, type Phase } from './errors.js';
+import { type Features, formatTime, parseFeatures, parseTime, quotedPath } from './features.js';
+import { type Listing, parseListing, parseMachineListing, showsItself } from './listing.js';
+import { extendedPassivePort, passivePort } from './passive.js';
+import { type Reply, replyClass } from './reply.js';
+import type { TlsTrust } from './tls.js';
+
+export type { ListedEntry, Listing } from './listing.js';
+export type { Reply } from './reply.js';
+export type { TlsTrust } from './tls.js';
+
+export interface ClientOptions extends ControlOptions {
+  readonly security: 'plain' | 'explicit' | 'implicit';
+  readonly trust: TlsTrust;
+  /** How long a data connection may move no byte. */
+  readonly stallTimeoutMs: number;
+}
+
+export interface Login {
+  readonly user: string;
+  readonly password: string;
+  /** For servers that answer 332. */
+  readonly account: string | undefined;
+}
+
+/** How the port for a data connection is asked for: EPSV (RFC 2428) or PASV (RFC 959). */
+export type PassiveForm = 'EPSV' | 'PASV';
+
+/** How a modification time is set: MFMT, the setting form of MDTM (vsftpd), or SITE UTIME. */
+export type SetTimeForm = 'MFMT' | 'MDTM' | 'SITE UTIME';
+
+export interface TransferOptions {
+  readonly passive: PassiveForm;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The body of one listing; a larger one is refused, since a server could send for ever. */
+const LISTING_LIMIT_BYTES = 64 * 1024 * 1024;
+
+/** When the data connection breaks, the server's reply often says why: how long to wait for it. */
+const EXPLANATION_WAIT_MS = 3_000;
+
+export class FtpClient {
+  readonly #control: ControlConnection;
+  readonly #options: ClientOptions;
+  #newestTicket: Buffer | undefined;
+
+  private constructor(control: ControlConnection, options: ClientOptions) {
+    this.#control = control;
+    this.#options = options;
+  }
+
+  /**
+   * Connects, reads the greeting and, where asked for, makes the connection secure: AUTH TLS, PBSZ 0, PROT P
+   * before anything else, or TLS from the first byte.
+   *
+   * @throws {FtpError} with the phase `connect`, `greeting` or `tls`
+   */
+  static async connect(options: ClientOptions): Promise<FtpClient> {
+    const control = await ControlConnection.connect(options);
+    const client = new FtpClient(control, options);
+    try {
+      if (options.security === 'implicit') await control.secure(options.trust);
+      client.#expect(await control.greeting(), [2], 'greeting', 'the greeting');
+      if (options.security === 'explicit') {
+        const auth = await control.send({
+          verb: 'AUTH',
+          argument: 'TLS',
+          phase: 'tls',
+        });
+        client.#expect(auth, [2], 'tls', 'AUTH TLS');
+        await control.secure(options.trust);
+      }
+      if (options.security !== 'plain') {
+        const [buffer, protection] = control.pipeline([
+          { verb: 'PBSZ', argument: '0', phase: 'tls' },
+          { verb: 'PROT', argument: 'P', phase: 'tls' },
+        ]);
+        if (buffer !== undefined) client.#expect(await buffer, [2], 'tls', 'PBSZ');
+        if (protection !== undefined) client.#expect(await protection, [2], 'tls', 'PROT P');
+      }
+      return client;
+    } catch (error) {
+      control.reset('the session could not be opened');
+      throw error;
+    }
+  }
+
+  /** Host and port, for messages. */
+  get where(): string {
+    return this.#control.where;
+  }
+
+  /** True once this client can send nothing more. */
+  get ended(): boolean {
+    return this.#control.ended;
+  }
+
+  /** True where the control connection runs over IPv6, where PASV cannot work. */
+  get isIpv6(): boolean {
+    return this.#control.family === 6;
+  }
+
+  /** USER, PASS, ACCT, each only where the server asks for it (230 may come after any of them). */
+  async login(login: Login): Promise<void> {
+    this.#control.hide(login.password);
+    if (login.account !== undefined) this.#control.hide(login.account);
+    let reply = await this.#control.send({
+      verb: 'USER',
+      argument: login.user,
+      phase: 'login',
+    });
+    if (reply.code === 331) {
+      reply = await this.#control.send({
+        verb: 'PASS',
+        argument: login.password,
+        phase: 'login',
+        secrecy: 'secret',
+      });
+    }
+    if (reply.code === 332 && login.account !== undefined) {
+      reply = await this.#control.send({
+        verb: 'ACCT',
+        argument: login.account,
+        phase: 'login',
+        secrecy: 'secret',
+      });
+    }
+    this.#expect(reply, [2], 'login', 'the login');
+  }
+
+  /** FEAT. Throws a `reply` error of phase `features` where the server does not know it. */
+  async features(): Promise<Features> {
+    return parseFeatures(
+      this.#expect(await this.#send('FEAT', undefined, 'features'), [2], 'features', 'FEAT'),
+    );
+  }
+
+  /** OPTS UTF8 ON: some servers speak UTF-8 only after it. */
+  async useUtf8(): Promise<void> {
+    this.#expect(await this.#send('OPTS', 'UTF8 ON', 'features'), [2], 'features', 'OPTS UTF8');
+  }
+
+  /** TYPE I: bytes as they are. Must come before SIZE and every transfer. */
+  async useBinary(): Promise<void> {
+    this.#expect(await this.#send('TYPE', 'I'), [2], 'command', 'TYPE I');
+  }
+
+  /** PWD: the directory that the session is in, or undefined where the reply cannot be read. */
+  async workingDirectory(): Promise<string | undefined> {
+    return quotedPath(this.#expect(await this.#send('PWD'), [2], 'command', 'PWD'));
+  }
+
+  async changeDirectory(path: string): Promise<void> {
+    this.#expect(await this.#send('CWD', path), [2], 'command', 'CWD');
+  }
+
+  /** SIZE (RFC 3659 section 4), in bytes. */
+  async size(path: string): Promise<number> {
+    return this.#sizeOf(await this.#send('SIZE', path));
+  }
+
+  /** MDTM (RFC 3659 section 3), in milliseconds since 1970 UTC. */
+  async modified(path: string): Promise<number> {
+    return this.#timeOf(await this.#send('MDTM', path));
+  }
+
+  /** MDTM for many files in one write; undefined where a file has no readable time. */
+  async modifiedAll(paths: readonly string[]): Promise<(number | undefined)[]> {
+    const replies = await Promise.all(
+      this.#control.pipeline(paths.map((path) => ({ verb: 'MDTM', argument: path }))),
+    );
+    return replies.map((reply) => (reply.code === 213 ? this.#timeOf(reply) : undefined));
+  }
+
+  /**
+   * Asks the size and sets the modification time in one write.
+   *
+   * @returns the size in bytes, and the reply to the setting, whatever its code
+   */
+  async sizeAndSetModified(
+    path: string,
+    modifiedMs: number,
+    form: SetTimeForm,
+  ): Promise<{ sizeBytes: number; timeReply: Reply }> {
+    const [size, time] = this.#control.pipeline([
+      { verb: 'SIZE', argument: path },
+      setTimeCommand(path, modifiedMs, form),
+    ]);
+    const sizeReply = await size;
+    const timeReply = await time;
+    if (sizeReply === undefined || timeReply === undefined) throw this.#outOfStep();
+    return { sizeBytes: this.#sizeOf(sizeReply), timeReply };
+  }
+
+  async setModified(path: string, modifiedMs: number, form: SetTimeForm): Promise<void> {
+    const command = setTimeCommand(path, modifiedMs, form);
+    this.#expect(await this.#control.send(command), [2], 'features', form);
+  }
+
+  async makeDirectory(path: string): Promise<void> {
+    this.#expect(await this.#send('MKD', path), [2], 'command', 'MKD');
+  }
+
+  async removeDirectory(path: string): Promise<void> {
+    this.#expect(await this.#send('RMD', path), [2], 'command', 'RMD');
+  }
+
+  async remove(path: string): Promise<void> {
+    this.#expect(await this.#send('DELE', path), [2], 'command', 'DELE');
+  }
+
+  /** RNFR and RNTO in one write: a refused RNFR makes RNTO fail too, with 503, and leaves the session in step. */
+  async rename(from: string, to: string): Promise<void> {
+    const [first, second] = this.#control.pipeline([
+      { verb: 'RNFR', argument: from },
+      { verb: 'RNTO', argument: to },
+    ]);
+    const rnfr = await first;
+    const rnto = await second;
+    if (rnfr === undefined || rnto === undefined) throw this.#outOfStep();
+    this.#expect(rnfr, [3], 'command', 'RNFR');
+    this.#expect(rnto, [2], 'command', 'RNTO');
+  }
+
+  /**
+   * STOR: sends the source to a file. Done when the data has ended AND the final reply has come, in
+   * whichever order.
+   *
+   * @returns the number of bytes sent
+   * @throws {FtpError} `reply` where the server refused; `unconfirmed` where all was sent and no reply came;
+   *   else as the data connection. Errors of the source pass through. After any error but a `reply` the
+   *   control connection is ended.
+   */
+  async store(path: string, source: AsyncIterable<Buffer>, options: TransferOptions): Promise<number> {
+    return this.#transfer('STOR', path, options, async (data) => {
+      const bytes = await data.send(source);
+      return { bytes, finish: () => data.closed() };
+    });
+  }
+
+  /**
+   * RETR: hands a file's bytes to the sink. The number of bytes is not checked here.
+   *
+   * @returns the number of bytes received
+   * @throws as `store`
+   */
+  async retrieve(
+    path: string,
+    sink: (chunk: Buffer) => Promise<void>,
+    options: TransferOptions,
+  ): Promise<number> {
+    return this.#transfer('RETR', path, options, async (data) => ({
+      bytes: await data.receive(sink),
+      finish: async () => {},
+    }));
+  }
+
+  /** MLSD of a directory. */
+  async machineListing(path: string, options: TransferOptions): Promise<Listing> {
+    const { body, complete } = await this.#listing('MLSD', path, options);
+    return truncated(parseMachineListing(body), complete);
+  }
+
+  /**
+   * LIST of the directory that the session is in, hidden files with it (`-a`, and plainly where the server
+   * does not understand that).
+   */
+  async listing(options: TransferOptions): Promise<Listing> {
+    const all = await this.#listing('LIST', '-a', options);
+    if (showsItself(all.body)) return truncated(parseListing(all.body), all.complete);
+    const plain = await this.#listing('LIST', undefined, options);
+    return truncated(parseListing(plain.body), plain.complete);
+  }
+
+  /** QUIT, and close. */
+  async quit(): Promise<void> {
+    await this.#control.quit();
+  }
+
+  /** Ends the session at once. */
+  reset(why: string): void {
+    this.#control.reset(why);
+  }
+
+  async #listing(
+    verb: 'MLSD' | 'LIST',
+    argument: string | undefined,
+    options: TransferOptions,
+  ): Promise<{ body: Buffer; complete: boolean }> {
+    const chunks: Buffer[] = [];
+    let sizeBytes = 0;
+    let final: Reply | undefined;
+    await this.#transfer(
+      verb,
+      argument,
+      options,
+      async (data) => ({
+        bytes: await data.receive(async (chunk) => {
+          sizeBytes += chunk.length;
+          if (sizeBytes > LISTING_LIMIT_BYTES) {
+            throw new FtpError(
+              'malformed',
+              `${this.where} sent a listing of over ${LISTING_LIMIT_BYTES} bytes.`,
+              {
+                phase: 'transfer',
+                verb,
+              },
+            );
+          }
+          chunks.push(chunk);
+        }),
+        finish: async () => {},
+      }),
+      (reply) => {
+        final = reply;
+      },
+    );
+    // Pure-FTPd stops after 10,000 entries and says so only here.
+    const complete = final === undefined || !/truncated/i.test(final.lines.join(' '));
+    return { body: Buffer.concat(chunks), complete };
+  }
+
+  /**
+   * One transfer: port, connection and command, data, final reply. The command goes out together with the
+   * SYN of the data connection. When the data side breaks, the server's reply, if it comes soon, is the
+   * better explanation and is thrown in its place.
+   */
+  async #transfer(
+    verb: 'STOR' | 'RETR' | 'MLSD' | 'LIST',
+    argument: string | undefined,
+    options: TransferOptions,
+    move: (data: DataConnection) => Promise<{ bytes: number; finish: () => Promise<void> }>,
+    onFinal: (reply: Reply) => void = () => {},
+  ): Promise<number> {
+    const port = await this.#passivePort(options.passive);
+    const control = this.#control;
+    const data = new DataConnection({
+      host: this.#options.host,
+      address: control.peerAddress,
+      port,
+      connectTimeoutMs: this.#options.connectTimeoutMs,
+      stallTimeoutMs: this.#options.stallTimeoutMs,
+      signal: options.signal,
+      tls: control.isSecure
+        ? {
+            trust: this.#options.trust,
+            session: control.session ?? this.#newestTicket,
+            onSession: (ticket) => {
+              this.#newestTicket = ticket;
+            },
+          }
+        : undefined,
+    });
+    const exchange = control.exchange({
+      verb,
+      argument,
+      phase: 'transfer',
+      patience: 'transfer',
+    });
+    let sent = false;
+    let refusal: Reply | undefined;
+    // A refusal ends the data connection at once; nothing of the source is sent in vain.
+    const answered = exchange.reply.then(
+      (reply) => {
+        if (replyClass(reply) >= 4) {
+          refusal = reply;
+          if (!sent) data.reset();
+        }
+        return reply;
+      },
+      (error: unknown) => {
+        data.reset();
+        throw error;
+      },
+    );
+    answered.catch(() => {});
+    try {
+      await Promise.race([data.open(), answered.then((reply) => this.#refused(reply, verb))]);
+      const moved = await Promise.race([move(data), answered.then((reply) => this.#refused(reply, verb))]);
+      sent = true;
+      exchange.dataEnded();
+      const reply = await this.#finalReply(answered, verb);
+      this.#expect(reply, [2], 'transfer', verb);
+      await moved.finish();
+      onFinal(reply);
+      return moved.bytes;
+    } catch (error) {
+      data.reset();
+      if (error instanceof FtpError && (error.kind === 'reply' || error.kind === 'unconfirmed')) throw error;
+      exchange.dataEnded();
+      const reason = refusal ?? (await this.#explanation(answered, error));
+      if (reason !== undefined && replyClass(reason) >= 4) throw this.#unexpected(reason, 'transfer', verb);
+      control.reset('a transfer was broken off');
+      throw error;
+    }
+  }
+
+  /** Never resolves for a reply that lets the transfer go on; throws the refusal. */
+  async #refused(reply: Reply, verb: string): Promise<never> {
+    if (replyClass(reply) >= 4) throw this.#unexpected(reply, 'transfer', verb);
+    return new Promise<never>(() => {});
+  }
+
+  async #finalReply(answered: Promise<Reply>, verb: string): Promise<Reply> {
+    try {
+      return await answered;
+    } catch (error) {
+      throw new FtpError(
+        'unconfirmed',
+        `${this.where} did not confirm the ${verb}: all data went over, and then ${error instanceof Error ? error.message : 'the connection ended'}`,
+        { phase: 'transfer', verb, cause: error },
+      );
+    }
+  }
+
+  async #explanation(answered: Promise<Reply>, error: unknown): Promise<Reply | undefined> {
+    if (!(error instanceof FtpError) || error.kind !== 'data') return undefined;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<undefined>((resolve) => {
+      timer = setTimeout(
+        () => resolve(undefined),
+        Math.min(EXPLANATION_WAIT_MS, this.#options.replyTimeoutMs),
+      );
+    });
+    const reply = await Promise.race([answered.catch(() => undefined), late]);
+    clearTimeout(timer);
+    return reply;
+  }
+
+  async #passivePort(form: PassiveForm): Promise<number> {
+    const reply = this.#expect(await this.#send(form, undefined, 'data-setup'), [2], 'data-setup', form);
+    const port = form === 'EPSV' ? extendedPassivePort(reply) : passivePort(reply);
+    if (port === undefined) {
+      throw new FtpError(
+        'reply',
+        `${this.where} answered ${form} without a usable port: ${reply.code} ${this.#control.words(reply)}`,
+        { phase: 'data-setup', verb: form, reply },
+      );
+    }
+    return port;
+  }
+
+  #send(verb: string, argument?: string, phase: Phase = 'command'): Promise<Reply> {
+    return this.#control.send({ verb, argument, phase });
+  }
+
+  #sizeOf(reply: Reply): number {
+    const match = /^213 (\d{1,16})\s*$/.exec(this.#expect(reply, [2], 'features', 'SIZE').lines[0] ?? '');
+    if (match?.[1] === undefined) throw this.#unexpected(reply, 'features', 'SIZE');
+    return Number(match[1]);
+  }
+
+  #timeOf(reply: Reply): number {
+    const line = this.#expect(reply, [2], 'features', 'MDTM').lines[0] ?? '';
+    const time = parseTime(line.slice(4));
+    if (time === undefined) throw this.#unexpected(reply, 'features', 'MDTM');
+    return time;
+  }
+
+  #expect(reply: Reply, classes: readonly number[], phase: Phase, verb: string): Reply {
+    if (!classes.includes(replyClass(reply))) throw this.#unexpected(reply, phase, verb);
+    return reply;
+  }
+
+  #unexpected(reply: Reply, phase: Phase, verb: string): FtpError {
+    return new FtpError(
+      'reply',
+      `${this.where} answered ${verb} with ${reply.code} ${this.#control.words(reply)}`,
+      { phase, verb, reply },
+    );
+  }
+
+  #outOfStep(): FtpError {
+    this.#control.reset('replies are out of step');
+    return new FtpError('malformed', `The replies of ${this.where} are out of step.`, { phase: 'command' });
+  }
+}
+
+function setTimeCommand(path: string, modifiedMs: number, form: SetTimeForm): Command {
+  const time = formatTime(modifiedMs);
+  return form === 'SITE UTIME'
+    ? { verb: 'SITE', argument: `UTIME ${time} ${path}`, phase: 'features' }
+    : { verb: form, argument: `${time} ${path}`, phase: 'features' };
+}
+
+function truncated(listing: Listing, complete: boolean): Listing {
+  return complete ? listing : { ...listing, unreadable: listing.unreadable + 1 };
+}

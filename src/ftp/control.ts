@@ -1,0 +1,421 @@
+/*
+ * The control connection (RFC 959 section 5.4, RFC 4217 for TLS): commands out, replies in, matched in order.
+ *
+ * Several commands may travel in one write; their replies come back in the same order (pipelining), so each
+ * command waits in a queue and the reply that completes belongs to the queue's head. A preliminary reply
+ * (1yz) does not end the wait. Anything that does not fit (a reply nobody waits for, a malformed line, a
+ * reply too late) ends the connection: being out of step is never repaired, because the next "226" would
+ * then vouch for another file.
+ *
+ * Does not know what commands mean, and decides nothing about failures.
+ */
+import net from 'node:net';
+import type tls from 'node:tls';
+import { FtpError, type FtpErrorDetails, type FtpErrorKind, type Phase, systemCode } from './errors.js';
+import { MalformedReply, printable, type Reply, ReplyParser, replyText } from './reply.js';
+import { handshake, type TlsTrust } from './tls.js';
+
+export interface ControlOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly connectTimeoutMs: number;
+  /** How long the server may take for one whole reply. */
+  readonly replyTimeoutMs: number;
+  /** Hears every line sent and received, passwords taken out. */
+  readonly onWire?: ((line: string) => void) | undefined;
+}
+
+export interface Command {
+  readonly verb: string;
+  readonly argument?: string | undefined;
+  readonly phase?: Phase;
+  /** `secret` keeps the argument out of every trace. */
+  readonly secrecy?: 'secret';
+  /** `transfer`: the data connection owns the time until `dataEnded` is called. */
+  readonly patience?: 'transfer';
+  readonly onPreliminary?: (reply: Reply) => void;
+}
+
+/** One command under way. */
+export interface Exchange {
+  /** The reply that ends the command, whatever its code. Rejects with FtpError when none can come. */
+  readonly reply: Promise<Reply>;
+  /** From now on the reply timer runs (again): the data connection has ended. */
+  dataEnded(): void;
+}
+
+interface Waiting {
+  readonly command: Command;
+  readonly resolve: (reply: Reply) => void;
+  readonly reject: (error: FtpError) => void;
+  patient: boolean;
+}
+
+export class ControlConnection {
+  /** Host and port, for messages. */
+  readonly where: string;
+  readonly #options: ControlOptions;
+  readonly #raw: net.Socket;
+  #stream: net.Socket | tls.TLSSocket;
+  #parser = new ReplyParser();
+  readonly #waiting: Waiting[] = [];
+  readonly #secrets: string[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #ended: FtpError | undefined;
+  #secure: tls.TLSSocket | undefined;
+  #ticket: Buffer | undefined;
+
+  private constructor(options: ControlOptions, raw: net.Socket) {
+    this.where = `${options.host}:${options.port}`;
+    this.#options = options;
+    this.#raw = raw;
+    this.#stream = raw;
+    this.#listen(raw);
+  }
+
+  /**
+   * Opens the TCP connection; the greeting is not read yet, so that TLS may come first (implicit TLS).
+   *
+   * @throws {FtpError} kind `network` or `timeout`, phase `connect`
+   */
+  static async connect(options: ControlOptions): Promise<ControlConnection> {
+    const where = `${options.host}:${options.port}`;
+    const raw = net.connect({
+      host: options.host,
+      port: options.port,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: 30_000,
+      // Node's 250 ms for each address is less than a round trip over a satellite.
+      autoSelectFamilyAttemptTimeout: Math.max(1_000, Math.floor(options.connectTimeoutMs / 3)),
+    });
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        raw.destroy();
+        reject(
+          new FtpError('timeout', `${where} did not answer in ${options.connectTimeoutMs} ms.`, {
+            phase: 'connect',
+            code: 'ETIMEDOUT',
+          }),
+        );
+      }, options.connectTimeoutMs);
+      raw.once('connect', () => {
+        clearTimeout(timer);
+        raw.removeAllListeners('error');
+        resolve();
+      });
+      raw.once('error', (error) => {
+        clearTimeout(timer);
+        reject(connectError(error, where));
+      });
+    });
+    return new ControlConnection(options, raw);
+  }
+
+  /** The peer's address: where data connections go. */
+  get peerAddress(): string {
+    return this.#raw.remoteAddress ?? this.#options.host;
+  }
+
+  /** 6 where the control connection runs over IPv6. */
+  get family(): 4 | 6 {
+    return this.#raw.remoteFamily === 'IPv6' ? 6 : 4;
+  }
+
+  /** True once no more commands can be sent. */
+  get ended(): boolean {
+    return this.#ended !== undefined;
+  }
+
+  /** True where TLS protects the control connection. */
+  get isSecure(): boolean {
+    return this.#secure !== undefined;
+  }
+
+  /** The TLS session that a data connection should resume. Asked late: TLS 1.3 tickets come after the handshake. */
+  get session(): Buffer | undefined {
+    return this.#secure?.getSession() ?? this.#ticket;
+  }
+
+  /** Waits for the reply that the server sends by itself at the beginning. */
+  greeting(): Promise<Reply> {
+    return this.#expect({ verb: 'greeting', phase: 'greeting' }).reply;
+  }
+
+  /** Sends one command and resolves with its final reply, whatever the code. */
+  send(command: Command): Promise<Reply> {
+    return this.exchange(command).reply;
+  }
+
+  /** Sends one command whose wait the caller steers (transfers). */
+  exchange(command: Command): Exchange {
+    const line = this.#encode(command);
+    const exchange = this.#expect(command);
+    this.#write(line);
+    return exchange;
+  }
+
+  /** Sends several commands in one write. The replies come in order, one promise each. */
+  pipeline(commands: readonly Command[]): Promise<Reply>[] {
+    const lines = commands.map((command) => this.#encode(command));
+    const replies = commands.map((command) => this.#expect(command).reply);
+    this.#write(Buffer.concat(lines));
+    return replies;
+  }
+
+  /**
+   * Begins TLS on this connection: after a 234, or at once for implicit TLS.
+   *
+   * @throws {FtpError} kind `injected` where bytes lie behind the 234; else as the handshake
+   */
+  async secure(trust: TlsTrust): Promise<void> {
+    this.#unlisten(this.#raw);
+    this.#raw.pause();
+    if (this.#parser.holdsBytes || this.#raw.readableLength > 0) {
+      throw this.#fail(
+        'injected',
+        `${this.where} sent bytes in the clear behind its consent to TLS: somebody may be in between.`,
+        { phase: 'tls', verb: 'AUTH' },
+      );
+    }
+    try {
+      this.#secure = await handshake({
+        socket: this.#raw,
+        host: this.#options.host,
+        trust,
+        session: undefined,
+        timeoutMs: this.#options.connectTimeoutMs,
+        phase: 'tls',
+        where: this.where,
+        onSession: (session) => {
+          this.#ticket = session;
+        },
+      });
+    } catch (error) {
+      if (error instanceof FtpError) this.#end(error);
+      throw error;
+    }
+    this.#stream = this.#secure;
+    this.#listen(this.#secure);
+  }
+
+  /** Words that must never be shown, also where a server echoes them. */
+  hide(secret: string): void {
+    if (secret.length > 0) this.#secrets.push(secret);
+  }
+
+  /** A reply's words, fit to print, secrets taken out. */
+  words(reply: Reply): string {
+    return this.#censor(replyText(reply));
+  }
+
+  /** Ends the connection at once (TCP reset) and rejects what waits. */
+  reset(why: string): void {
+    this.#fail('aborted', `The connection to ${this.where} was ended: ${why}.`, { phase: 'command' });
+  }
+
+  #listen(stream: net.Socket | tls.TLSSocket): void {
+    stream
+      .on('data', this.#onData)
+      .on('error', this.#onError)
+      .on('end', this.#onGone)
+      .on('close', this.#onGone);
+    stream.resume();
+  }
+
+  #unlisten(stream: net.Socket | tls.TLSSocket): void {
+    stream
+      .off('data', this.#onData)
+      .off('error', this.#onError)
+      .off('end', this.#onGone)
+      .off('close', this.#onGone);
+    stream.on('error', () => {});
+  }
+
+  readonly #onData = (chunk: Buffer): void => this.#receive(chunk);
+
+  readonly #onError = (error: Error): void => {
+    this.#fail('lost', `The connection to ${this.where} broke (${systemCode(error) ?? error.message}).`, {
+      phase: this.#phase(),
+      verb: this.#waiting[0]?.command.verb,
+      code: systemCode(error),
+      cause: error,
+    });
+  };
+
+  readonly #onGone = (): void => {
+    this.#fail('lost', `${this.where} closed the connection.`, {
+      phase: this.#phase(),
+      verb: this.#waiting[0]?.command.verb,
+    });
+  };
+
+  #phase(): Phase {
+    return this.#waiting[0]?.command.phase ?? 'command';
+  }
+
+  #receive(chunk: Buffer): void {
+    try {
+      for (const reply of this.#parser.push(chunk)) {
+        this.#dispatch(reply);
+        if (this.#ended !== undefined) return;
+      }
+    } catch (error) {
+      if (!(error instanceof MalformedReply)) throw error;
+      this.#fail('malformed', `${this.where} does not answer like an FTP server: ${error.message}.`, {
+        phase: this.#phase(),
+        verb: this.#waiting[0]?.command.verb,
+      });
+    }
+  }
+
+  #dispatch(reply: Reply): void {
+    this.#options.onWire?.(`< ${reply.code} ${this.words(reply)}`);
+    const head = this.#waiting[0];
+    if (head === undefined) {
+      // Servers say 421 when they hang up an idle client; a second 2yz for one command happens and is harmless.
+      if (reply.code >= 200 && reply.code < 300) return;
+      const kind = reply.code === 421 ? 'lost' : 'malformed';
+      const what = kind === 'lost' ? 'ended the session' : 'sent a reply that belongs to no command';
+      this.#fail(kind, `${this.where} ${what}: ${reply.code} ${this.words(reply)}`, {
+        phase: 'command',
+        reply,
+      });
+      return;
+    }
+    // A 120 greeting is "wait": the 220 follows within the reply deadline.
+    if (reply.code < 200) {
+      head.command.onPreliminary?.(reply);
+      return;
+    }
+    this.#waiting.shift();
+    this.#arm();
+    head.resolve(reply);
+    if (reply.code === 421) {
+      this.#fail('lost', `${this.where} ended the session: 421 ${this.words(reply)}`, {
+        phase: head.command.phase ?? 'command',
+        verb: head.command.verb,
+        reply,
+      });
+    }
+  }
+
+  #expect(command: Command): Exchange {
+    let waiting: Waiting | undefined;
+    const reply = new Promise<Reply>((resolve, reject) => {
+      waiting = {
+        command,
+        resolve,
+        reject,
+        patient: command.patience === 'transfer',
+      };
+      if (this.#ended !== undefined) reject(this.#ended);
+      else this.#waiting.push(waiting);
+    });
+    // In a pipeline the first failure is the one that is awaited; the others must not crash the process.
+    reply.catch(() => {});
+    this.#arm();
+    return {
+      reply,
+      dataEnded: () => {
+        if (waiting === undefined) return;
+        waiting.patient = false;
+        this.#arm();
+      },
+    };
+  }
+
+  /** One timer for the queue's head; it restarts whenever another command becomes the head. */
+  #arm(): void {
+    clearTimeout(this.#timer);
+    const head = this.#waiting[0];
+    if (head === undefined || head.patient || this.#ended !== undefined) return;
+    this.#timer = setTimeout(() => {
+      this.#fail(
+        'timeout',
+        `${this.where} did not answer ${head.command.verb} in ${this.#options.replyTimeoutMs} ms.`,
+        {
+          phase: head.command.phase ?? 'command',
+          verb: head.command.verb,
+        },
+      );
+    }, this.#options.replyTimeoutMs);
+  }
+
+  /** The one place where text becomes a command: nothing that could end the line early passes. */
+  #encode(command: Command): Buffer {
+    const line = command.argument === undefined ? command.verb : `${command.verb} ${command.argument}`;
+    if (/[\r\n\0]/.test(line)) {
+      throw new FtpError(
+        'argument',
+        `A name with a line break or NUL in it cannot be sent to ${this.where}.`,
+        {
+          phase: command.phase ?? 'command',
+          verb: command.verb,
+        },
+      );
+    }
+    if (command.secrecy === 'secret') this.#options.onWire?.(`> ${command.verb} ****`);
+    else this.#options.onWire?.(`> ${this.#censor(printable(line))}`);
+    return Buffer.from(`${line}\r\n`, 'utf8');
+  }
+
+  #write(bytes: Buffer): void {
+    if (this.#ended === undefined) this.#stream.write(bytes);
+  }
+
+  #censor(text: string): string {
+    return this.#secrets.reduce((shown, secret) => shown.replaceAll(secret, '****'), text);
+  }
+
+  #fail(kind: FtpErrorKind, message: string, details: FtpErrorDetails): FtpError {
+    const error = new FtpError(kind, this.#censor(message), details);
+    this.#end(error);
+    return error;
+  }
+
+  /** The only place where the connection ends. */
+  #end(error: FtpError): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = error;
+    clearTimeout(this.#timer);
+    this.#unlisten(this.#stream);
+    // A reset, not a FIN: a server that still holds an unfinished upload must not take it for complete.
+    this.#raw.resetAndDestroy();
+    this.#secure?.destroy();
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(error);
+  }
+
+  /** Says goodbye and closes; resolves when the socket is closed, at the latest after a second. */
+  async quit(): Promise<void> {
+    if (this.#ended !== undefined) return;
+    this.#options.onWire?.('> QUIT');
+    const closed = new Promise<void>((resolve) => this.#raw.once('close', () => resolve()));
+    const timer = setTimeout(() => this.#raw.destroy(), 1_000);
+    this.#ended = new FtpError('aborted', `The connection to ${this.where} was closed.`, {
+      phase: 'command',
+    });
+    clearTimeout(this.#timer);
+    this.#unlisten(this.#stream);
+    this.#stream.resume();
+    this.#stream.end('QUIT\r\n');
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(this.#ended);
+    await closed;
+    clearTimeout(timer);
+  }
+}
+
+function connectError(error: Error, where: string): FtpError {
+  const code = systemCode(error);
+  const sentence =
+    code === 'ECONNREFUSED'
+      ? `${where} refuses connections. Is the FTP service running, and is this its port?`
+      : code === 'ENOTFOUND'
+        ? `There is no server of the name in ${where}. Is it spelt right?`
+        : `${where} cannot be reached (${code ?? error.message}).`;
+  return new FtpError('network', sentence, {
+    phase: 'connect',
+    code,
+    cause: error,
+  });
+}

@@ -1,0 +1,190 @@
+/*
+ * Where something is, as people write it: a local path, `SERVER:PATH`, or a URL (RFC 1738 section 3.2.2: the path
+ * counts from the login directory, `/%2F` begins an absolute one; RFC 3986 for the rest).
+ * The URL is taken apart by hand: a URL parser resolves `..` silently and its errors repeat the text, password and all.
+ */
+import { isIP, isIPv6 } from 'node:net';
+import { homedir } from 'node:os';
+import path from 'node:path';
+import { domainToASCII } from 'node:url';
+import type { RemotePath, Server } from './job.js';
+import { isHostName } from './patterns.js';
+import { type Reading, read, wrong } from './reading.js';
+import { closest, didYouMean } from './suggest.js';
+
+/** `from` or `to` where it is one text. */
+export type Address =
+  | { readonly kind: 'local'; readonly text: string }
+  | { readonly kind: 'named'; readonly server: string; readonly path: string }
+  | { readonly kind: 'url'; readonly url: string };
+
+/** What a server's URL says. */
+export interface ServerUrl {
+  readonly security: Server['security'];
+  readonly host: string;
+  readonly port: number;
+  readonly user: string | undefined;
+  /** Undefined where the URL ends behind the host. */
+  readonly remotePath: RemotePath | undefined;
+}
+
+const SCHEMES: ReadonlyMap<string, { security: Server['security']; port: number }> = new Map([
+  ['ftp', { security: 'plain', port: 21 }],
+  ['ftpes', { security: 'explicit', port: 21 }],
+  ['ftps', { security: 'implicit', port: 990 }],
+]);
+
+const PASSWORD_IN_URL =
+  'a password must not stand in a URL, where logs and other people see it; write { url: ftpes://HOST/PATH, user: NAME, password: { credential: NAME } }, or env, file or command in place of credential';
+
+/** Tells the three forms apart. A local name with a colon is written `./a:b`. */
+export function readAddress(text: string): Address {
+  if (/^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(text)) return { kind: 'url', url: text };
+  const named = /^([A-Za-z][A-Za-z0-9_-]*):(.*)$/s.exec(text);
+  if (named !== null) return { kind: 'named', server: named[1] ?? '', path: named[2] ?? '' };
+  return { kind: 'local', text };
+}
+
+/** Takes a server's URL apart. What is wrong is said without repeating the URL. */
+export function readServerUrl(text: string): Reading<ServerUrl> {
+  const match = /^([^:/?#\s]*):\/\/([^/?#]*)(.*)$/s.exec(text);
+  if (match === null) {
+    return wrong(
+      'must be a URL, such as ftpes://nas.example.net, ftps://nas.example.net or ftp://nas.example.net',
+    );
+  }
+  const [, rawScheme = '', authority = '', rest = ''] = match;
+  const scheme = SCHEMES.get(rawScheme.toLowerCase());
+  if (scheme === undefined) return wrong(explainScheme(rawScheme.toLowerCase()));
+  if (/[\s\0-\x1f\x7f]/.test(text))
+    return wrong('a URL holds no spaces or control characters; write %20 for a space');
+
+  const at = authority.lastIndexOf('@');
+  const userinfo = at < 0 ? undefined : authority.slice(0, at);
+  const hostAndPort = authority.slice(at + 1);
+  // A slash in a password ends the host early: "john:pass/word@host".
+  if (
+    userinfo?.includes(':') ||
+    (authority.includes(':') && !isHostAndPort(hostAndPort) && rest.includes('@'))
+  ) {
+    return wrong(PASSWORD_IN_URL);
+  }
+  if (userinfo === undefined && /:\d*$/.test(authority) && rest.includes('@')) {
+    return wrong(
+      'an @ in the path of a URL with a port is written %40; if it ends a password, take the password out',
+    );
+  }
+  const user = userinfo === undefined ? read(undefined) : readUser(userinfo);
+  if (!user.ok) return user;
+  if (isIPv6(hostAndPort)) {
+    return wrong('an IPv6 address stands in brackets in a URL, such as ftpes://[2001:db8::1]/dumps');
+  }
+  const split = /^(?:\[([^\]]*)\]|([^:]*))(?::(.*))?$/s.exec(hostAndPort);
+  if (split === null) return wrong('the URL needs a host, such as ftpes://nas.example.net:2121');
+  const [, bracketed, plainHost, rawPort] = split;
+  const host = bracketed === undefined ? readHost(plainHost ?? '') : readIpv6(bracketed);
+  if (!host.ok) return host;
+  const port = rawPort === undefined ? read(scheme.port) : readPort(rawPort);
+  if (!port.ok) return port;
+  const remotePath = readUrlPath(rest);
+  if (!remotePath.ok) return remotePath;
+  return read({
+    security: scheme.security,
+    host: host.value,
+    port: port.value,
+    user: user.value,
+    remotePath: remotePath.value,
+  });
+}
+
+function isHostAndPort(text: string): boolean {
+  return /^(\[[^\]]*\]|[^:]*)(:\d*)?$/.test(text);
+}
+
+function explainScheme(scheme: string): string {
+  if (scheme === 'sftp' || scheme === 'ssh' || scheme === 'scp') {
+    return 'SFTP is not in this version; use an ftpes://, ftps:// or ftp:// server';
+  }
+  if (scheme === 'file') return 'a local directory is written as a path, without file://';
+  return `a server is written with ftpes://, ftps:// or ftp://${didYouMean(closest(scheme, [...SCHEMES.keys()]))}`;
+}
+
+function readUser(raw: string): Reading<string | undefined> {
+  const user = decode(raw);
+  if (!user.ok) return user;
+  if (user.value === '')
+    return wrong('the user in front of the @ is empty; write a name, or take the @ away');
+  if (/[\r\n\0]/.test(user.value)) return wrong('the user must not hold a line break or a NUL');
+  return user;
+}
+
+function readHost(raw: string): Reading<string> {
+  const decoded = decode(raw);
+  if (!decoded.ok) return decoded;
+  if (decoded.value === '')
+    return wrong('the URL has no host; write one behind the //, such as ftpes://nas.example.net');
+  const ascii = isHostName(decoded.value) ? decoded.value.toLowerCase() : domainToASCII(decoded.value);
+  if (!isHostName(ascii) || (/^[\d.]+$/.test(ascii) && isIP(ascii) === 0)) {
+    return wrong('the host is neither a name such as nas.example.net nor an IP address');
+  }
+  return read(ascii);
+}
+
+function readIpv6(raw: string): Reading<string> {
+  const address = raw.replace(/%25/, '%');
+  if (!isIPv6(address)) return wrong('the brackets do not hold an IPv6 address, such as [2001:db8::1]');
+  return read(address.toLowerCase());
+}
+
+function readPort(raw: string): Reading<number> {
+  const port = /^\d{1,5}$/.test(raw) ? Number(raw) : 0;
+  return port >= 1 && port <= 65_535 ? read(port) : wrong('the port must be a number from 1 to 65535');
+}
+
+/** `rest` is what stands behind host and port: nothing, or from the first `/`, `?` or `#` on. */
+function readUrlPath(rest: string): Reading<RemotePath | undefined> {
+  if (/[?#]/.test(rest)) return wrong('a ? or # in a path is written %3F or %23 in a URL');
+  if (rest === '' || rest === '/') return read(undefined);
+  if (rest.startsWith('//')) {
+    return wrong(
+      'a path from the root of the server is written with %2F in a URL, such as ftpes://HOST/%2Fsrv/dumps',
+    );
+  }
+  const decoded = decode(rest.slice(1));
+  return decoded.ok ? readRemotePath(decoded.value) : decoded;
+}
+
+function decode(text: string): Reading<string> {
+  try {
+    return read(decodeURIComponent(text));
+  } catch {
+    return wrong('a % in a URL begins two hexadecimal digits of UTF-8; write %25 for the sign itself');
+  }
+}
+
+/** Reads a directory on a server; empty components and `.` go, `..` is refused. */
+export function readRemotePath(text: string): Reading<RemotePath> {
+  if (/[\r\n\0]/.test(text)) return wrong('a path on a server must not hold a line break or a NUL');
+  const absolute = text.startsWith('/');
+  const components = text.split('/').filter((component) => component !== '' && component !== '.');
+  if (components.includes('..')) {
+    return wrong('a path on a server must not hold ".."; write the directory itself, from / if need be');
+  }
+  return read({ path: `${absolute ? '/' : ''}${components.join('/')}`, absolute });
+}
+
+/** Makes a local path absolute: `~/` is the home directory, the rest counts from `directory`. */
+export function readLocalPath(text: string, directory: string): Reading<string> {
+  if (text === '~' || text.startsWith('~/')) return read(path.join(homedir(), text.slice(1)));
+  if (/^~[^/]*(\/|$)/.test(text)) {
+    return wrong("the home directory of another user is written out, such as /home/john; ~/ is one's own");
+  }
+  return read(path.resolve(directory, text));
+}
+
+/** True where what is sent stays on this machine. */
+export function isLoopback(host: string): boolean {
+  if (host === 'localhost' || host.endsWith('.localhost')) return true;
+  if (isIP(host) === 4) return host.startsWith('127.');
+  return /^(::ffff:127\.|(0{0,4}:){2,7}0{0,3}1$)/.test(host);
+}

@@ -1,0 +1,123 @@
+/*
+ * The resolved form of what a person writes: every default filled in, every unit turned into a number, every
+ * path absolute, every server looked up. The rest of the house knows jobs only in this form.
+ * Types alone; schema.ts has the written form, load.ts turns the one into the other.
+ */
+
+/** One job file, ready to run. */
+export interface Job {
+  /** The file's name without `.yaml`. */
+  readonly name: string;
+  /** Absolute path of the job file. */
+  readonly file: string;
+  readonly description: string;
+  readonly mode: 'copy';
+  /** `push`: from this machine to the server. `pull`: from the server to this machine. */
+  readonly direction: 'push' | 'pull';
+  /** Absolute path of the local directory. */
+  readonly local: string;
+  readonly server: Server;
+  readonly remotePath: RemotePath;
+  /** Empty where a person starts the job by hand. */
+  readonly triggers: readonly TriggerSpec[];
+  /** Glob patterns relative to the source directory; a file must match one of them. */
+  readonly include: readonly string[];
+  /** Glob patterns relative to the source directory; a file that matches one stays behind. */
+  readonly exclude: readonly string[];
+  readonly retries: Retries;
+}
+
+export interface Retries {
+  /** How often one thing is tried in all, the first time included. */
+  readonly attempts: number;
+  readonly firstDelayMs: number;
+  readonly maxDelayMs: number;
+}
+
+/** A directory on a server. */
+export interface RemotePath {
+  /**
+   * Components joined by `/`, without a trailing slash, `.`, `..` or empty components. A relative path (`dumps/db`)
+   * counts from the login directory and is `''` for that directory itself; an absolute one begins with `/`
+   * and is `/` for the server's root.
+   */
+  readonly path: string;
+  readonly absolute: boolean;
+}
+
+/** What starts a job. */
+export type TriggerSpec =
+  | {
+      readonly kind: 'cron';
+      /** Five fields, or six with seconds first. */
+      readonly expression: string;
+      /** IANA name; undefined means the time zone of the machine. */
+      readonly timezone: string | undefined;
+      /** What becomes of a schedule that passed while nobody was there to run it. */
+      readonly missed: 'run-once' | 'skip';
+    }
+  | {
+      readonly kind: 'watch';
+      /** How long the directory has to be quiet before a run. */
+      readonly settleMs: number;
+      /** How often everything is looked at again, whatever the watcher said. */
+      readonly rescanMs: number;
+    };
+
+/** A server with its account, trust and limits. */
+export interface Server {
+  /** Its name in servers.yaml, or its host where a job describes it inline. */
+  readonly name: string;
+  readonly protocol: 'ftp' | 'sftp';
+  /** `plain`: no TLS. `explicit`: TLS asked for by AUTH TLS. `implicit`: TLS from the first byte. */
+  readonly security: 'plain' | 'explicit' | 'implicit';
+  /** Host name in ASCII, or an IP address without brackets. */
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly password: SecretSource | undefined;
+  /** The answer to a server that asks for an account (332). */
+  readonly account: SecretSource | undefined;
+  readonly tls: ServerTls;
+  /** Connections at once, shared by all jobs that use this account. */
+  readonly connections: number;
+  readonly dataConnection: 'auto' | 'passive' | 'active';
+  readonly timeouts: ServerTimeouts;
+}
+
+export interface ServerTls {
+  /** Absolute path of a PEM file with the authorities to trust in place of the system's. */
+  readonly caFile: string | undefined;
+  /** `sha256/` and the base64 of the SHA-256 of the certificate's public key (SubjectPublicKeyInfo). */
+  readonly pin: string | undefined;
+  /** False only where a person switched the check of the certificate off. */
+  readonly verify: boolean;
+  /** Name to ask for and to find in the certificate; undefined means the host. */
+  readonly serverName: string | undefined;
+}
+
+export interface ServerTimeouts {
+  /** For the TCP connection and the TLS handshake. */
+  readonly connectMs: number;
+  /** For one reply. */
+  readonly replyMs: number;
+  /** For a data connection on which no byte moves. */
+  readonly stallMs: number;
+}
+
+/** Where a secret is read from when a run needs it; secret.ts reads it. */
+export type SecretSource =
+  | { readonly kind: 'credential'; readonly name: string }
+  | { readonly kind: 'env'; readonly name: string }
+  /** `path` is absolute. */
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'command'; readonly argv: readonly string[] };
+
+/** Settings of the daemon (agent.yaml). */
+export interface AgentSettings {
+  readonly log: { readonly level: 'error' | 'warn' | 'info' | 'debug' };
+  /** How long a stop may take before what is in flight is cut off. */
+  readonly stop: { readonly withinMs: number };
+  /** How many jobs run at the same time. */
+  readonly runsAtOnce: number;
+}

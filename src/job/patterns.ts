@@ -1,0 +1,94 @@
+/*
+ * The checks of single texts that JSON Schema cannot say: each `format` of the schemas, with the words for
+ * what is wrong. Pure; whether a file or variable exists is only asked when a run needs it.
+ */
+import { isIP } from 'node:net';
+import { closest, didYouMean } from './suggest.js';
+import { parseDuration } from './units.js';
+
+/** Says what is wrong with a text, or undefined where it is right. Never repeats a text that may be secret. */
+export type Check = (text: string) => string | undefined;
+
+export const SERVER_NAME = /^[A-Za-z][A-Za-z0-9_-]*$/;
+
+export const formats = {
+  duration: (text) => {
+    const reading = parseDuration(text);
+    return reading.ok ? undefined : reading.wrong;
+  },
+  'path-text': checkPathText,
+  'one-line': (text) => (/[\r\n\0]/.test(text) ? 'must not hold a line break or a NUL' : undefined),
+  'credential-name': (text) =>
+    /^[A-Za-z0-9_.@:-]{1,255}$/.test(text) && text !== '.' && text !== '..'
+      ? undefined
+      : 'a credential name is made of letters, digits and . _ - @ : (it is a file name in $CREDENTIALS_DIRECTORY)',
+  'environment-name': (text) =>
+    /^[A-Za-z_][A-Za-z0-9_]{0,254}$/.test(text)
+      ? undefined
+      : 'an environment variable has a name of letters, digits and _, without $, such as NAS_PASSWORD',
+  'server-entry-name': (text) =>
+    SERVER_NAME.test(text) && text.length <= 100
+      ? undefined
+      : 'a server name begins with a letter and goes on with letters, digits, - and _ (at most 100), such as nas',
+  pin: (text) =>
+    /^sha256\/[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/.test(text)
+      ? undefined
+      : 'a pin is sha256/ and 44 characters of base64, the SHA-256 of the public key',
+  'server-name': (text) => {
+    if (isIP(text) !== 0) return 'must be a host name, not an IP address: TLS asks for names only';
+    return isHostName(text) ? undefined : 'must be a host name, such as nas.example.net';
+  },
+  timezone: checkTimezone,
+  'file-pattern': checkFilePattern,
+} as const satisfies Record<string, Check>;
+
+export type Format = keyof typeof formats;
+
+export function isFormat(name: string): name is Format {
+  return Object.hasOwn(formats, name);
+}
+
+/** True for a name of letters, digits, `-`, `_` and `.` that DNS could hold. */
+export function isHostName(text: string): boolean {
+  return (
+    text.length <= 253 &&
+    text
+      .replace(/\.$/, '')
+      .split('.')
+      .every((label) => /^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/.test(label))
+  );
+}
+
+function checkPathText(text: string): string | undefined {
+  if (/[\r\n\0]/.test(text)) return 'a path must not hold a line break or a NUL';
+  return text.length > 4096 ? 'a path has at most 4096 characters' : undefined;
+}
+
+function checkTimezone(text: string): string | undefined {
+  // Offsets such as +02:00 are legal for Intl, but know no summer time: nearly always a mistake.
+  if (/^[A-Za-z]/.test(text)) {
+    try {
+      new Intl.DateTimeFormat('en', { timeZone: text });
+      return undefined;
+    } catch {
+      // Not a time zone: said below.
+    }
+  }
+  const zones = Intl.supportedValuesOf('timeZone');
+  const cities = new Map(zones.map((zone) => [zone.slice(zone.lastIndexOf('/') + 1), zone]));
+  const city = closest(text.slice(text.lastIndexOf('/') + 1), [...cities.keys()]);
+  const suggestion = closest(text, zones) ?? (city === undefined ? undefined : cities.get(city));
+  return `is no time zone that this machine knows; write an IANA name such as Europe/Berlin${didYouMean(suggestion)}`;
+}
+
+function checkFilePattern(text: string): string | undefined {
+  if (text === '') return 'an empty pattern matches no file; write one such as "**/*.gz", or take it away';
+  if (text.length > 1000) return 'a pattern has at most 1000 characters';
+  if (/[\r\n\0]/.test(text)) return 'a pattern must not hold a line break or a NUL';
+  if (text.startsWith('!')) return 'a pattern does not begin with !; what is left out belongs under exclude';
+  if (text.startsWith('/')) return 'patterns are relative to from; take the slash at the beginning away';
+  if (text.split('/').includes('..')) return 'patterns stay below from; ".." matches nothing';
+  if (text.startsWith('./')) return 'patterns are relative to from; take the ./ at the beginning away';
+  if (text.endsWith('/')) return 'a pattern matches files; for all that is in a directory write name/**';
+  return undefined;
+}

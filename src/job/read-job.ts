@@ -1,0 +1,268 @@
+/*
+ * A job from the data of its file: which side is local, which server is meant, when it runs. Looks at each part
+ * that has the right shape even where another has not, so that all mistakes of a file are told at once.
+ * Touches no disk; whether the source exists is asked when the job runs.
+ */
+import { readAddress, readLocalPath, readRemotePath } from './address.js';
+import type { Job, RemotePath, Retries, Server, TriggerSpec } from './job.js';
+import { below, error, type Mistake } from './mistake.js';
+import { cronTriggerSchema, jobSchema, retriesSchema, type Written, watchTriggerSchema } from './schema.js';
+import { durationMs, readInlineServer } from './server.js';
+import type { ServerLookup } from './servers.js';
+import { checkShape, fits, list, record } from './shape.js';
+import { didYouMean } from './suggest.js';
+
+/** Says what is wrong with a cron expression, or undefined where nothing is. */
+export type CronCheck = (expression: string, timezone: string | undefined) => string | undefined;
+
+export interface JobSurroundings {
+  readonly name: string;
+  /** Absolute path of the job file. */
+  readonly file: string;
+  /** Its directory. */
+  readonly directory: string;
+  findServer(name: string): ServerLookup;
+  checkCron: CronCheck;
+}
+
+/** `job` is undefined where a mistake is an error. */
+export interface JobReading {
+  readonly job: Job | undefined;
+  readonly mistakes: readonly Mistake[];
+}
+
+/** One side of a job. */
+type End =
+  | { readonly kind: 'local'; readonly local: string; readonly text: string }
+  | { readonly kind: 'remote'; readonly server: Server; readonly remotePath: RemotePath }
+  /** Its mistakes are told already; what matters is which side it would be. */
+  | { readonly kind: 'broken'; readonly side: 'local' | 'remote' };
+
+/** @param data what the YAML holds, of any shape */
+export function readJob(data: unknown, surroundings: JobSurroundings): JobReading {
+  const shape = checkShape('job', data);
+  const mistakes: Mistake[] = [...shape.mistakes];
+  const written = record(shape.rest);
+  const from = readEnd('/from', written.from, shape.mistakes, surroundings, mistakes);
+  const to = readEnd('/to', written.to, shape.mistakes, surroundings, mistakes);
+  checkSides(from, to, surroundings, mistakes);
+  const source =
+    from === undefined || to === undefined || sideOf(from) === sideOf(to) ? undefined : sideOf(from);
+  const triggers = readTriggers(written.triggers, source, surroundings, mistakes);
+  const retries = readRetries(written.retries, mistakes);
+
+  if (mistakes.some(({ severity }) => severity === 'error')) return { job: undefined, mistakes };
+  const local = from?.kind === 'local' ? from : to?.kind === 'local' ? to : undefined;
+  const remote = from?.kind === 'remote' ? from : to?.kind === 'remote' ? to : undefined;
+  if (!fits('job', data) || local === undefined || remote === undefined || retries === undefined) {
+    return { job: undefined, mistakes: [...mistakes, error('', 'the job cannot be read')] };
+  }
+  const { properties } = jobSchema;
+  return {
+    job: {
+      name: surroundings.name,
+      file: surroundings.file,
+      description: data.description ?? properties.description.default,
+      mode: data.mode ?? properties.mode.default,
+      direction: from?.kind === 'local' ? 'push' : 'pull',
+      local: local.local,
+      server: remote.server,
+      remotePath: remote.remotePath,
+      triggers,
+      include: data.include ?? properties.include.default,
+      exclude: data.exclude ?? properties.exclude.default,
+      retries,
+    },
+    mistakes,
+  };
+}
+
+function readEnd(
+  pointer: '/from' | '/to',
+  written: unknown,
+  shapeMistakes: readonly Mistake[],
+  surroundings: JobSurroundings,
+  mistakes: Mistake[],
+): End | undefined {
+  if (!fits('end', written)) return undefined;
+  const refuse = (at: string, message: string, side: 'local' | 'remote'): End => {
+    mistakes.push(error(at, message));
+    return { kind: 'broken', side };
+  };
+  const { directory } = surroundings;
+  if (typeof written === 'object' && 'url' in written) {
+    const pruned = shapeMistakes.some((mistake) => mistake.pointer.startsWith(`${pointer}/`));
+    const reading = readInlineServer(written, {
+      pointer,
+      urlPointer: below(pointer, 'url'),
+      directory,
+      keys: pruned ? 'pruned' : 'whole',
+    });
+    mistakes.push(...reading.mistakes);
+    if (reading.server === undefined) return { kind: 'broken', side: 'remote' };
+    return { kind: 'remote', server: reading.server, remotePath: reading.remotePath };
+  }
+  if (typeof written === 'object') {
+    return readNamed(
+      { name: written.server, pointer: below(pointer, 'server') },
+      { path: written.path ?? '', pointer: below(pointer, 'path') },
+      surroundings,
+      mistakes,
+    );
+  }
+  const address = readAddress(written);
+  switch (address.kind) {
+    case 'local': {
+      const local = readLocalPath(address.text, directory);
+      return local.ok
+        ? { kind: 'local', local: local.value, text: address.text }
+        : refuse(pointer, local.wrong, 'local');
+    }
+    case 'named':
+      return readNamed(
+        { name: address.server, pointer },
+        { path: address.path, pointer },
+        surroundings,
+        mistakes,
+      );
+    case 'url': {
+      const reading = readInlineServer(
+        { url: address.url },
+        { pointer, urlPointer: pointer, directory, keys: 'whole' },
+      );
+      mistakes.push(...reading.mistakes);
+      if (reading.server === undefined) return { kind: 'broken', side: 'remote' };
+      return { kind: 'remote', server: reading.server, remotePath: reading.remotePath };
+    }
+  }
+}
+
+function readNamed(
+  server: { readonly name: string; readonly pointer: string },
+  directory: { readonly path: string; readonly pointer: string },
+  surroundings: JobSurroundings,
+  mistakes: Mistake[],
+): End {
+  const found = surroundings.findServer(server.name);
+  const remotePath = readRemotePath(directory.path);
+  if (found.kind === 'unknown') {
+    mistakes.push(error(server.pointer, `${found.message}${didYouMean(found.suggestion)}`));
+  } else if (found.kind === 'broken') {
+    mistakes.push(error(server.pointer, found.message));
+  }
+  if (!remotePath.ok) mistakes.push(error(directory.pointer, remotePath.wrong));
+  if (found.kind !== 'server' || !remotePath.ok) return { kind: 'broken', side: 'remote' };
+  return { kind: 'remote', server: found.server, remotePath: remotePath.value };
+}
+
+/** Exactly one side is local: that decides the direction. */
+function checkSides(
+  from: End | undefined,
+  to: End | undefined,
+  surroundings: JobSurroundings,
+  mistakes: Mistake[],
+): void {
+  if (from === undefined || to === undefined || sideOf(from) !== sideOf(to)) return;
+  if (sideOf(to) === 'remote') {
+    const message =
+      'from and to are both on servers; one of them must be a local directory, so use two jobs with one in between';
+    mistakes.push(error('/to', message));
+    return;
+  }
+  const meant = [to, from].find(
+    (end) => end.kind === 'local' && surroundings.findServer(end.text).kind !== 'unknown',
+  );
+  const hint = meant?.kind === 'local' ? `${meant.text}:` : undefined;
+  const message =
+    'from and to are both local; one of them must be a server, written SERVER:PATH or ftpes://HOST/PATH';
+  mistakes.push(
+    error(meant === from && hint !== undefined ? '/from' : '/to', `${message}${didYouMean(hint)}`),
+  );
+}
+
+function sideOf(end: End): 'local' | 'remote' {
+  return end.kind === 'broken' ? end.side : end.kind;
+}
+
+function readTriggers(
+  written: unknown,
+  source: 'local' | 'remote' | undefined,
+  surroundings: JobSurroundings,
+  mistakes: Mistake[],
+): TriggerSpec[] {
+  const triggers: TriggerSpec[] = [];
+  let watched = false;
+  list(written).forEach((item, index) => {
+    const pointer = below('/triggers', index);
+    if (!fits('trigger', item)) return;
+    if ('watch' in item) {
+      if (watched)
+        mistakes.push(error(pointer, 'a second watch trigger; one watches everything, keep one of them'));
+      if (source === 'remote') {
+        mistakes.push(
+          error(pointer, 'watch sees only a local from; use cron to look at a server from time to time'),
+        );
+      }
+      watched = true;
+      triggers.push(readWatch(item.watch));
+      return;
+    }
+    const { missed, timezone } = cronTriggerSchema.properties;
+    const spec = {
+      kind: 'cron',
+      expression: item.cron.trim(),
+      timezone: item.timezone ?? timezone.default ?? undefined,
+      missed: item.missed ?? missed.default,
+    } as const;
+    const complaint = checkCron(spec.expression, spec.timezone, surroundings.checkCron);
+    if (complaint !== undefined) mistakes.push(error(below(pointer, 'cron'), complaint));
+    const twin = triggers.some(
+      (other) =>
+        other.kind === 'cron' && other.expression === spec.expression && other.timezone === spec.timezone,
+    );
+    if (twin) mistakes.push(error(pointer, 'the same schedule stands here already; keep one of the two'));
+    triggers.push(spec);
+  });
+  return triggers;
+}
+
+function checkCron(expression: string, timezone: string | undefined, check: CronCheck): string | undefined {
+  const fields = expression.split(/\s+/).length;
+  if (fields !== 5 && fields !== 6) {
+    return `a cron expression has five fields (minute hour day month weekday) or six (second first), this one has ${fields}; an example is "30 2 * * *"`;
+  }
+  try {
+    return check(expression, timezone);
+  } catch {
+    return 'cannot be read as a cron expression; an example is "30 2 * * *"';
+  }
+}
+
+function readWatch(written: Extract<Written['trigger'], { watch: unknown }>['watch']): TriggerSpec {
+  const { settle, rescan } = watchTriggerSchema.properties.watch.properties;
+  return {
+    kind: 'watch',
+    settleMs: durationMs(written.settle ?? settle.default),
+    rescanMs: durationMs(written.rescan ?? rescan.default),
+  };
+}
+
+function readRetries(written: unknown, mistakes: Mistake[]): Retries | undefined {
+  const given = written ?? retriesSchema.default;
+  if (!fits('retries', given)) return undefined;
+  const { attempts, firstDelay, maxDelay } = retriesSchema.properties;
+  const retries = {
+    attempts: given.attempts ?? attempts.default,
+    firstDelayMs: durationMs(given.firstDelay ?? firstDelay.default),
+    maxDelayMs: durationMs(given.maxDelay ?? maxDelay.default),
+  };
+  if (retries.firstDelayMs > retries.maxDelayMs) {
+    const key = given.maxDelay === undefined ? 'firstDelay' : 'maxDelay';
+    const message =
+      key === 'maxDelay'
+        ? 'maxDelay is shorter than firstDelay; it must be at least as long'
+        : `firstDelay is longer than maxDelay, which is ${maxDelay.default} where it is not written; write maxDelay as well`;
+    mistakes.push(error(below('/retries', key), message));
+  }
+  return retries;
+}

@@ -1,0 +1,238 @@
+/*
+ * Reads a secret at the moment a run needs it: from a systemd credential, an environment variable, a file, or the
+ * output of a program. Keeps nothing. No message repeats a secret or what might be one: what a program writes on
+ * its standard error is thrown away for that reason.
+ */
+import { spawn } from 'node:child_process';
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import path from 'node:path';
+import type { SecretSource } from './job.js';
+import { quoted } from './problem.js';
+
+/** A secret cannot be had; the message says why and what to do, in sentences for a person. */
+export class SecretError extends Error {
+  override readonly name = 'SecretError';
+}
+
+/** What a secret is for, and where to look. */
+export interface SecretOptions {
+  /** Names the secret in messages: `the password of nas`. */
+  readonly what: string;
+  /** Defaults to the process's own. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
+  /** Most time that a program gets; 10 seconds by default. */
+  readonly commandTimeoutMs?: number;
+}
+
+const MAX_SECRET_BYTES = 64 * 1024;
+const COMMAND_TIMEOUT_MS = 10_000;
+
+/**
+ * Reads the secret. One newline at the end of a file, a credential or an output is dropped.
+ *
+ * @throws {SecretError} where it is missing, empty, not one line of UTF-8, longer than 64 KiB, or open to all
+ */
+export async function readSecret(source: SecretSource, options: SecretOptions): Promise<string> {
+  const environment = options.environment ?? process.env;
+  switch (source.kind) {
+    case 'credential':
+      return checked(await readCredential(source.name, environment, options.what), options.what);
+    case 'env': {
+      const value = environment[source.name];
+      if (value === undefined) {
+        throw new SecretError(
+          `Cannot read ${options.what}: the environment variable ${source.name} is not set. Set it where ferryd is started, for instance with EnvironmentFile= in the systemd unit.`,
+        );
+      }
+      return checked(value, options.what);
+    }
+    case 'file':
+      return checked(
+        decode(await readFile(source.path, 'private', options.what), options.what),
+        options.what,
+      );
+    case 'command': {
+      const output = await runCommand(
+        source.argv,
+        environment,
+        options.commandTimeoutMs ?? COMMAND_TIMEOUT_MS,
+        options.what,
+      );
+      return checked(decode(output, options.what), options.what);
+    }
+  }
+}
+
+async function readCredential(
+  name: string,
+  environment: Readonly<Record<string, string | undefined>>,
+  what: string,
+): Promise<string> {
+  const directory = environment.CREDENTIALS_DIRECTORY;
+  if (directory === undefined || directory === '') {
+    throw new SecretError(
+      `Cannot read ${what}: the credential ${quoted(name)} comes from systemd, and $CREDENTIALS_DIRECTORY is not set. Start ferryd as a systemd service with LoadCredential=${name}:PATH, or write { env: NAME } or { file: PATH } in place of { credential: ${name} }.`,
+    );
+  }
+  if (name.includes('/') || name === '.' || name === '..') {
+    throw new SecretError(`Cannot read ${what}: ${quoted(name)} is no name of a credential.`);
+  }
+  // systemd answers for the directory's privacy; the files in it may be 0440.
+  return decode(await readFile(path.join(directory, name), 'credential', what), what);
+}
+
+async function readFile(file: string, kind: 'private' | 'credential', what: string): Promise<Buffer> {
+  try {
+    // Opening a FIFO would wait for a writer.
+    const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const { mode, ...stats } = await handle.stat();
+      if ((mode & constants.S_IFMT) !== constants.S_IFREG) {
+        throw new SecretError(`Cannot read ${what}: ${quoted(file)} is not a regular file.`);
+      }
+      if (kind === 'private' && (mode & 0o007) !== 0) {
+        throw new SecretError(
+          `Cannot read ${what}: ${quoted(file)} is open to every user of this machine. Close it with chmod 600, and change the password if others may have seen it.`,
+        );
+      }
+      if (stats.size > MAX_SECRET_BYTES) throw tooLong(what);
+      const buffer = Buffer.alloc(MAX_SECRET_BYTES + 1);
+      let length = 0;
+      while (length < buffer.length) {
+        const { bytesRead } = await handle.read(buffer, length, buffer.length - length, length);
+        if (bytesRead === 0) break;
+        length += bytesRead;
+      }
+      return buffer.subarray(0, length);
+    } finally {
+      await handle.close();
+    }
+  } catch (thrown) {
+    if (thrown instanceof SecretError) throw thrown;
+    throw new SecretError(`Cannot read ${what}: ${explainFile(thrown, file, kind)}`);
+  }
+}
+
+function explainFile(thrown: unknown, file: string, kind: 'private' | 'credential'): string {
+  const code = codeOf(thrown);
+  if (code === 'ENOENT' || code === 'ENOTDIR') {
+    const advice =
+      kind === 'credential'
+        ? `Add LoadCredential=${path.basename(file)}:PATH to the systemd unit.`
+        : 'Write it, and close it with chmod 600.';
+    return `there is no file ${quoted(file)}. ${advice}`;
+  }
+  if (code === 'EACCES' || code === 'EPERM') {
+    return `${quoted(file)} may not be read by the user that ferryd runs as. Give the file to that user (chown).`;
+  }
+  return `${quoted(file)} cannot be read (${code}).`;
+}
+
+/** Runs the program without a shell, in a process group of its own, so that what it starts ends with it. */
+function runCommand(
+  argv: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+  timeoutMs: number,
+  what: string,
+): Promise<Buffer> {
+  const [program = '', ...parameters] = argv;
+  const fail = (words: string): SecretError =>
+    new SecretError(`Cannot read ${what}: the program ${quoted(program)} ${words}`);
+  return new Promise((resolve, reject) => {
+    let child: ReturnType<typeof start>;
+    const start = () =>
+      spawn(program, parameters, {
+        env: { ...environment },
+        shell: false,
+        detached: true,
+        stdio: ['ignore', 'pipe', 'ignore'],
+      });
+    try {
+      child = start();
+    } catch {
+      reject(fail('cannot be started. Look at the command in the job or in servers.yaml.'));
+      return;
+    }
+    const chunks: Buffer[] = [];
+    let length = 0;
+    let settled = false;
+    const settle = (outcome: { readonly output: Buffer } | { readonly error: SecretError }): void => {
+      if (settled) return;
+      settled = true;
+      clearTimeout(timer);
+      if ('output' in outcome) resolve(outcome.output);
+      else reject(outcome.error);
+    };
+    const cutOff = (error: SecretError): void => {
+      settle({ error });
+      child.stdout.destroy();
+      endGroup(child.pid);
+    };
+    const timer = setTimeout(() => {
+      const seconds = timeoutMs / 1000;
+      cutOff(
+        fail(`did not finish within ${seconds} s and was ended. Run it by hand to see what it waits for.`),
+      );
+    }, timeoutMs);
+    child.on('error', (thrown) => {
+      const code = codeOf(thrown);
+      const reason =
+        code === 'ENOENT' ? 'was not found' : code === 'EACCES' ? 'may not be run' : `failed (${code})`;
+      settle({
+        error: fail(`${reason}. Write its absolute path, and see that the user of ferryd may run it.`),
+      });
+    });
+    child.stdout.on('data', (chunk: Buffer) => {
+      length += chunk.length;
+      chunks.push(chunk);
+      if (length > MAX_SECRET_BYTES) cutOff(tooLong(what));
+    });
+    child.on('close', (code, signal) => {
+      if (code === 0) settle({ output: Buffer.concat(chunks) });
+      else {
+        const end = code === null ? `was ended by ${signal}` : `ended with exit code ${code}`;
+        settle({ error: fail(`${end}. Run it by hand, as the user of ferryd, to see why.`) });
+      }
+    });
+  });
+}
+
+/** Ends whatever is left of the program and of what it started. */
+function endGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // The group is gone already.
+  }
+}
+
+function decode(bytes: Buffer, what: string): string {
+  if (bytes.length > MAX_SECRET_BYTES) throw tooLong(what);
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes).replace(/\r?\n$/, '');
+  } catch {
+    throw new SecretError(`Cannot read ${what}: it is not UTF-8 text.`);
+  }
+}
+
+function checked(secret: string, what: string): string {
+  if (secret === '') throw new SecretError(`Cannot read ${what}: what was found is empty.`);
+  if (/[\r\n\0]/.test(secret)) {
+    throw new SecretError(
+      `Cannot read ${what}: it holds a line break or a NUL, which no server accepts. Keep it on one line; only one newline at the end is dropped.`,
+    );
+  }
+  if (Buffer.byteLength(secret) > MAX_SECRET_BYTES) throw tooLong(what);
+  return secret;
+}
+
+function tooLong(what: string): SecretError {
+  return new SecretError(`Cannot read ${what}: it is longer than 64 KiB.`);
+}
+
+function codeOf(thrown: unknown): string {
+  const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
+  return typeof code === 'string' ? code : 'unknown error';
+}

@@ -1,0 +1,256 @@
+/*
+ * How each change of the ledger becomes rows. One method with one case a kind; transactions and their grouping are
+ * the callers' business. Malformed changes are refused before they are queued, because a constraint that is broken
+ * later takes the whole group down with it.
+ */
+import type Database from 'better-sqlite3';
+import type { Baseline, Fingerprint, RelativePath } from '../plan/entry.js';
+import type { Change, PlannedIntent } from './record.js';
+
+/** What waits for the next commit: what callers record, and intents, so that both keep their order. */
+export type Queued =
+  | Change
+  | {
+      readonly kind: 'intended';
+      readonly bindingId: number;
+      readonly runId: number;
+      readonly intents: readonly PlannedIntent[];
+    };
+
+const FINGERPRINT_COLUMNS = 'size_bytes, mtime_ms, ctime_ms, inode';
+const FINGERPRINT_VALUES = '@sizeBytes, @mtimeMs, @ctimeMs, @inode';
+const FINGERPRINT_UPDATE = `size_bytes = excluded.size_bytes, mtime_ms = excluded.mtime_ms,
+  ctime_ms = excluded.ctime_ms, inode = excluded.inode`;
+
+const SQL = {
+  putIntent: `
+    INSERT INTO intent (binding_id, path, temporary, ${FINGERPRINT_COLUMNS}, run_id)
+    VALUES (@bindingId, @path, @temporary, ${FINGERPRINT_VALUES}, @runId)
+    ON CONFLICT (binding_id, path, temporary) DO UPDATE SET ${FINGERPRINT_UPDATE}, run_id = excluded.run_id`,
+  dropIntent: 'DELETE FROM intent WHERE binding_id = ? AND path = ? AND temporary = ?',
+  putBaseline: `
+    INSERT INTO baseline (binding_id, path, ${FINGERPRINT_COLUMNS}, sha256, remote_modified_ms)
+    VALUES (@bindingId, @path, ${FINGERPRINT_VALUES}, @sha256, @remoteModifiedMs)
+    ON CONFLICT (binding_id, path) DO UPDATE SET ${FINGERPRINT_UPDATE},
+      sha256 = excluded.sha256, remote_modified_ms = excluded.remote_modified_ms`,
+  refreshBaseline: `
+    UPDATE baseline SET size_bytes = @sizeBytes, mtime_ms = @mtimeMs, ctime_ms = @ctimeMs, inode = @inode
+    WHERE binding_id = @bindingId AND path = @path`,
+  dropBaseline: 'DELETE FROM baseline WHERE binding_id = ? AND path = ?',
+  putSkip: `
+    INSERT INTO skip (binding_id, path, ${FINGERPRINT_COLUMNS}, code, text, settings, at_ms)
+    VALUES (@bindingId, @path, ${FINGERPRINT_VALUES}, @code, @text, @settings, @atMs)
+    ON CONFLICT (binding_id, path) DO UPDATE SET ${FINGERPRINT_UPDATE},
+      code = excluded.code, text = excluded.text, settings = excluded.settings, at_ms = excluded.at_ms`,
+  dropSkip: 'DELETE FROM skip WHERE binding_id = ? AND path = ?',
+  addTransfer: `
+    INSERT INTO transfer (run_id, path, result, bytes, duration_ms, attempt, code, text, at_ms)
+    VALUES (@runId, @path, @result, @bytes, @durationMs, @attempt, @code, @text, @atMs)`,
+} as const;
+
+type Place = { bindingId: number; path: string } & Fingerprint;
+
+interface TransferValues {
+  runId: number;
+  path: string;
+  result: string;
+  bytes: number;
+  durationMs: number;
+  attempt: number;
+  code: string;
+  text: string;
+  atMs: number;
+}
+
+function prepareAll(database: Database.Database) {
+  return {
+    putIntent: database.prepare<[Place & { temporary: string; runId: number }]>(SQL.putIntent),
+    dropIntent: database.prepare<[number, string, string]>(SQL.dropIntent),
+    putBaseline: database.prepare<[Place & { sha256: Buffer; remoteModifiedMs: number | null }]>(
+      SQL.putBaseline,
+    ),
+    refreshBaseline: database.prepare<[Place]>(SQL.refreshBaseline),
+    dropBaseline: database.prepare<[number, string]>(SQL.dropBaseline),
+    putSkip: database.prepare<[Place & { code: string; text: string; settings: string; atMs: number }]>(
+      SQL.putSkip,
+    ),
+    dropSkip: database.prepare<[number, string]>(SQL.dropSkip),
+    addTransfer: database.prepare<[TransferValues]>(SQL.addTransfer),
+  };
+}
+
+/** Holds the statements that changes need, prepared once. */
+export class ChangeWriter {
+  readonly #statements: ReturnType<typeof prepareAll>;
+
+  constructor(database: Database.Database) {
+    this.#statements = prepareAll(database);
+  }
+
+  /** Writes one change. Call it within a transaction. */
+  apply(change: Queued): void {
+    const statements = this.#statements;
+    const { bindingId } = change;
+    switch (change.kind) {
+      case 'intended':
+        for (const { path, temporary, local } of change.intents) {
+          statements.putIntent.run({
+            ...local,
+            bindingId,
+            path,
+            temporary,
+            runId: change.runId,
+          });
+        }
+        return;
+      case 'delivered':
+        this.#agree(bindingId, change.baseline, change.temporary);
+        statements.addTransfer.run({
+          ...attemptOf(change),
+          path: change.baseline.path,
+          result: change.kind,
+          bytes: change.bytes,
+          code: '',
+          text: '',
+        });
+        return;
+      case 'adopted':
+        this.#agree(bindingId, change.baseline, change.temporary);
+        return;
+      case 'skipped':
+        this.#refuse(change);
+        if (change.remember !== undefined) {
+          const { path, code, text, atMs } = change;
+          const { local, settings } = change.remember;
+          statements.putSkip.run({
+            ...local,
+            bindingId,
+            path,
+            code,
+            text,
+            settings,
+            atMs,
+          });
+        }
+        return;
+      case 'failed':
+        this.#refuse(change);
+        return;
+      case 'refreshed':
+        statements.refreshBaseline.run({
+          ...change.local,
+          bindingId,
+          path: change.path,
+        });
+        return;
+      case 'forgotten':
+        statements.dropBaseline.run(bindingId, change.path);
+        statements.dropSkip.run(bindingId, change.path);
+        return;
+      case 'skip-lifted':
+        statements.dropSkip.run(bindingId, change.path);
+        return;
+      case 'intent-dropped':
+        this.#clear(bindingId, change.path, change.temporary);
+        return;
+    }
+  }
+
+  #agree(bindingId: number, baseline: Baseline, temporary: string | undefined): void {
+    this.#statements.putBaseline.run({
+      ...baseline.local,
+      bindingId,
+      path: baseline.path,
+      sha256: Buffer.from(baseline.sha256, 'hex'),
+      remoteModifiedMs: baseline.remoteModifiedMs ?? null,
+    });
+    this.#statements.dropSkip.run(bindingId, baseline.path);
+    this.#clear(bindingId, baseline.path, temporary);
+  }
+
+  #refuse(change: Extract<Change, { kind: 'skipped' | 'failed' }>): void {
+    const { path, code, text } = change;
+    this.#statements.addTransfer.run({
+      ...attemptOf(change),
+      path,
+      result: change.kind,
+      bytes: 0,
+      code,
+      text,
+    });
+    this.#clear(change.bindingId, path, change.temporary);
+  }
+
+  #clear(bindingId: number, path: RelativePath, temporary: string | undefined): void {
+    if (temporary !== undefined) this.#statements.dropIntent.run(bindingId, path, temporary);
+  }
+}
+
+function attemptOf(change: Extract<Change, { runId: number }>) {
+  const { runId, attempt, durationMs, atMs } = change;
+  return { runId, attempt, durationMs, atMs };
+}
+
+/** @throws RangeError where a constraint would refuse the change later */
+export function checkChange(change: Change): void {
+  switch (change.kind) {
+    case 'delivered':
+    case 'adopted':
+      checkPath(change.baseline.path);
+      checkNumbers(change.baseline.path, change.baseline.local);
+      if (change.kind === 'delivered') checkAttempt(change.baseline.path, change, change.bytes);
+      if (!/^[0-9a-f]{64}$/.test(change.baseline.sha256)) {
+        throw new RangeError(
+          `${change.baseline.path}: "${change.baseline.sha256}" is not a SHA-256 in hex digits.`,
+        );
+      }
+      return;
+    case 'skipped':
+      checkPath(change.path);
+      checkAttempt(change.path, change, 0);
+      if (change.remember !== undefined) checkNumbers(change.path, change.remember.local);
+      return;
+    case 'refreshed':
+      checkNumbers(change.path, change.local);
+      return;
+    case 'failed':
+      checkAttempt(change.path, change, 0);
+      return;
+    case 'forgotten':
+    case 'skip-lifted':
+    case 'intent-dropped':
+      return;
+  }
+}
+
+/** @throws RangeError as `checkChange` does */
+export function checkIntents(intents: readonly PlannedIntent[]): void {
+  for (const { path, temporary, local } of intents) {
+    checkPath(path);
+    checkPath(temporary);
+    checkNumbers(path, local);
+  }
+}
+
+function checkAttempt(path: RelativePath, change: Extract<Change, { runId: number }>, bytes: number): void {
+  const { attempt, durationMs, atMs } = change;
+  if (![attempt, bytes].every(Number.isSafeInteger) || ![durationMs, atMs].every(Number.isFinite)) {
+    throw new RangeError(
+      `${path}: the attempt is not made of numbers: ${JSON.stringify({ attempt, bytes, durationMs, atMs })}.`,
+    );
+  }
+}
+
+function checkPath(path: RelativePath): void {
+  if (path === '') throw new RangeError('A change or an intent names an empty path.');
+}
+
+function checkNumbers(path: RelativePath, local: Fingerprint): void {
+  const { sizeBytes, mtimeMs, ctimeMs, inode } = local;
+  const whole = Number.isSafeInteger(sizeBytes) && sizeBytes >= 0;
+  if (!whole || ![mtimeMs, ctimeMs, inode].every(Number.isFinite)) {
+    throw new RangeError(
+      `${path}: the fingerprint of the local file is not made of numbers: ${JSON.stringify(local)}.`,
+    );
+  }
+}

@@ -1,0 +1,141 @@
+/*
+ * The ledger's schema as numbered steps. Each step is one transaction that also writes `user_version`, so that a
+ * kill leaves either the step before or the step after; a step that has been released is never edited.
+ * Tables are STRICT; those that are looked up by their natural key are WITHOUT ROWID. Times, inodes and other
+ * numbers of `fs.Stats` are REAL, because a JavaScript number is one: nothing is rounded on its way through.
+ */
+import type Database from 'better-sqlite3';
+
+/** "fryd": marks a SQLite file as ours, so that another program's database is refused and not migrated. */
+export const APPLICATION_ID = 0x66727964;
+
+/** Step n brings a ledger from schema n to schema n + 1. */
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE binding (
+    id          INTEGER PRIMARY KEY,
+    job         TEXT NOT NULL,
+    direction   TEXT NOT NULL,
+    server      TEXT NOT NULL,
+    remote_root TEXT NOT NULL,
+    local_root  TEXT NOT NULL,
+    UNIQUE (job, direction, server, remote_root, local_root)
+  ) STRICT;
+
+  CREATE TABLE baseline (
+    binding_id         INTEGER NOT NULL REFERENCES binding (id) ON DELETE CASCADE,
+    path               TEXT NOT NULL CHECK (path <> ''),
+    size_bytes         INTEGER NOT NULL,
+    mtime_ms           REAL NOT NULL,
+    ctime_ms           REAL NOT NULL,
+    inode              REAL NOT NULL,
+    sha256             BLOB NOT NULL CHECK (length(sha256) = 32),
+    remote_modified_ms REAL,
+    PRIMARY KEY (binding_id, path)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE skip (
+    binding_id INTEGER NOT NULL REFERENCES binding (id) ON DELETE CASCADE,
+    path       TEXT NOT NULL CHECK (path <> ''),
+    size_bytes INTEGER NOT NULL,
+    mtime_ms   REAL NOT NULL,
+    ctime_ms   REAL NOT NULL,
+    inode      REAL NOT NULL,
+    code       TEXT NOT NULL,
+    text       TEXT NOT NULL,
+    settings   TEXT NOT NULL,
+    at_ms      REAL NOT NULL,
+    PRIMARY KEY (binding_id, path)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE run (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    job             TEXT NOT NULL,
+    binding_id      INTEGER REFERENCES binding (id) ON DELETE SET NULL,
+    "trigger"       TEXT NOT NULL,
+    pid             INTEGER NOT NULL,
+    started_at_ms   REAL NOT NULL,
+    ended_at_ms     REAL,
+    outcome         TEXT,
+    uploaded        INTEGER NOT NULL DEFAULT 0,
+    downloaded      INTEGER NOT NULL DEFAULT 0,
+    deleted         INTEGER NOT NULL DEFAULT 0,
+    renamed         INTEGER NOT NULL DEFAULT 0,
+    skipped         INTEGER NOT NULL DEFAULT 0,
+    unchanged       INTEGER NOT NULL DEFAULT 0,
+    bytes           INTEGER NOT NULL DEFAULT 0,
+    failure_kind    TEXT,
+    failure_message TEXT,
+    failure_code    TEXT,
+    CHECK ((ended_at_ms IS NULL) = (outcome IS NULL)),
+    CHECK ((failure_kind IS NULL) = (failure_message IS NULL)
+       AND (failure_kind IS NULL) = (failure_code IS NULL))
+  ) STRICT;
+  CREATE INDEX run_by_job ON run (job);
+  CREATE INDEX run_by_binding ON run (binding_id);
+  CREATE INDEX run_open ON run (job) WHERE ended_at_ms IS NULL;
+
+  CREATE TABLE intent (
+    binding_id INTEGER NOT NULL REFERENCES binding (id) ON DELETE CASCADE,
+    path       TEXT NOT NULL CHECK (path <> ''),
+    temporary  TEXT NOT NULL CHECK (temporary <> ''),
+    size_bytes INTEGER NOT NULL,
+    mtime_ms   REAL NOT NULL,
+    ctime_ms   REAL NOT NULL,
+    inode      REAL NOT NULL,
+    run_id     INTEGER REFERENCES run (id) ON DELETE SET NULL,
+    PRIMARY KEY (binding_id, path, temporary)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX intent_by_run ON intent (run_id);
+
+  CREATE TABLE transfer (
+    id          INTEGER PRIMARY KEY,
+    run_id      INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+    path        TEXT NOT NULL,
+    result      TEXT NOT NULL CHECK (result IN ('delivered', 'skipped', 'failed')),
+    bytes       INTEGER NOT NULL,
+    duration_ms REAL NOT NULL,
+    attempt     INTEGER NOT NULL,
+    code        TEXT NOT NULL,
+    text        TEXT NOT NULL,
+    at_ms       REAL NOT NULL
+  ) STRICT;
+  CREATE INDEX transfer_by_run ON transfer (run_id);
+
+  CREATE TABLE schedule (
+    job              TEXT NOT NULL,
+    key              TEXT NOT NULL,
+    covered_until_ms REAL NOT NULL,
+    PRIMARY KEY (job, key)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE server_profile (
+    server TEXT NOT NULL PRIMARY KEY,
+    json   TEXT NOT NULL CHECK (json_valid(json))
+  ) STRICT, WITHOUT ROWID;
+  `,
+];
+
+/** The schema that this ferryd reads and writes. */
+export const SCHEMA_VERSION = MIGRATIONS.length;
+
+/**
+ * Brings an open database up to the newest of `steps`. Safe against a second process that does the same: the
+ * version is read again inside each transaction.
+ *
+ * @throws SqliteError where a step fails; the steps before it stay done
+ */
+export function migrate(database: Database.Database, steps: readonly string[] = MIGRATIONS): void {
+  const next = database.transaction((): 'done' | 'more' => {
+    const version = Number(database.pragma('user_version', { simple: true }));
+    const step = steps[version];
+    if (step === undefined) return 'done';
+    database.exec(step);
+    database.pragma(`application_id = ${APPLICATION_ID}`);
+    database.pragma(`user_version = ${version + 1}`);
+    return 'more';
+  });
+  while (Number(database.pragma('user_version', { simple: true })) < steps.length) {
+    if (next.immediate() === 'done') return;
+  }
+}

@@ -1,0 +1,330 @@
+/*
+ * One logged-in FTP connection, with what is known of its server applied: each operation takes the form that
+ * the profile names, and where failure.ts says `fallback` it takes the next form and remembers that.
+ * Works on absolute server paths; directories on the way are found out, never assumed.
+ */
+import { type ClientOptions, FtpClient, type Listing, type Login, type SetTimeForm } from '../ftp/client.js';
+import { FtpError } from '../ftp/errors.js';
+import { judge } from './failure.js';
+import type { Pooled } from './pool.js';
+import type { Profile } from './profile.js';
+
+export interface SessionOptions {
+  readonly client: ClientOptions;
+  readonly login: Login;
+  readonly profile: Profile;
+}
+
+/** What the server says of one file. */
+export interface FileStatus {
+  readonly sizeBytes: number;
+  readonly modifiedMs: number | undefined;
+}
+
+const SET_TIME_FORMS: readonly SetTimeForm[] = ['MFMT', 'MDTM', 'SITE UTIME'];
+
+/** How many times of a listing are asked for in one write. */
+const TIMES_AT_ONCE = 100;
+
+export class FtpSession implements Pooled {
+  readonly #client: FtpClient;
+  readonly #profile: Profile;
+  /** The login directory, or undefined where the server does not tell: then paths stay relative to it. */
+  readonly loginDirectory: string | undefined;
+
+  private constructor(client: FtpClient, profile: Profile, loginDirectory: string | undefined) {
+    this.#client = client;
+    this.#profile = profile;
+    this.loginDirectory = loginDirectory;
+  }
+
+  /** Connects, logs in and prepares the session. Throws FtpError; nothing stays open then. */
+  static async open(options: SessionOptions): Promise<FtpSession> {
+    const { profile } = options;
+    const client = await FtpClient.connect(options.client);
+    try {
+      await client.login(options.login);
+      const features = await optional(client.features());
+      if (features?.has('UTF8') === true) await optional(client.useUtf8());
+      if (features !== undefined && !features.has('MFMT') && profile.facts.setTime === 'MFMT') {
+        profile.facts.setTime = 'MDTM';
+      }
+      if (features !== undefined && !features.has('MLST') && !features.has('MLSD'))
+        profile.facts.listing = 'LIST';
+      await client.useBinary();
+      const directory = await unlessRefused(client.workingDirectory());
+      return new FtpSession(client, profile, directory?.startsWith('/') === true ? directory : undefined);
+    } catch (error) {
+      client.reset('the session could not be prepared');
+      throw error;
+    }
+  }
+
+  get where(): string {
+    return this.#client.where;
+  }
+
+  get usable(): boolean {
+    return !this.#client.ended;
+  }
+
+  async close(): Promise<void> {
+    await this.#client.quit();
+  }
+
+  reset(): void {
+    this.#client.reset('it is not needed any more');
+  }
+
+  /** Sends the chunks to a file. Returns the number of bytes sent. */
+  async store(path: string, source: AsyncIterable<Buffer>, signal: AbortSignal | undefined): Promise<number> {
+    return this.#withPort((passive) => this.#client.store(path, source, { passive, signal }));
+  }
+
+  async retrieve(
+    path: string,
+    sink: (chunk: Buffer) => Promise<void>,
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
+    return this.#withPort((passive) => this.#client.retrieve(path, sink, { passive, signal }));
+  }
+
+  /**
+   * Asks the size of a file that was just stored, and sets its time.
+   *
+   * @returns the size, and the time that the server took over, in whole seconds
+   */
+  async sizeAndSetTime(path: string, modifiedMs: number): Promise<FileStatus> {
+    const { facts } = this.#profile;
+    if (facts.size === 'SIZE' && facts.setTime !== 'none') {
+      try {
+        const form = facts.setTime;
+        const { sizeBytes, timeReply } = await this.#client.sizeAndSetModified(path, modifiedMs, form);
+        if (timeReply.code >= 200 && timeReply.code < 300)
+          return { sizeBytes, modifiedMs: seconds(modifiedMs) };
+        return {
+          sizeBytes,
+          modifiedMs: await this.#setTimeAfter(form, path, modifiedMs),
+        };
+      } catch (error) {
+        if (!lacksSize(error)) throw error;
+        this.#profile.learn('size', 'listing', `${this.where} has no SIZE: sizes are read from listings.`);
+      }
+    }
+    const sizeBytes = await this.size(path);
+    if (sizeBytes === undefined) throw this.#vanished(path);
+    return { sizeBytes, modifiedMs: await this.setTime(path, modifiedMs) };
+  }
+
+  /** Sets a modification time in the first form that the server takes; undefined where it takes none. */
+  async setTime(path: string, modifiedMs: number): Promise<number | undefined> {
+    const form = this.#profile.facts.setTime;
+    if (form === 'none') return undefined;
+    try {
+      await this.#client.setModified(path, modifiedMs, form);
+      return seconds(modifiedMs);
+    } catch (error) {
+      if (judge(error).decision !== 'fallback') throw error;
+      return this.#setTimeAfter(form, path, modifiedMs);
+    }
+  }
+
+  /** A file's size, or undefined where there is no such file. */
+  async size(path: string): Promise<number | undefined> {
+    if (this.#profile.facts.size === 'SIZE') {
+      try {
+        return await this.#client.size(path);
+      } catch (error) {
+        if (isMissing(error)) return undefined;
+        if (!lacksSize(error)) throw error;
+        this.#profile.learn('size', 'listing', `${this.where} has no SIZE: sizes are read from listings.`);
+      }
+    }
+    const slash = path.lastIndexOf('/');
+    const name = path.slice(slash + 1);
+    const listing = await this.list(slash <= 0 ? '/' : path.slice(0, slash));
+    return listing.entries.find((entry) => entry.name === name && entry.type === 'file')?.sizeBytes;
+  }
+
+  /** Size and time of a file, or undefined where there is none. */
+  async status(path: string): Promise<FileStatus | undefined> {
+    const sizeBytes = await this.size(path);
+    if (sizeBytes === undefined) return undefined;
+    const [modifiedMs] = await this.#client.modifiedAll([path]);
+    return { sizeBytes, modifiedMs };
+  }
+
+  /** Renames, replacing what stands at the target. */
+  async replace(from: string, to: string): Promise<void> {
+    if (this.#profile.facts.rename === 'overwrites') {
+      try {
+        await this.#client.rename(from, to);
+        return;
+      } catch (error) {
+        // Refused: because the target exists? Only then is there another way.
+        if (judge(error).decision !== 'fallback' || (await this.size(to)) === undefined) throw error;
+        this.#profile.learn(
+          'rename',
+          'refuses',
+          `${this.where} does not rename onto a file that exists: the old file is removed first.`,
+        );
+      }
+    }
+    // The new file is whole and lies beside it, so a cut between these two loses nothing.
+    if ((await this.size(to)) !== undefined) await this.#client.remove(to);
+    await this.#client.rename(from, to);
+  }
+
+  async remove(path: string): Promise<void> {
+    try {
+      await this.#client.remove(path);
+    } catch (error) {
+      if (isMissing(error) && (await this.size(path)) === undefined) return;
+      throw error;
+    }
+  }
+
+  /** Makes a directory and those above it. One that is there already is no failure, whoever made it. */
+  async makeDirectory(path: string): Promise<void> {
+    if (await this.#madeOrThere(path)) return;
+    const parent = path.slice(0, path.lastIndexOf('/'));
+    if (parent !== '' && !(await this.#isDirectory(parent))) await this.makeDirectory(parent);
+    // Another connection may have made the parent, or this very directory, in the meantime.
+    if (await this.#madeOrThere(path)) return;
+    await this.#client.makeDirectory(path);
+  }
+
+  async #madeOrThere(path: string): Promise<boolean> {
+    try {
+      await this.#client.makeDirectory(path);
+      return true;
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      return this.#isDirectory(path);
+    }
+  }
+
+  async #isDirectory(path: string): Promise<boolean> {
+    // Where paths are relative, CWD would move the ground under them; the next STOR tells.
+    if (this.loginDirectory === undefined) return true;
+    try {
+      await this.#client.changeDirectory(path);
+      return true;
+    } catch (error) {
+      if (isRefusal(error)) return false;
+      throw error;
+    }
+  }
+
+  /** One directory. Where the server's listings have no exact times, each file is asked for its own. */
+  async list(path: string): Promise<Listing> {
+    if (this.#profile.facts.listing === 'MLSD') {
+      try {
+        return await this.#withPort((passive) => this.#client.machineListing(path, { passive }));
+      } catch (error) {
+        if (!(error instanceof FtpError && [500, 501, 502, 504].includes(error.reply?.code ?? 0)))
+          throw error;
+        this.#profile.learn('listing', 'LIST', `${this.where} has no MLSD: directories are read with LIST.`);
+      }
+    }
+    await this.#client.changeDirectory(path);
+    const listing = await this.#withPort((passive) => this.#client.listing({ passive }));
+    const files = listing.entries.filter((entry) => entry.type === 'file');
+    const times = new Map<string, number | undefined>();
+    for (let from = 0; from < files.length; from += TIMES_AT_ONCE) {
+      const names = files.slice(from, from + TIMES_AT_ONCE).map((entry) => entry.name);
+      const asked = await this.#client.modifiedAll(
+        names.map((name) => `${path === '/' ? '' : path}/${name}`),
+      );
+      names.forEach((name, place) => {
+        times.set(name, asked[place]);
+      });
+    }
+    return {
+      ...listing,
+      entries: listing.entries.map((entry) => ({
+        ...entry,
+        modifiedMs: times.get(entry.name),
+      })),
+    };
+  }
+
+  /** Runs a transfer in the passive form that works; EPSV is simply tried, PASV is IPv4's second choice. */
+  async #withPort<T>(transfer: (passive: 'EPSV' | 'PASV') => Promise<T>): Promise<T> {
+    try {
+      return await transfer(this.#profile.facts.passive);
+    } catch (error) {
+      const refused =
+        error instanceof FtpError && error.verb === 'EPSV' && judge(error).decision === 'fallback';
+      if (!refused || this.#client.isIpv6) throw error;
+      this.#profile.learn('passive', 'PASV', `${this.where} refuses EPSV: PASV is used.`);
+      return transfer('PASV');
+    }
+  }
+
+  async #setTimeAfter(failed: SetTimeForm, path: string, modifiedMs: number): Promise<number | undefined> {
+    for (const form of SET_TIME_FORMS.slice(SET_TIME_FORMS.indexOf(failed) + 1)) {
+      try {
+        await this.#client.setModified(path, modifiedMs, form);
+        this.#profile.learn('setTime', form, `${this.where} sets modification times with ${form}.`);
+        return seconds(modifiedMs);
+      } catch (error) {
+        if (judge(error).decision !== 'fallback') throw error;
+      }
+    }
+    this.#profile.learn(
+      'setTime',
+      'none',
+      `${this.where} cannot set modification times: the ledger remembers them.`,
+    );
+    return undefined;
+  }
+
+  #vanished(path: string): FtpError {
+    return new FtpError('mismatch', `${this.where} confirmed ${path} and does not have it.`, {
+      phase: 'transfer',
+    });
+  }
+}
+
+/** A feature that the server may lack. */
+async function optional<T>(asked: Promise<T>): Promise<T | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (judge(error).decision === 'fallback') return undefined;
+    throw error;
+  }
+}
+
+async function unlessRefused<T>(asked: Promise<T>): Promise<T | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (isRefusal(error)) return undefined;
+    throw error;
+  }
+}
+
+/** The server answered and said no, for good. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof FtpError && error.reply !== undefined && error.reply.code >= 500;
+}
+
+/** The server's way to say that there is no such file (550; 450 on some). */
+function isMissing(error: unknown): boolean {
+  return error instanceof FtpError && (error.reply?.code === 550 || error.reply?.code === 450);
+}
+
+function lacksSize(error: unknown): boolean {
+  return (
+    error instanceof FtpError &&
+    error.verb === 'SIZE' &&
+    error.reply?.code !== 550 &&
+    judge(error).decision === 'fallback'
+  );
+}
+
+function seconds(ms: number): number {
+  return Math.floor(ms / 1000) * 1000;
+}

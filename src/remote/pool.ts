@@ -1,0 +1,170 @@
+/*
+ * One pool a server account: the connections that all jobs of this account share. It opens them as they are
+ * wanted, up to its limit; it shrinks when the server says that there are too many, and grows again by one
+ * a minute. A connection that is no longer usable is dropped, one that is idle for long is closed in good
+ * order before the server does it.
+ *
+ * Retries nothing: a connection that cannot be opened is the caller's failure to judge.
+ */
+
+/** What the pool needs to know of a connection. */
+export interface Pooled {
+  /** False once the connection is broken, lost, or not to be trusted any more. */
+  readonly usable: boolean;
+  /** Ends it in good order. Never throws. */
+  close(): Promise<void>;
+  /** Ends it at once. */
+  reset(): void;
+}
+
+export interface PoolOptions<C extends Pooled> {
+  readonly open: (signal: AbortSignal | undefined) => Promise<C>;
+  /** The most connections at once, at least 1. */
+  readonly limit: number;
+  /** True where an error of `open` means that the server has too many connections. */
+  readonly isTooMany: (error: unknown) => boolean;
+  readonly onShrink?: (connections: number) => void;
+}
+
+const IDLE_LIMIT_MS = 30_000;
+const GROW_AFTER_MS = 60_000;
+
+interface Waiter {
+  readonly wake: () => void;
+}
+
+export class Pool<C extends Pooled> {
+  readonly #options: PoolOptions<C>;
+  readonly #idle: { readonly connection: C; readonly timer: NodeJS.Timeout }[] = [];
+  readonly #busy = new Set<C>();
+  readonly #waiters: Waiter[] = [];
+  /** Connections that stand or are being opened. */
+  #count = 0;
+  #ceiling: number;
+  #shrunkAtMs = 0;
+  #closed = false;
+
+  constructor(options: PoolOptions<C>) {
+    this.#options = options;
+    this.#ceiling = options.limit;
+  }
+
+  /**
+   * Lends a connection to `work` and takes it back when that is done.
+   *
+   * @throws what `work` or the opening of the connection throws, or the signal's reason
+   */
+  async use<T>(signal: AbortSignal | undefined, work: (connection: C) => Promise<T>): Promise<T> {
+    const connection = await this.#take(signal);
+    try {
+      return await work(connection);
+    } finally {
+      this.#giveBack(connection);
+    }
+  }
+
+  /** Closes what is idle, resets what is busy, and lends nothing any more. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const waiter of this.#waiters.splice(0)) waiter.wake();
+    for (const connection of this.#busy) connection.reset();
+    await Promise.all(
+      this.#idle.splice(0).map(({ connection, timer }) => {
+        clearTimeout(timer);
+        return connection.close();
+      }),
+    );
+  }
+
+  async #take(signal: AbortSignal | undefined): Promise<C> {
+    for (;;) {
+      signal?.throwIfAborted();
+      if (this.#closed) throw new Error('the connection pool is closed');
+      const idle = this.#idle.pop();
+      if (idle !== undefined) {
+        clearTimeout(idle.timer);
+        if (idle.connection.usable) {
+          this.#busy.add(idle.connection);
+          return idle.connection;
+        }
+        this.#drop(idle.connection);
+      } else if (this.#count < this.#room()) {
+        const connection = await this.#open(signal);
+        if (connection !== undefined) return connection;
+      } else {
+        await this.#wait(signal);
+      }
+    }
+  }
+
+  /** @returns undefined where the server has too many connections and others of ours are still at work */
+  async #open(signal: AbortSignal | undefined): Promise<C | undefined> {
+    this.#count += 1;
+    try {
+      const connection = await this.#options.open(signal);
+      if (this.#closed) {
+        connection.reset();
+        throw new Error('the connection pool is closed');
+      }
+      this.#busy.add(connection);
+      return connection;
+    } catch (error) {
+      this.#count -= 1;
+      this.#waiters.shift()?.wake();
+      if (!this.#options.isTooMany(error) || this.#busy.size === 0) throw error;
+      this.#ceiling = Math.max(1, this.#count);
+      this.#shrunkAtMs = performance.now();
+      this.#options.onShrink?.(this.#ceiling);
+      return undefined;
+    }
+  }
+
+  /** How many connections may stand now; one more for each minute since the server complained. */
+  #room(): number {
+    const now = performance.now();
+    if (this.#ceiling < this.#options.limit && now - this.#shrunkAtMs > GROW_AFTER_MS) {
+      this.#ceiling += 1;
+      this.#shrunkAtMs = now;
+    }
+    return this.#ceiling;
+  }
+
+  async #wait(signal: AbortSignal | undefined): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const waiter: Waiter = {
+        wake: () => {
+          signal?.removeEventListener('abort', waiter.wake);
+          const place = this.#waiters.indexOf(waiter);
+          if (place >= 0) this.#waiters.splice(place, 1);
+          resolve();
+        },
+      };
+      this.#waiters.push(waiter);
+      signal?.addEventListener('abort', waiter.wake, { once: true });
+    });
+  }
+
+  #giveBack(connection: C): void {
+    this.#busy.delete(connection);
+    if (this.#closed || !connection.usable) {
+      if (connection.usable) connection.reset();
+      this.#drop(connection);
+    } else {
+      const timer = setTimeout(() => {
+        const place = this.#idle.findIndex((idle) => idle.connection === connection);
+        if (place < 0) return;
+        this.#idle.splice(place, 1);
+        this.#count -= 1;
+        void connection.close();
+      }, IDLE_LIMIT_MS);
+      timer.unref();
+      this.#idle.push({ connection, timer });
+    }
+    this.#waiters.shift()?.wake();
+  }
+
+  #drop(connection: C): void {
+    this.#count -= 1;
+    connection.reset();
+  }
+}

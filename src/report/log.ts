@@ -1,0 +1,297 @@
+/*
+ * The log: a listener that turns each event into one line on a stream (standard error), JSON or readable.
+ * Levels and event names are stable, each event has a sentence for a person. Every text passes `printable` here, the
+ * second fence behind the remote's own. It never throws, never blocks, and keeps a bounded backlog: where nobody
+ * reads, lines are dropped and counted, and the count is told when reading goes on.
+ */
+import { Writable } from 'node:stream';
+import winston from 'winston';
+import type { FerrydEvent, Level, Listener } from './event.js';
+import { printable } from './printable.js';
+import { formatBytes, formatDuration, fullStop, runSentence } from './summary.js';
+
+export interface LogOptions {
+  /** Events of this level and the graver ones are written. */
+  readonly level: Level;
+  /** `readable`: one line for a person; `json`: one object a line. */
+  readonly format: 'readable' | 'json';
+  /** Where to write; it is not ended. Colours need `isTTY` on it. */
+  readonly stream: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  /** Where `NO_COLOR` is looked for; left out: the process's own environment. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
+}
+
+export interface Log {
+  readonly listener: Listener;
+  /** Writes out what is still on its way; events that come later are not written. Never rejects. */
+  close(): Promise<void>;
+}
+
+type Value = string | number | boolean;
+
+/** An event as it is logged; JSON shows the keys in the order in which they were put in. */
+export interface LogRecord {
+  readonly time: string;
+  readonly level: Level;
+  readonly event: FerrydEvent['event'] | 'log.dropped';
+  readonly message: string;
+  readonly [key: string]: Value;
+}
+
+const LEVELS = { error: 0, warn: 1, info: 2, debug: 3 };
+
+/** What may wait for a slow reader before lines are dropped. */
+const BACKLOG_BYTES = 1_048_576;
+
+/** A reader that takes nothing for so long is not waited for when the log is closed. */
+const FLUSH_WITHIN_MS = 2_000;
+
+const MARKS: Readonly<Record<Level, string>> = {
+  error: 'ERROR',
+  warn: 'warn ',
+  info: 'info ',
+  debug: 'debug',
+};
+const COLOURS: Readonly<Record<Level, number>> = { error: 31, warn: 33, info: 32, debug: 90 };
+
+/** Streams whose errors are taken already: one listener a stream, however many logs were opened on it. */
+const guarded = new WeakSet<NodeJS.WritableStream>();
+
+/** Opens a log. The stream's errors (EPIPE: nobody reads any more) are taken and do not end the process. */
+export function createLog(options: LogOptions): Log {
+  const { stream } = options;
+  if (!guarded.has(stream)) {
+    guarded.add(stream);
+    stream.on('error', () => undefined);
+  }
+  const environment = options.environment ?? process.env;
+  const colours = stream.isTTY === true && (environment.NO_COLOR ?? '') === '';
+  const render =
+    options.format === 'json' ? jsonLine : (record: LogRecord) => readableLine(record, { colours });
+  const outlet = new Outlet(stream, (lines) => render(droppedRecord(lines)));
+  const logger = winston.createLogger({
+    levels: LEVELS,
+    level: options.level,
+    format: winston.format.printf((info) => String(info.message)),
+    transports: [new winston.transports.Stream({ stream: outlet, eol: '\n' })],
+    exitOnError: false,
+  });
+  logger.on('error', () => undefined);
+  let closing: Promise<void> | undefined;
+  let open = true;
+  return {
+    listener(event) {
+      const level = levelOf(event);
+      if (!open || LEVELS[level] > LEVELS[options.level]) return;
+      logger.log({ level, message: render(recordOf(event, new Date())) });
+    },
+    close() {
+      open = false;
+      closing ??= new Promise<void>((resolve) => {
+        logger.once('finish', () => outlet.end(() => resolve()));
+        logger.end();
+      });
+      return closing;
+    },
+  };
+}
+
+/** Between winston, which does not look at back-pressure, and a stream that may be slow, stuck or gone. */
+class Outlet extends Writable {
+  readonly #target: NodeJS.WritableStream;
+  readonly #droppedLine: (lines: number) => string;
+  #dropped = 0;
+  #waitingBytes = 0;
+
+  constructor(target: NodeJS.WritableStream, droppedLine: (lines: number) => string) {
+    super({ decodeStrings: true });
+    this.#target = target;
+    this.#droppedLine = droppedLine;
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    if (this.#waitingBytes + chunk.length > BACKLOG_BYTES) {
+      this.#dropped += 1;
+    } else {
+      this.#tellDropped();
+      this.#hand(chunk);
+    }
+    done();
+  }
+
+  override _final(done: () => void): void {
+    this.#tellDropped();
+    const giveUp = setTimeout(finish, FLUSH_WITHIN_MS);
+    function finish(): void {
+      clearTimeout(giveUp);
+      done();
+    }
+    if (this.#target.writable) this.#target.write('', finish);
+    else finish();
+  }
+
+  #tellDropped(): void {
+    if (this.#dropped === 0) return;
+    const line = Buffer.from(`${this.#droppedLine(this.#dropped)}\n`);
+    this.#dropped = 0;
+    this.#hand(line);
+  }
+
+  #hand(chunk: Buffer): void {
+    if (!this.#target.writable) return;
+    this.#waitingBytes += chunk.length;
+    this.#target.write(chunk, () => {
+      this.#waitingBytes -= chunk.length;
+    });
+  }
+}
+
+/** How grave an event is. */
+export function levelOf(event: FerrydEvent): Level {
+  switch (event.event) {
+    case 'configuration.problem':
+      return event.level;
+    case 'run.ended':
+      return event.outcome === 'ok'
+        ? 'info'
+        : event.outcome === 'partial' || event.outcome === 'interrupted'
+          ? 'warn'
+          : 'error';
+    case 'trigger.problem':
+    case 'file.retry':
+    case 'file.skipped':
+    case 'scan.problem':
+    case 'connection.retry':
+      return 'warn';
+    case 'trigger.fired':
+    case 'connection.opened':
+    case 'wire':
+      return 'debug';
+    case 'daemon.started':
+    case 'daemon.stopping':
+    case 'daemon.stopped':
+    case 'job.loaded':
+    case 'run.started':
+    case 'run.waiting':
+    case 'run.recovered':
+    case 'file.uploaded':
+    case 'file.downloaded':
+    case 'file.ignored':
+    case 'server.learned':
+      return 'info';
+  }
+}
+
+/** What the event says, in a sentence for a person. Job and time stand elsewhere on the line. */
+export function sentenceOf(event: FerrydEvent): string {
+  switch (event.event) {
+    case 'daemon.started':
+      return `ferryd started with ${event.jobs === 1 ? '1 job' : `${event.jobs} jobs`}; its ledger is ${event.ledger}.`;
+    case 'daemon.stopping':
+      return `ferryd is stopping because of ${event.signal}; what is in flight is finished or reset.`;
+    case 'daemon.stopped':
+      return 'ferryd stopped.';
+    case 'job.loaded':
+      return event.nextRun === undefined
+        ? 'The job is loaded; no time is set for its next run.'
+        : `The job is loaded; its next run is at ${event.nextRun}.`;
+    case 'trigger.fired':
+      return `A run is asked for by ${event.trigger}.`;
+    case 'run.started':
+      return `Run ${event.run} started (${event.trigger}).`;
+    case 'run.ended':
+      return `Run ${event.run}: ${runSentence(event)}`;
+    case 'file.uploaded':
+    case 'file.downloaded': {
+      const verb = event.event === 'file.uploaded' ? 'uploaded' : 'downloaded';
+      const attempt = event.attempt > 1 ? `, at attempt ${event.attempt}` : '';
+      return `${event.path}: ${verb}, ${formatBytes(event.bytes)} in ${formatDuration(event.durationMs)}${attempt}.`;
+    }
+    case 'file.retry':
+      return `${event.path}: attempt ${event.attempt} failed, the next one follows in ${formatDuration(event.delayMs)}. ${fullStop(event.message)}`;
+    case 'file.skipped': {
+      const until = event.remembered ? ' It is tried again when the file changes.' : '';
+      return `${event.path}: skipped. ${fullStop(event.message)}${until}`;
+    }
+    case 'file.ignored':
+      return `${event.path}: left out. ${fullStop(event.message)}`;
+    case 'run.recovered':
+    case 'scan.problem':
+      return `${event.path}: ${fullStop(event.message)}`;
+    case 'connection.opened':
+    case 'server.learned':
+      return `${event.server}: ${fullStop(event.message)}`;
+    case 'connection.retry':
+      return `${event.server}: attempt ${event.attempt} to connect failed, the next one follows in ${formatDuration(event.delayMs)}. ${fullStop(event.message)}`;
+    case 'wire':
+      return `${event.server}: ${event.message}`;
+    case 'configuration.problem':
+    case 'trigger.problem':
+    case 'run.waiting':
+      return fullStop(event.message);
+  }
+}
+
+/**
+ * The event as it is logged: `time, level, event, job, run, path, bytes, attempt, code, message`, then whatever else
+ * it carries (`server`, `trigger`, `durationMs`, `outcome`, counts). What does not apply is left out, every text is
+ * printable.
+ */
+export function recordOf(event: FerrydEvent, time: Date): LogRecord {
+  const {
+    job,
+    run,
+    path,
+    bytes,
+    attempt,
+    code,
+    event: _name,
+    level: _level,
+    message: _words,
+    ...more
+  } = fieldsOf(event);
+  const head = { time: time.toISOString(), level: levelOf(event), event: event.event } as const;
+  const message = printable(sentenceOf(event));
+  const shown: Record<string, Value> = {};
+  const all: Fields = { ...head, job, run, path, bytes, attempt, code, message, ...more };
+  for (const [key, value] of Object.entries(all)) {
+    if (value !== undefined) shown[key] = typeof value === 'string' ? printable(value) : value;
+  }
+  return { ...shown, ...head, message };
+}
+
+type Fields = Record<string, Value | undefined>;
+
+function fieldsOf(event: FerrydEvent): Fields {
+  if (event.event !== 'run.ended') return { ...event };
+  const { tally, failure, ...rest } = event;
+  return { ...rest, ...tally, code: failure?.code, failure: failure?.kind };
+}
+
+function droppedRecord(lines: number): LogRecord {
+  return {
+    time: new Date().toISOString(),
+    level: 'warn',
+    event: 'log.dropped',
+    message: `${lines} log lines were dropped because whatever reads the log did not keep up.`,
+    lines,
+  };
+}
+
+function jsonLine(record: LogRecord): string {
+  return JSON.stringify(record);
+}
+
+/** `2026-11-23 02:30:00 warn  nightly-backup: sentence`, in local time. */
+function readableLine(record: LogRecord, options: { readonly colours: boolean }): string {
+  const mark = MARKS[record.level];
+  const shownMark = options.colours ? `\x1b[${COLOURS[record.level]}m${mark}\x1b[0m` : mark;
+  const job = record.job === undefined ? '' : `${record.job}: `;
+  return `${localTime(new Date(record.time))} ${shownMark} ${job}${record.message}`;
+}
+
+function localTime(time: Date): string {
+  const two = (value: number): string => String(value).padStart(2, '0');
+  const day = `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
+  return `${day} ${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`;
+}

@@ -1,0 +1,412 @@
+/*
+ * Carrying out: what a worker does with one task, and what becomes of it when that fails. The upload is the
+ * state machine of the README: intent, temporary name, proof, rename, commit; its first and last step are the
+ * ledger's, the others the remote's. Failures are judged in remote/failure.ts; here the verdict is obeyed and
+ * attempts are counted.
+ */
+import { randomBytes } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import type { Change } from '../ledger/record.js';
+import { LocalSink } from '../local/sink.js';
+import { LocalSource } from '../local/source.js';
+import { lookAt } from '../local/walk.js';
+import { type Baseline, type Fingerprint, type RelativePath, sameFingerprint } from '../plan/entry.js';
+import { remoteFingerprint } from '../plan/judge.js';
+import { temporaryName } from '../plan/temporary.js';
+import { type Failure, judge } from '../remote/failure.js';
+import { wholeSeconds } from '../remote/remote.js';
+import { backoffMs } from './backoff.js';
+import { settleMsOf, type Voyage } from './context.js';
+import type { Result } from './crew.js';
+import { RunEnded } from './end.js';
+import { Outage } from './outage.js';
+import { hashOf, recoverUpload } from './recover.js';
+import { Skips } from './skips.js';
+import type { DownloadTask, ExamineTask, RecoverTask, Task, UploadTask } from './task.js';
+
+export class Carrier {
+  readonly #voyage: Voyage;
+  readonly #outage: Outage;
+  readonly #skips: Skips;
+  readonly #settleMs: number;
+
+  constructor(voyage: Voyage) {
+    this.#voyage = voyage;
+    this.#settleMs = settleMsOf(voyage.job);
+    this.#skips = new Skips((change) => this.#record(change));
+    this.#outage = new Outage({
+      retries: voyage.job.retries,
+      server: voyage.job.server.name,
+      where: { job: voyage.job.name, run: voyage.run },
+      listener: voyage.context.listener,
+      random: voyage.random,
+    });
+  }
+
+  /** A temporary name that no other file and no other run uses. */
+  temporaryFor(path: RelativePath): RelativePath {
+    return temporaryName(path, randomBytes(8).toString('hex'));
+  }
+
+  /**
+   * Works on a task once.
+   *
+   * @throws {RunEnded} where no other file would fare better
+   */
+  async work(task: Task): Promise<Result<Task>> {
+    const beganMs = performance.now();
+    try {
+      const result = await this.#carryOut(task, beganMs);
+      this.#outage.over();
+      return result;
+    } catch (error) {
+      if (error instanceof RunEnded) throw error;
+      return this.#failed(task, error, beganMs);
+    }
+  }
+
+  /** The run has come to its end: what was held back is recorded. */
+  finish(): void {
+    this.#skips.finish();
+  }
+
+  async #carryOut(task: Task, beganMs: number): Promise<Result<Task>> {
+    switch (task.kind) {
+      case 'upload':
+        return this.#upload(task, beganMs);
+      case 'examine':
+        return this.#examine(task);
+      case 'download':
+        return this.#download(task, beganMs);
+      case 'recover':
+        return this.#recover(task);
+    }
+  }
+
+  async #upload(task: UploadTask, beganMs: number): Promise<Result<Task>> {
+    const { root, remote, context, tally } = this.#voyage;
+    const settling = this.#settlesInMs(task.file);
+    if (settling > 0) return { again: task, inMs: settling };
+
+    if (task.sent === 'something') {
+      const intent = { path: task.path, temporary: task.temporary, local: task.file };
+      const recovery = await recoverUpload(this.#voyage, intent, task.file, this.#before(task.path));
+      if (recovery.kind === 'delivered') {
+        this.#delivered(task, beganMs, {
+          baseline: baselineOf(task, recovery),
+          bytes: task.file.sizeBytes,
+        });
+        return 'done';
+      }
+    }
+    const source = await LocalSource.open(root, task.file);
+    try {
+      const { path, temporary } = task;
+      const delivered = await remote.deliver({ path, temporary, source }, { signal: context.cut });
+      this.#delivered(task, beganMs, { baseline: baselineOf(task, delivered), bytes: delivered.bytes });
+      tally.uploaded += 1;
+      return 'done';
+    } finally {
+      await source.close();
+    }
+  }
+
+  async #examine(task: ExamineTask): Promise<Result<Task>> {
+    const { root, tally, binding } = this.#voyage;
+    const { path, file } = task;
+    const settling = this.#settlesInMs(file);
+    if (settling > 0) return { again: task, inMs: settling };
+    if ((await hashOf(root, file)) === task.baseline.sha256) {
+      this.#record({ kind: 'refreshed', bindingId: binding, path, local: file });
+      tally.unchanged += 1;
+      return 'done';
+    }
+    const upload: UploadTask = {
+      kind: 'upload',
+      path,
+      file,
+      attempt: task.attempt,
+      temporary: this.temporaryFor(path),
+      sent: 'nothing',
+    };
+    this.intend([upload]);
+    return { again: upload, inMs: 0 };
+  }
+
+  async #download(task: DownloadTask, beganMs: number): Promise<Result<Task>> {
+    const { root, remote, context, tally, binding } = this.#voyage;
+    const { path, file, temporary } = task;
+    const here = await lookAt(root, path);
+    if (here !== undefined && !(task.baseline !== undefined && sameFingerprint(here, task.baseline.local))) {
+      // Not what we put there: either it is the same file by another way, or it is a person's.
+      if (here.sizeBytes === file.sizeBytes && wholeSeconds(here.mtimeMs) === file.modifiedMs) {
+        const baseline: Baseline = {
+          path,
+          local: here,
+          sha256: await hashOf(root, here),
+          remoteModifiedMs: file.modifiedMs,
+        };
+        this.#record({ kind: 'adopted', bindingId: binding, baseline, temporary });
+        tally.unchanged += 1;
+        return 'done';
+      }
+      this.#skip(task, beganMs, {
+        code: 'local-differs',
+        message: `${path} exists here with another content than was fetched last: it is not overwritten. Move it away, and the next run fetches it.`,
+        remember: undefined,
+        temporary,
+      });
+      return 'done';
+    }
+    const sink = await LocalSink.open({ root, path, temporary });
+    try {
+      const bytes = await remote.fetch(path, (chunk) => sink.write(chunk), { signal: context.cut });
+      const { local, sha256 } = await sink.publish(file.modifiedMs);
+      this.#delivered(task, beganMs, {
+        baseline: { path, local, sha256, remoteModifiedMs: file.modifiedMs },
+        bytes,
+      });
+      tally.downloaded += 1;
+      return 'done';
+    } catch (error) {
+      await sink.discard();
+      throw error;
+    }
+  }
+
+  /** What an earlier run left open. */
+  async #recover(task: RecoverTask): Promise<Result<Task>> {
+    const { root, job, binding, context, run } = this.#voyage;
+    const { intent, path } = task;
+    if (job.direction === 'pull') {
+      await rm(`${root}/${intent.temporary}`, { force: true });
+      this.#record({ kind: 'intent-dropped', bindingId: binding, path, temporary: intent.temporary });
+      return 'done';
+    }
+    const recovery = await recoverUpload(this.#voyage, intent, await lookAt(root, path), this.#before(path));
+    const where = { job: job.name, run, path };
+    if (recovery.kind === 'cleared') {
+      this.#record({ kind: 'intent-dropped', bindingId: binding, path, temporary: intent.temporary });
+      context.listener({
+        event: 'run.recovered',
+        ...where,
+        message: 'was cut off: what had arrived is cleared away',
+      });
+    } else {
+      const { sha256, modifiedMs } = recovery;
+      const baseline = { path, local: intent.local, sha256, remoteModifiedMs: modifiedMs };
+      this.#record({ kind: 'adopted', bindingId: binding, baseline, temporary: intent.temporary });
+      context.listener({
+        event: 'run.recovered',
+        ...where,
+        message: 'had arrived whole: it is not sent again',
+      });
+    }
+    return 'done';
+  }
+
+  /** Writes down what is about to happen; durable on return. */
+  intend(tasks: readonly (UploadTask | DownloadTask)[]): void {
+    const { context, binding, run } = this.#voyage;
+    context.ledger.intend(
+      binding,
+      run,
+      tasks.map((task) => ({
+        path: task.path,
+        temporary: task.temporary,
+        local: task.kind === 'upload' ? task.file : remoteFingerprint(task.file),
+      })),
+    );
+  }
+
+  #before(path: RelativePath): Fingerprint | undefined {
+    const { context, binding } = this.#voyage;
+    return context.ledger.baselineLocal(binding, path);
+  }
+
+  /** How long this file has to be left alone yet; never longer than settle, whatever its clock says. */
+  #settlesInMs(file: Fingerprint): number {
+    if (this.#settleMs === 0) return 0;
+    return Math.min(this.#settleMs, file.ctimeMs + this.#settleMs - Date.now());
+  }
+
+  async #failed(task: Task, error: unknown, beganMs: number): Promise<Result<Task>> {
+    const { job, context, random, run } = this.#voyage;
+    const { retries } = job;
+    if (context.cut?.aborted === true)
+      throw new RunEnded('failed', 'interrupted', 'The run was interrupted.');
+    const failure = judge(error);
+    const ends = failure.decision === 'abort' || failure.decision === 'hold';
+    if (ends) throw new RunEnded(failure.kind, failure.code, failure.message);
+    if (failure.beforeSession) return { again: task, inMs: this.#outage.failed(failure) };
+
+    switch (failure.decision) {
+      case 'gone':
+        await this.#clear(task);
+        return 'done';
+      // No other way was left to fall back to.
+      case 'fallback':
+      case 'skip':
+      case 'pass':
+        await this.#giveUp(task, failure, beganMs);
+        return 'done';
+      case 'retry':
+      case 'reconnect': {
+        const { path, attempt } = task;
+        if (attempt >= retries.attempts) {
+          await this.#giveUp(task, failure, beganMs);
+          return 'done';
+        }
+        const delayMs = Math.max(
+          failure.code === 'CHANGED' ? this.#settleMs : 0,
+          backoffMs(attempt, retries, random()),
+        );
+        const { code, message } = failure;
+        context.listener({ event: 'file.retry', job: job.name, run, path, attempt, delayMs, code, message });
+        const next = await this.#again(task, failure);
+        return next === undefined ? 'done' : { again: next, inMs: delayMs };
+      }
+    }
+  }
+
+  /** The task for the next attempt; undefined where there is nothing left to do. */
+  async #again(task: Task, failure: Failure): Promise<Task | undefined> {
+    const attempt = task.attempt + 1;
+    if (task.kind === 'download' || task.kind === 'recover') return { ...task, attempt };
+    if (failure.code !== 'CHANGED') {
+      return task.kind === 'upload' ? { ...task, attempt, sent: 'something' } : { ...task, attempt };
+    }
+    const file = await lookAt(this.#voyage.root, task.path);
+    if (file === undefined) {
+      await this.#clear(task);
+      return undefined;
+    }
+    if (task.kind === 'examine') return { ...task, attempt, file };
+    const changed: UploadTask = { ...task, attempt, file, sent: 'nothing' };
+    this.intend([changed]);
+    return changed;
+  }
+
+  /** Ends a file's journey in this run without a delivery. */
+  async #giveUp(task: Task, failure: Failure, beganMs: number): Promise<void> {
+    const cleared = await this.#clear(task);
+    const final = failure.decision === 'skip' || failure.decision === 'fallback';
+    const remembered = final && task.kind !== 'recover' && task.kind !== 'examine';
+    const local =
+      task.kind === 'download'
+        ? remoteFingerprint(task.file)
+        : task.kind === 'upload'
+          ? task.file
+          : undefined;
+    this.#skip(task, beganMs, {
+      code: failure.code,
+      message:
+        final || failure.decision === 'pass'
+          ? failure.message
+          : `${failure.message} (Tried ${task.attempt} times; the next run tries again.)`,
+      remember: remembered && local !== undefined ? { local, settings: this.#voyage.settings } : undefined,
+      temporary: cleared,
+    });
+  }
+
+  /**
+   * Takes the temporary name away.
+   *
+   * @returns the name where it is surely gone; undefined leaves the intent open for the next run
+   */
+  async #clear(task: Task): Promise<string | undefined> {
+    const { remote, binding, root } = this.#voyage;
+    if (task.kind === 'examine' || task.kind === 'recover') return undefined;
+    try {
+      if (task.kind === 'upload') await remote.remove(task.temporary);
+      else await rm(`${root}/${task.temporary}`, { force: true });
+      this.#record({
+        kind: 'intent-dropped',
+        bindingId: binding,
+        path: task.path,
+        temporary: task.temporary,
+      });
+      return task.temporary;
+    } catch {
+      // The intent stays in the ledger: the next run begins with it.
+      return undefined;
+    }
+  }
+
+  #skip(
+    task: Task,
+    beganMs: number,
+    skip: {
+      readonly code: string;
+      readonly message: string;
+      readonly remember: { readonly local: Fingerprint; readonly settings: string } | undefined;
+      readonly temporary: string | undefined;
+    },
+  ): void {
+    const { job, context, run, binding, tally } = this.#voyage;
+    const { code, message, remember, temporary } = skip;
+    const { path, attempt } = task;
+    tally.skipped += 1;
+    context.listener({
+      event: 'file.skipped',
+      job: job.name,
+      run,
+      path,
+      code,
+      message,
+      remembered: remember !== undefined,
+    });
+    const change: Extract<Change, { kind: 'skipped' }> = {
+      kind: 'skipped',
+      bindingId: binding,
+      runId: run,
+      path,
+      attempt,
+      durationMs: Math.round(performance.now() - beganMs),
+      atMs: Date.now(),
+      code,
+      text: message,
+      remember,
+      temporary,
+    };
+    if (remember === undefined) this.#record(change);
+    else this.#skips.add(change, message);
+  }
+
+  #delivered(
+    task: UploadTask | DownloadTask,
+    beganMs: number,
+    done: { readonly baseline: Baseline; readonly bytes: number },
+  ): void {
+    const { job, context, run, binding, tally } = this.#voyage;
+    const { path, attempt, temporary } = task;
+    const durationMs = Math.round(performance.now() - beganMs);
+    const { baseline, bytes } = done;
+    tally.bytes += bytes;
+    this.#record({
+      kind: 'delivered',
+      bindingId: binding,
+      runId: run,
+      baseline,
+      bytes,
+      attempt,
+      durationMs,
+      atMs: Date.now(),
+      temporary,
+    });
+    this.#skips.delivered();
+    const event = task.kind === 'upload' ? 'file.uploaded' : 'file.downloaded';
+    context.listener({ event, job: job.name, run, path, bytes, durationMs, attempt });
+  }
+
+  #record(change: Change): void {
+    this.#voyage.context.ledger.record(change);
+  }
+}
+
+function baselineOf(
+  task: UploadTask,
+  held: { readonly sha256: string; readonly modifiedMs: number | undefined },
+): Baseline {
+  return { path: task.path, local: task.file, sha256: held.sha256, remoteModifiedMs: held.modifiedMs };
+}

@@ -1,0 +1,57 @@
+/*
+ * What a run is given, and what it gives back.
+ */
+import type { Job } from '../job/job.js';
+import type { Ledger } from '../ledger/ledger.js';
+import type { Outcome, RunFailure, Tally } from '../plan/outcome.js';
+import type { Remote } from '../remote/remote.js';
+import type { Listener } from '../report/event.js';
+import type { Accounts } from './accounts.js';
+
+/** What a run works with. */
+export interface RunContext {
+  readonly ledger: Ledger;
+  readonly accounts: Accounts;
+  readonly listener: Listener;
+  /** What started the run, for a person: `cron 30 2 * * *`, `by hand`. */
+  readonly trigger: string;
+  /** Aborted: begin no further file, bring those in hand to their end. */
+  readonly stop?: AbortSignal | undefined;
+  /** Aborted: reset what is in flight. */
+  readonly cut?: AbortSignal | undefined;
+  /** `again`: ask once more for the files that the server refused before. */
+  readonly skipped?: 'again' | undefined;
+  /** 0 to 1, for jitter; tests give their own. */
+  readonly random?: (() => number) | undefined;
+}
+
+/** How a run ended. */
+export interface RunReport {
+  readonly job: string;
+  /** The run's number in the ledger; undefined where it never began (locked). */
+  readonly run: number | undefined;
+  readonly outcome: Outcome;
+  readonly tally: Tally;
+  readonly durationMs: number;
+  readonly failure: RunFailure | undefined;
+}
+
+/** A run under way: what its parts share. */
+export interface Voyage {
+  readonly job: Job;
+  readonly context: RunContext;
+  readonly run: number;
+  readonly binding: number;
+  /** Real path of the local root. */
+  readonly root: string;
+  readonly remote: Remote;
+  readonly tally: Tally;
+  /** Identity of the server's settings, under which skips are remembered. */
+  readonly settings: string;
+  readonly random: () => number;
+}
+
+/** How long a file must be left alone before it is sent: the longest settle of the job's watch triggers. */
+export function settleMsOf(job: Job): number {
+  return Math.max(0, ...job.triggers.map((trigger) => (trigger.kind === 'watch' ? trigger.settleMs : 0)));
+}

@@ -1,0 +1,78 @@
+/*
+ * What an interrupted delivery left behind. The intent says which temporary name was used for which file; the
+ * remote says what is there now. Out of the two:
+ *
+ * | temporary | final | then |
+ * | --- | --- | --- |
+ * | as large as the file, file unchanged | - | whole: published |
+ * | anything else | - | a part: removed, the file is sent again |
+ * | none | size and time of the file | it was published: committed |
+ * | none | anything else | nothing had arrived: the file is sent again |
+ *
+ * The second proof needs the time: an earlier version of the same size must not pass for the new one.
+ */
+import type { PlannedIntent } from '../ledger/record.js';
+import { LocalSource } from '../local/source.js';
+import { type Fingerprint, type LocalFile, sameFingerprint } from '../plan/entry.js';
+import { wholeSeconds } from '../remote/remote.js';
+import type { Voyage } from './context.js';
+
+/** What recovery found for one intent. */
+export type Recovery =
+  /** The file is whole under its final name. */
+  | { readonly kind: 'delivered'; readonly sha256: string; readonly modifiedMs: number | undefined }
+  /** The temporary name is gone, and the file has to be sent. */
+  | { readonly kind: 'cleared' };
+
+/**
+ * Brings one upload that was cut off to a known state.
+ *
+ * @param file the local file as it is now; undefined where it is gone
+ * @param before what the ledger held for this path before the intent, since a file like that proves nothing
+ */
+export async function recoverUpload(
+  voyage: Voyage,
+  intent: PlannedIntent,
+  file: LocalFile | undefined,
+  before: Fingerprint | undefined,
+): Promise<Recovery> {
+  const { remote } = voyage;
+  const unchanged = file !== undefined && sameFingerprint(file, intent.local) ? file : undefined;
+  const part = await remote.stat(intent.temporary);
+  if (part !== undefined) {
+    if (unchanged !== undefined && part.sizeBytes === unchanged.sizeBytes) {
+      const sha256 = await hashOf(voyage.root, unchanged);
+      const modifiedMs = await remote.publish({
+        path: intent.path,
+        temporary: intent.temporary,
+        modifiedMs: unchanged.mtimeMs,
+      });
+      return { kind: 'delivered', sha256, modifiedMs };
+    }
+    await remote.remove(intent.temporary);
+    return { kind: 'cleared' };
+  }
+  if (unchanged === undefined) return { kind: 'cleared' };
+  const looksLikeBefore =
+    before !== undefined &&
+    before.sizeBytes === unchanged.sizeBytes &&
+    wholeSeconds(before.mtimeMs) === wholeSeconds(unchanged.mtimeMs);
+  const final = looksLikeBefore ? undefined : await remote.stat(intent.path);
+  const published =
+    final !== undefined &&
+    final.sizeBytes === unchanged.sizeBytes &&
+    final.modifiedMs === wholeSeconds(unchanged.mtimeMs);
+  if (!published) return { kind: 'cleared' };
+  return { kind: 'delivered', sha256: await hashOf(voyage.root, unchanged), modifiedMs: final.modifiedMs };
+}
+
+/** SHA-256 of a local file's content, read as carefully as for an upload. */
+export async function hashOf(root: string, file: LocalFile): Promise<string> {
+  const source = await LocalSource.open(root, file);
+  try {
+    for await (const _ of source.chunks());
+    return await source.confirm();
+  } finally {
+    await source.close();
+  }
+}

@@ -1,0 +1,100 @@
+/*
+ * The scan: the source's tree beside the ledger's rows, judged path by path. Yields verdicts and carries
+ * nothing out, so that `plan` shows exactly what `run` would do.
+ */
+import type { Job } from '../job/job.js';
+import type { LedgerReader } from '../ledger/reader.js';
+import { type Sight, walk } from '../local/walk.js';
+import type { Verdict } from '../plan/action.js';
+import { comparePaths, type Known, type LocalFile, type RemoteFile } from '../plan/entry.js';
+import { judgePull, judgePush } from '../plan/judge.js';
+import { march } from '../plan/march.js';
+import { judge } from '../remote/failure.js';
+import type { Remote } from '../remote/remote.js';
+import { filterOf } from './filter.js';
+
+/** Something in the source that is no file to send. */
+export type Finding = Exclude<Sight, { kind: 'file' }>;
+
+export interface Scan {
+  readonly job: Job;
+  readonly ledger: Pick<LedgerReader, 'known'>;
+  /** Undefined where the ledger has never seen this job. */
+  readonly binding: number | undefined;
+  readonly settings: string;
+  /** Hears what is left out, and why. */
+  readonly onFinding: (finding: Finding) => void;
+}
+
+/** The verdicts of a push, in the order of the paths. */
+export async function* scanLocal(scan: Scan, root: string): AsyncGenerator<Verdict> {
+  async function* files(): AsyncGenerator<LocalFile> {
+    for await (const sight of walk(root, { wants: filterOf(scan.job) })) {
+      if (sight.kind === 'file') yield sight.file;
+      else scan.onFinding(sight);
+    }
+  }
+  for await (const { path, item, known } of march(files(), remembered(scan))) {
+    yield judgePush(path, item, known, scan.settings);
+  }
+}
+
+/** The verdicts of a pull, in the order of the paths. Asks the server for its listings. */
+export async function* scanRemote(scan: Scan, remote: Remote): AsyncGenerator<Verdict> {
+  const wants = filterOf(scan.job);
+  for await (const { path, item, known } of march(listed(remote, '', wants, scan), remembered(scan))) {
+    yield judgePull(path, item, known, scan.settings);
+  }
+}
+
+function remembered(scan: Scan): Iterator<Known> {
+  return scan.binding === undefined ? [].values() : scan.ledger.known(scan.binding);
+}
+
+async function* listed(
+  remote: Remote,
+  directory: string,
+  wants: (path: string) => boolean,
+  scan: Scan,
+): AsyncGenerator<RemoteFile> {
+  const { files, directories, others, complete } = await remote.list(directory);
+  if (!complete) {
+    scan.onFinding({
+      kind: 'unreadable',
+      path: directory,
+      code: 'listing',
+      message: `The server's listing of ${directory === '' ? remote.label : directory} is incomplete or has names that no file can have here; what it shows is fetched.`,
+    });
+  }
+  for (const path of others) {
+    if (wants(path))
+      scan.onFinding({ kind: 'ignored', path, message: `${path} is no regular file on the server.` });
+  }
+  const entries = [
+    ...files.map((file) => ({ key: file.path, file })),
+    ...directories.map((path) => ({ key: `${path}/`, file: undefined })),
+  ].filter(({ key }) => wants(key));
+  entries.sort((a, b) => comparePaths(a.key, b.key));
+  for (const [place, { key, file }] of entries.entries()) {
+    // A listing may name one thing twice; the march needs each path once.
+    if (place > 0 && entries[place - 1]?.key === key) continue;
+    if (file !== undefined) yield file;
+    else yield* listedBelow(remote, key.slice(0, -1), wants, scan);
+  }
+}
+
+/** A directory that the server refuses to list is told, and does not keep the others from being fetched. */
+async function* listedBelow(
+  remote: Remote,
+  directory: string,
+  wants: (path: string) => boolean,
+  scan: Scan,
+): AsyncGenerator<RemoteFile> {
+  try {
+    yield* listed(remote, directory, wants, scan);
+  } catch (error) {
+    const failure = judge(error);
+    if (failure.decision !== 'skip') throw error;
+    scan.onFinding({ kind: 'unreadable', path: directory, code: failure.code, message: failure.message });
+  }
+}

@@ -1,0 +1,317 @@
+/*
+ * The cron trigger. node-cron reads and judges the expression and says which days it takes; the clock is ours:
+ * node-cron 4.6's own timer drops a time that the spring change jumps over, falls silent for the doubled hour in
+ * autumn, and gives up a moment that it notices more than a second late (suspend, a clock set forward).
+ * Where day of month and day of week are both named, either is enough, as in crontab(5); node-cron wants both.
+ */
+import { createTask, validateDetailed } from 'node-cron';
+import { lastMoment, momentAfter, type Schedule } from './schedule.js';
+import { type Fire, type OnProblem, type Trigger, timerDelayMs } from './trigger.js';
+import { openZone } from './zone.js';
+
+/** No sleep is longer, so that a suspend or a clock that was set is noticed within a minute. */
+const LONGEST_SLEEP_MS = 60_000;
+
+/** From here on a moment counts as missed, and `missed` decides; below it is only late. */
+const MISSED_AFTER_MS = 5 * 60_000;
+
+/** A clock set back by no more than this does not make a moment come twice; beyond it the schedule starts afresh. */
+const SMALL_STEP_BACK_MS = 60 * 60_000;
+
+const LONGEST_EXPRESSION = 1000;
+
+const FIELDS = [
+  { key: 'second', word: 'second', range: '0-59', size: 60 },
+  { key: 'minute', word: 'minute', range: '0-59', size: 60 },
+  { key: 'hour', word: 'hour', range: '0-23', size: 24 },
+  {
+    key: 'dayOfMonth',
+    word: 'day of the month',
+    range: '1-31, L (the last) or 15W (the nearest weekday)',
+    size: 31,
+  },
+  { key: 'month', word: 'month', range: '1-12 or JAN-DEC', size: 12 },
+  {
+    key: 'dayOfWeek',
+    word: 'day of the week',
+    range: '0-7 or SUN-SAT (0 and 7 are Sunday), 5L or 1#2',
+    size: 7,
+  },
+] as const;
+
+const MONTHS = 'january|february|march|april|may|june|july|august|september|october|november|december';
+const DAYS = 'sunday|monday|tuesday|wednesday|thursday|friday|saturday';
+const MONTH_NAME = new RegExp(`^(?:${MONTHS}|${shortNames(MONTHS)})$`, 'i');
+const DAY_NAME = new RegExp(`^(?:${DAYS}|${shortNames(DAYS)})$`, 'i');
+
+/** What a cron trigger has to know; a job's cron trigger fits. */
+export interface CronSpec {
+  /** Five fields (minute first), six (second first), or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`. */
+  readonly expression: string;
+  /** IANA name; undefined stands for the zone of this machine. */
+  readonly timezone: string | undefined;
+  /** What to do with a moment that the machine slept through. Left out: `run-once`. */
+  readonly missed?: 'run-once' | 'skip';
+}
+
+/** @returns what is wrong, in one or more sentences for a person; undefined where all is well */
+export function checkCron(expression: string, timezone: string | undefined): string | undefined {
+  const zoneProblem = checkZone(timezone);
+  if (zoneProblem !== undefined) return zoneProblem;
+  if (expression.length > LONGEST_EXPRESSION) {
+    return `The cron expression is ${expression.length} characters long; at most ${LONGEST_EXPRESSION} are read.`;
+  }
+  const text = tidy(expression);
+  const quoted = JSON.stringify(text);
+  if (text.startsWith('@')) {
+    return validateDetailed(text).valid
+      ? undefined
+      : `The cron expression ${quoted} is not known; write five fields, or @hourly, @daily, @weekly, @monthly or @yearly.`;
+  }
+  const fields = text === '' ? [] : text.split(' ');
+  if (fields.length !== 5 && fields.length !== 6) {
+    return `The cron expression ${quoted} has ${fields.length === 1 ? '1 field' : `${fields.length} fields`}; write five (minute, hour, day of the month, month, day of the week) or six with the second first.`;
+  }
+  const wrong = fieldProblems(fields);
+  if (wrong.length > 0) return `The cron expression ${quoted} is wrong: ${wrong.join('; ')}.`;
+  const verdict = validateDetailed(text);
+  const bad = verdict.errors.flatMap((error) => {
+    const field = FIELDS.find((one) => one.key === error.field);
+    return field === undefined || /impossible/.test(error.message)
+      ? []
+      : [describe(field, error.value ?? '')];
+  });
+  if (bad.length > 0) return `The cron expression ${quoted} is wrong: ${bad.join('; ')}.`;
+  if (!verdict.valid || momentAfter(compile(text, timezone), Date.now()) === undefined) {
+    return `The cron expression ${quoted} names a day that never comes; look at its day of the month, month and day of the week.`;
+  }
+  return undefined;
+}
+
+/**
+ * The first scheduled moment after `after` (left out: now); undefined where none comes.
+ *
+ * @throws RangeError with checkCron's sentence where expression or time zone is wrong
+ */
+export function nextRun(expression: string, timezone: string | undefined, after?: Date): Date | undefined {
+  const moment = momentAfter(readSchedule(expression, timezone), after?.getTime() ?? Date.now());
+  return moment === undefined ? undefined : new Date(moment);
+}
+
+/**
+ * The latest scheduled moment in (coveredUntilMs, nowMs], in milliseconds since 1970: what `missed: run-once` has
+ * to make good, however many moments went by. Undefined where none was missed.
+ *
+ * @throws RangeError with checkCron's sentence where expression or time zone is wrong
+ */
+export function previousRun(
+  expression: string,
+  timezone: string | undefined,
+  coveredUntilMs: number,
+  nowMs: number,
+): number | undefined {
+  return lastMoment(readSchedule(expression, timezone), coveredUntilMs, nowMs);
+}
+
+type State =
+  | { readonly kind: 'idle' | 'stopped' }
+  | {
+      readonly kind: 'waiting';
+      readonly timer: NodeJS.Timeout;
+      readonly dueMs: number | undefined;
+      /** The last moment that was handed on; it is not handed on again when the clock is set back a little. */
+      readonly coveredMs: number;
+      /** What the clock showed when it was last looked at. */
+      readonly seenMs: number;
+    };
+
+/**
+ * Fires at each scheduled moment, once; where several went by unseen, once for the latest of them.
+ *
+ * @throws RangeError with checkCron's sentence where expression or time zone is wrong
+ */
+export function cronTrigger(spec: CronSpec, fire: Fire, onProblem: OnProblem): Trigger {
+  const schedule = readSchedule(spec.expression, spec.timezone);
+  const name = `cron ${tidy(spec.expression)}`;
+  let state: State = { kind: 'idle' };
+
+  function wait(dueMs: number | undefined, coveredMs: number, seenMs: number): void {
+    const waitMs = Math.min(LONGEST_SLEEP_MS, (dueMs ?? Number.POSITIVE_INFINITY) - seenMs);
+    const timer = setTimeout(look, timerDelayMs(waitMs));
+    state = { kind: 'waiting', timer, dueMs, coveredMs, seenMs };
+  }
+
+  function look(): void {
+    if (state.kind !== 'waiting') return;
+    let { dueMs, coveredMs } = state;
+    const nowMs = Date.now();
+    const backMs = state.seenMs - nowMs;
+    if (backMs > 0) {
+      if (backMs > SMALL_STEP_BACK_MS) {
+        coveredMs = Number.NEGATIVE_INFINITY;
+        tell(
+          `The clock was set back from ${isoSecond(state.seenMs)} to ${isoSecond(nowMs)}; ${name} counts from there, and a moment that comes again fires again.`,
+        );
+      }
+      dueMs = momentAfter(schedule, Math.max(nowMs, coveredMs));
+    }
+    if (dueMs === undefined || nowMs < dueMs) {
+      wait(dueMs, coveredMs, nowMs);
+      return;
+    }
+    const momentMs = lastMoment(schedule, dueMs, nowMs) ?? dueMs;
+    // The next wait stands before anyone else's code runs, so that nothing can end the schedule.
+    wait(momentAfter(schedule, nowMs), momentMs, nowMs);
+    handOn(momentMs, nowMs);
+  }
+
+  function handOn(momentMs: number, nowMs: number): void {
+    const missed = nowMs - momentMs > MISSED_AFTER_MS;
+    if (missed && spec.missed === 'skip') {
+      tell(
+        `The run that ${name} had scheduled for ${isoSecond(momentMs)} did not take place: the machine slept or its clock was set. It is left out because the job says "missed: skip".`,
+      );
+      return;
+    }
+    try {
+      fire({
+        trigger: missed ? `${name} (missed)` : name,
+        scheduledAtMs: momentMs,
+      });
+    } catch (error) {
+      tell(`The run that ${name} asked for could not be started: ${reason(error)}.`);
+    }
+  }
+
+  function tell(message: string): void {
+    try {
+      onProblem(message);
+    } catch {
+      // A listener that throws must not end the schedule; there is nobody left to tell.
+    }
+  }
+
+  return {
+    name,
+    start() {
+      if (state.kind !== 'idle') return;
+      const nowMs = Date.now();
+      wait(momentAfter(schedule, nowMs), Number.NEGATIVE_INFINITY, nowMs);
+    },
+    async stop() {
+      if (state.kind === 'waiting') clearTimeout(state.timer);
+      state = { kind: 'stopped' };
+    },
+    nextRun() {
+      return state.kind === 'waiting' && state.dueMs !== undefined ? new Date(state.dueMs) : undefined;
+    },
+  };
+}
+
+function readSchedule(expression: string, timezone: string | undefined): Schedule {
+  const problem = checkCron(expression, timezone);
+  if (problem !== undefined) throw new RangeError(problem);
+  return compile(tidy(expression), timezone);
+}
+
+/** @param text a tidy expression that validateDetailed accepts */
+function compile(text: string, timezone: string | undefined): Schedule {
+  const { fields } = validateDetailed(text);
+  if (fields === undefined)
+    throw new RangeError(`The cron expression ${JSON.stringify(text)} cannot be read.`);
+  const takers = dayPatterns(text).map(dayTaker);
+  return {
+    hours: ascending(fields.hour),
+    minutes: ascending(fields.minute),
+    seconds: ascending(fields.second),
+    zone: openZone(timezone),
+    takesDay: (wallMs) => takers.some((takes) => takes(wallMs)),
+  };
+}
+
+/** crontab(5): where both day fields are restricted (do not start with `*`), a day is taken if either matches. */
+function dayPatterns(text: string): readonly string[] {
+  if (text.startsWith('@')) return [text];
+  const [dayOfMonth = '*', month = '*', dayOfWeek = '*'] = text.split(' ').slice(-3);
+  const both = !/^[*?]/.test(dayOfMonth) && !/^[*?]/.test(dayOfWeek);
+  return both
+    ? [`0 0 ${dayOfMonth} ${month} *`, `0 0 * ${month} ${dayOfWeek}`]
+    : [`0 0 ${dayOfMonth} ${month} ${dayOfWeek}`];
+}
+
+/** node-cron's own matching of days (L, W, #, names), asked about midnight on a wall in UTC. */
+function dayTaker(pattern: string): (wallMs: number) => boolean {
+  const task = createTask(pattern, () => undefined, {
+    timezone: 'UTC',
+    logger: SILENT,
+  });
+  // It is never started; destroyed, it leaves node-cron's list of tasks and still matches.
+  void task.destroy();
+  return (wallMs) => task.match(new Date(wallMs));
+}
+
+const SILENT = { info() {}, warn() {}, error() {}, debug() {} };
+
+function checkZone(timezone: string | undefined): string | undefined {
+  try {
+    openZone(timezone);
+    return undefined;
+  } catch {
+    return `The time zone ${JSON.stringify(timezone)} is not known; write an IANA name such as Europe/Berlin or UTC.`;
+  }
+}
+
+/** What node-cron would take in another sense than a person means, or choke on: it expands `0-99999999999`. */
+function fieldProblems(fields: readonly string[]): string[] {
+  const named = fields.length === 5 ? FIELDS.slice(1) : FIELDS;
+  return named.flatMap((field, index) => {
+    const value = fields[index] ?? '';
+    const steps = [...value.matchAll(/\/(\d+)/g)].map((match) => Number(match[1]));
+    if (steps.some((step) => step > field.size)) {
+      return [
+        `the step in ${JSON.stringify(value)} is longer than the ${field.word}s there are (${field.size})`,
+      ];
+    }
+    const readable =
+      !/\d{3}/.test(value) &&
+      !/[^A-Za-z0-9*/,#?-]/.test(value) &&
+      value.split(/[,/#-]/).every((word) => isWord(field.key, word));
+    return readable ? [] : [describe(field, value)];
+  });
+}
+
+/** node-cron replaces names wherever they stand, so that `janfeb` would be December. */
+function isWord(key: (typeof FIELDS)[number]['key'], word: string): boolean {
+  if (/^(?:\d+|\*|\?)$/.test(word)) return true;
+  if (key === 'month') return MONTH_NAME.test(word);
+  if (key === 'dayOfWeek')
+    return DAY_NAME.test(word) || /^[0-7]l$/i.test(word) || DAY_NAME.test(word.replace(/l$/i, ''));
+  return key === 'dayOfMonth' && /^(?:\d+w|l|lw)$/i.test(word);
+}
+
+function describe(field: (typeof FIELDS)[number], value: string): string {
+  return `${JSON.stringify(value)} is no ${field.word}, which is ${field.range}, a list (1,15), a range (2-5) or a step (*/2)`;
+}
+
+function shortNames(names: string): string {
+  return names
+    .split('|')
+    .map((name) => name.slice(0, 3))
+    .join('|');
+}
+
+function tidy(expression: string): string {
+  return expression.trim().replace(/\s+/g, ' ');
+}
+
+function ascending(values: readonly number[]): readonly number[] {
+  return [...new Set(values)].sort((a, b) => a - b);
+}
+
+function isoSecond(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
+}
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,333 @@
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ledgerExists, openDatabase } from '../../src/ledger/database.js';
+import { openLedger } from '../../src/ledger/ledger.js';
+import { APPLICATION_ID, migrate, SCHEMA_VERSION } from '../../src/ledger/migrations.js';
+import { compileLedger, startChild } from './child.js';
+import {
+  BINDING,
+  begin,
+  delivered,
+  digestOf,
+  modesOf,
+  problemOf,
+  skipped,
+  temporaryDirectory,
+} from './sample.js';
+
+let directory: ReturnType<typeof temporaryDirectory>;
+let file: string;
+beforeEach(() => {
+  directory = temporaryDirectory();
+  file = join(directory.path, 'ledger.db');
+});
+afterEach(() => directory.remove());
+
+describe('making a ledger', () => {
+  it('makes missing directories 0700 and every file 0600, whatever the umask', () => {
+    const before = process.umask(0);
+    try {
+      const ledger = openLedger(join(directory.path, 'state', 'ferryd', 'ledger.db'));
+      begin(ledger);
+      expect(modesOf(directory.path)).toEqual({ state: '700' });
+      expect(modesOf(join(directory.path, 'state'))).toEqual({ ferryd: '700' });
+      expect(modesOf(join(directory.path, 'state', 'ferryd'))).toEqual({
+        'ledger.db': '600',
+        'ledger.db-shm': '600',
+        'ledger.db-wal': '600',
+      });
+      ledger.close();
+    } finally {
+      process.umask(before);
+    }
+  });
+
+  it('sets what protocol.md asks for', () => {
+    const database = openDatabase(file, 'read-write');
+    const pragma = (name: string) => database.pragma(name, { simple: true });
+    expect(pragma('journal_mode')).toBe('wal');
+    expect(pragma('synchronous')).toBe(2);
+    expect(pragma('busy_timeout')).toBe(5000);
+    expect(pragma('foreign_keys')).toBe(1);
+    expect(pragma('application_id')).toBe(APPLICATION_ID);
+    expect(pragma('user_version')).toBe(SCHEMA_VERSION);
+    const loose = database.prepare("SELECT name FROM pragma_table_list WHERE schema = 'main' AND NOT strict");
+    expect(loose.pluck().all()).toEqual(['sqlite_sequence', 'sqlite_schema']);
+    database.close();
+  });
+
+  it('leaves one file behind when it is closed, and closes twice', () => {
+    const ledger = openLedger(file);
+    begin(ledger);
+    ledger.close();
+    ledger.close();
+    expect(readdirSync(directory.path)).toEqual(['ledger.db']);
+  });
+
+  it('takes an empty file for a new ledger', () => {
+    writeFileSync(file, '');
+    openLedger(file).close();
+    expect(ledgerExists(file)).toBe(true);
+    openLedger(file, { access: 'read-only' }).close();
+  });
+
+  it('is made once by several processes at once', async () => {
+    compileLedger(directory.path);
+    const script = `
+      import { openLedger } from './src/ledger/ledger.js';
+      process.stdin.once('data', () => {
+        const ledger = openLedger(process.argv[2]);
+        console.log(ledger.bind(${JSON.stringify(BINDING)}));
+        ledger.close();
+        process.stdin.destroy();
+      });
+      console.log('ready');`;
+    const children = [1, 2, 3, 4].map(() => startChild(directory.path, script, [file]));
+    for (const child of children) expect(await child.line()).toBe('ready');
+    for (const child of children) child.write('go');
+    expect(await Promise.all(children.map((child) => child.line()))).toEqual(['1', '1', '1', '1']);
+    expect(await Promise.all(children.map((child) => child.ended()))).toEqual([0, 0, 0, 0]);
+  });
+});
+
+describe('migrations', () => {
+  it('start from nothing and are not done again', () => {
+    const first = openLedger(file);
+    const id = first.bind(BINDING);
+    first.close();
+    const second = openLedger(file);
+    expect(second.bindingsOf('nightly')).toEqual([{ id, ...BINDING }]);
+    second.close();
+  });
+
+  it('are one transaction each: a step that fails leaves the one before it', () => {
+    const database = new Database(file);
+    const steps = [
+      'CREATE TABLE one (a TEXT) STRICT',
+      'CREATE TABLE two (a TEXT) STRICT; CREATE TABLE one (a TEXT) STRICT',
+    ];
+    expect(() => migrate(database, steps)).toThrow('already exists');
+    expect(database.pragma('user_version', { simple: true })).toBe(1);
+    const tables = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").pluck();
+    expect(tables.all()).toEqual(['one']);
+
+    migrate(database, ['', 'CREATE TABLE two (a TEXT) STRICT', 'CREATE TABLE three (a TEXT) STRICT']);
+    expect(tables.all()).toEqual(['one', 'two', 'three']);
+    expect(database.pragma('user_version', { simple: true })).toBe(3);
+    database.close();
+  });
+
+  it('refuse a newer schema with a sentence, for writing and for reading, and leave the file alone', () => {
+    openLedger(file).close();
+    const database = new Database(file);
+    database.pragma(`user_version = ${SCHEMA_VERSION + 6}`);
+    database.close();
+    const before = digestOf(file);
+    for (const access of ['read-write', 'read-only'] as const) {
+      const error = problemOf(() => openDatabase(file, access));
+      expect(error.kind).toBe('newer-schema');
+      expect(error.message).toBe(
+        `The ledger ${file} was written by a newer ferryd (schema ${SCHEMA_VERSION + 6}, this one knows ` +
+          `${SCHEMA_VERSION}). It was left untouched. Install that version again, or name another file with --ledger.`,
+      );
+    }
+    expect(digestOf(file)).toBe(before);
+  });
+
+  it('are left to a writer when the ledger is opened for reading', () => {
+    const database = new Database(file);
+    database.exec('CREATE TABLE early (a TEXT) STRICT');
+    database.pragma(`application_id = ${APPLICATION_ID}`);
+    database.close();
+    const before = digestOf(file);
+    expect(problemOf(() => openLedger(file, { access: 'read-only' })).kind).toBe('older-schema');
+    expect(digestOf(file)).toBe(before);
+  });
+});
+
+describe('a file that is not a ledger', () => {
+  const garbage: [string, string | Buffer][] = [
+    ['a short text', 'hello'],
+    ['a long text', 'once upon a time '.repeat(2000)],
+    ['zeros', Buffer.alloc(8192)],
+    ['a SQLite header and nothing that follows from it', `SQLite format 3\0${'x'.repeat(5000)}`],
+  ];
+  it.each(garbage)('is refused and left byte for byte: %s', (_, content) => {
+    writeFileSync(file, content, { mode: 0o644 });
+    const before = digestOf(file);
+    for (const access of ['read-write', 'read-only'] as const) {
+      const error = problemOf(() => openDatabase(file, access));
+      expect(error.kind).toBe('not-a-ledger');
+      expect(error.message).toContain(file);
+      expect(error.message).toContain('--ledger');
+    }
+    expect(digestOf(file)).toBe(before);
+    expect(readdirSync(directory.path)).toEqual(['ledger.db']);
+  });
+
+  it("is another program's database, also one with a WAL that waits", () => {
+    const theirs = new Database(file);
+    theirs.pragma('journal_mode = WAL');
+    theirs.exec('CREATE TABLE bookmarks (url TEXT)');
+    theirs.pragma('user_version = 1');
+    const copy = join(directory.path, 'copy.db');
+    for (const end of ['', '-wal']) copyFileSync(file + end, copy + end);
+    theirs.close();
+    for (const each of [file, copy]) {
+      const before = digestOf(each);
+      for (const access of ['read-write', 'read-only'] as const) {
+        const error = problemOf(() => openDatabase(each, access));
+        expect(error.kind).toBe('not-a-ledger');
+        expect(error.message).toContain("another program's SQLite database");
+      }
+      expect(digestOf(each)).toBe(before);
+    }
+    const again = new Database(copy);
+    expect(again.prepare('SELECT count(*) FROM bookmarks').pluck().get()).toBe(0);
+    again.close();
+  });
+
+  it('is a directory or a FIFO, which is not even opened', () => {
+    mkdirSync(file);
+    expect(problemOf(() => openLedger(file)).message).toContain('is a directory');
+    const fifo = join(directory.path, 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    expect(problemOf(() => openLedger(fifo)).message).toContain('is a special file');
+    expect(problemOf(() => ledgerExists(fifo)).kind).toBe('not-a-ledger');
+  });
+
+  it('stands where a directory should be', () => {
+    writeFileSync(file, '');
+    const error = problemOf(() => openLedger(join(file, 'ledger.db')));
+    expect(error.kind).toBe('unreadable');
+    expect(error.message).toContain(join(file, 'ledger.db'));
+  });
+});
+
+it('a ledger whose making was cut off with a rollback journal beside it is played back, not refused', () => {
+  const made = join(directory.path, 'made.db');
+  const database = new Database(made);
+  migrate(database);
+  database.pragma('cache_size = 1');
+  database.exec('BEGIN');
+  const insert = database.prepare('INSERT INTO schedule VALUES (?, ?, 1)');
+  for (let i = 0; i < 2000; i += 1) insert.run(`job-${i}`, 'x'.repeat(100));
+  for (const end of ['', '-journal']) copyFileSync(made + end, file + end);
+  database.exec('ROLLBACK');
+  database.close();
+
+  const before = digestOf(file);
+  expect(problemOf(() => openLedger(file, { access: 'read-only' })).kind).toBe('unreadable');
+  expect(digestOf(file)).toBe(before);
+  const ledger = openLedger(file);
+  expect(ledger.coveredUntil('job-1', 'x'.repeat(100))).toBeUndefined();
+  begin(ledger);
+  ledger.close();
+  const whole = openDatabase(file, 'read-write');
+  expect(whole.pragma('integrity_check', { simple: true })).toBe('ok');
+  whole.close();
+});
+
+describe('a damaged ledger', () => {
+  function damage(): void {
+    const ledger = openLedger(file);
+    const at = begin(ledger);
+    for (let i = 0; i < 3000; i += 1) ledger.record(delivered(at, `directory/file-${i}`));
+    ledger.close();
+    const bytes = readFileSync(file);
+    for (let page = 30; page < 60; page += 1) bytes.fill(0xee, page * 4096, page * 4096 + 2000);
+    writeFileSync(file, bytes);
+  }
+
+  it('is found when it is opened for writing, left as it is, and said what to do with', () => {
+    damage();
+    const before = digestOf(file);
+    const error = problemOf(() => openLedger(file));
+    expect(error.kind).toBe('corrupt');
+    expect(error.message).toMatch(/^The ledger .*ledger\.db is damaged \(.+\)\. It was left as it is\./);
+    expect(error.message).toContain(`move ${file} aside`);
+    expect(digestOf(file)).toBe(before);
+  });
+
+  it('is a LedgerError also where reading meets the damage', () => {
+    damage();
+    const reader = openLedger(file, { access: 'read-only' });
+    expect(problemOf(() => [...reader.known(1)]).kind).toBe('corrupt');
+    reader.close();
+  });
+});
+
+describe('opening for reading', () => {
+  it('makes nothing where there is nothing, and says so', () => {
+    expect(ledgerExists(file)).toBe(false);
+    const error = problemOf(() => openLedger(file, { access: 'read-only' }));
+    expect(error.kind).toBe('missing');
+    expect(error.message).toContain(file);
+    expect(existsSync(file)).toBe(false);
+    expect(
+      problemOf(() => openLedger(join(directory.path, 'no', 'l.db'), { access: 'read-only' })).kind,
+    ).toBe('missing');
+    expect(readdirSync(directory.path)).toEqual([]);
+  });
+
+  it('takes an empty file for no ledger yet', () => {
+    writeFileSync(file, '');
+    expect(problemOf(() => openLedger(file, { access: 'read-only' })).kind).toBe('missing');
+    expect(statSync(file).size).toBe(0);
+  });
+
+  it('sees what a writer commits meanwhile, and does not hinder it', () => {
+    const writer = openLedger(file);
+    const at = begin(writer);
+    const reader = openLedger(file, { access: 'read-only' });
+    writer.record(delivered(at, 'a'));
+    expect(reader.transfers({ job: 'nightly' }, 10)).toEqual([]);
+    writer.flush();
+    expect(reader.transfers({ job: 'nightly' }, 10)).toHaveLength(1);
+    writer.record(skipped(at, 'b'));
+    writer.close();
+    expect(reader.skips('nightly', 10)).toHaveLength(1);
+    reader.close();
+  });
+
+  it('works on a ledger that lies still, also where the files beside it are gone', () => {
+    const writer = openLedger(file);
+    begin(writer);
+    writer.close();
+    const reader = openLedger(file, { access: 'read-only' });
+    expect(reader.lastRuns(undefined, 10)).toHaveLength(1);
+    reader.close();
+    expect(Object.values(modesOf(directory.path)).every((mode) => mode === '600')).toBe(true);
+  });
+
+  it('cannot write', () => {
+    openLedger(file).close();
+    const database = openDatabase(file, 'read-only');
+    expect(() => database.exec('DELETE FROM run')).toThrow('readonly');
+    database.close();
+  });
+
+  it.skipIf(process.getuid?.() === 0)('tells a user who may not read it', () => {
+    openLedger(file).close();
+    chmodSync(file, 0);
+    expect(problemOf(() => openLedger(file, { access: 'read-only' })).kind).toBe('unreadable');
+    expect(problemOf(() => openLedger(file)).kind).toBe('unreadable');
+  });
+});
+
+it('refuses a path that ends in a space instead of opening its neighbour', () => {
+  expect(problemOf(() => openLedger(`${file} `)).kind).toBe('unreadable');
+  expect(readdirSync(directory.path)).toEqual([]);
+});
