@@ -46,6 +46,8 @@ export type DocumentReading =
 const MAX_NODES = 20_000;
 const MAX_ALIASES = 100;
 const MAX_DEPTH = 50;
+/** More than these in one file help nobody. */
+const MAX_MISTAKES = 100;
 
 interface Spot {
   /** Offset of the key, or of the list entry. */
@@ -83,9 +85,9 @@ export function readDocument(text: string): DocumentReading {
     }
     if (yaml.contents === null) return { kind: 'empty' };
     const walk = new Walk(yaml);
-    walk.node(yaml.contents, '', 0);
+    walk.node(yaml.contents, '', startOf(yaml.contents) ?? 0);
     if (walk.overflow !== undefined) return broken(walk.overflow.offset, walk.overflow.message);
-    for (const { pos } of yaml.warnings) {
+    for (const { pos } of yaml.warnings.slice(0, MAX_MISTAKES)) {
       walk.found.push({ offset: pos[0], mistake: error('', TAG_MESSAGE) });
     }
     const data: unknown = yaml.toJS({ maxAliasCount: MAX_ALIASES });
@@ -124,17 +126,9 @@ class Walk {
 
   /** Returns the node, or the text that stands in for an alias without an anchor. */
   node(node: unknown, pointer: string, keyOffset: number): unknown {
-    this.#nodes += 1;
     const valueOffset = startOf(node) ?? keyOffset;
+    if (!this.#count(valueOffset)) return node;
     this.spots.set(pointer, { key: keyOffset, value: valueOffset });
-    if (this.overflow !== undefined) return node;
-    if (this.#nodes > MAX_NODES) {
-      this.overflow = {
-        offset: valueOffset,
-        message: `the file has more than ${MAX_NODES} keys and values; no settings of ferryd are that long`,
-      };
-      return node;
-    }
     if (isAlias(node)) return this.#alias(node.source, node, pointer, valueOffset);
     if (!isCollection(node)) {
       if (isScalar(node) && node.anchor !== undefined) this.#anchors.add(node.anchor);
@@ -155,25 +149,38 @@ class Walk {
     return node;
   }
 
+  /** False from the moment on that there are too many. */
+  #count(offset: number): boolean {
+    this.#nodes += 1;
+    if (this.#nodes > MAX_NODES) {
+      this.overflow ??= {
+        offset,
+        message: `the file has more than ${MAX_NODES} keys and values; no settings of ferryd are that long`,
+      };
+    }
+    return this.overflow === undefined;
+  }
+
+  #find(offset: number, mistake: Mistake): void {
+    if (this.found.length < MAX_MISTAKES) this.found.push({ offset, mistake });
+  }
+
   #map(items: unknown[], pointer: string): void {
-    const seen = new Map<string, number>();
+    const seen = new Set<string>();
     for (const pair of items) {
       if (!isPair(pair) || !isScalar(pair.key)) continue;
       const key = String(pair.key.value ?? '');
       const keyOffset = startOf(pair.key) ?? 0;
+      if (!this.#count(keyOffset)) return;
       const child = below(pointer, key);
       if (seen.has(key)) {
         const shown = holdsSecret(pointer) ? 'a key' : `the key ${quoted(key)}`;
-        this.found.push({
-          offset: keyOffset,
-          mistake: error(
-            holdsSecret(pointer) ? pointer : child,
-            `${shown} stands twice; keep one of them`,
-            'key',
-          ),
-        });
+        this.#find(
+          keyOffset,
+          error(holdsSecret(pointer) ? pointer : child, `${shown} stands twice; keep one of them`, 'key'),
+        );
       }
-      seen.set(key, keyOffset);
+      seen.add(key);
       const value = isEmpty(pair.value) ? undefined : pair.value;
       if (value === undefined) this.spots.set(child, { key: keyOffset, value: keyOffset });
       else pair.value = this.node(value, child, keyOffset);
@@ -182,7 +189,7 @@ class Walk {
 
   #alias(source: string, node: Node, pointer: string, offset: number): unknown {
     if (this.#anchors.has(source)) return node;
-    this.found.push({ offset, mistake: error(pointer, ALIAS_MESSAGE) });
+    this.#find(offset, error(pointer, ALIAS_MESSAGE));
     const text = new Scalar(`*${source}`);
     if (node.range) text.range = node.range;
     if (this.#document.contents === node) this.#document.contents = text;

@@ -3,9 +3,9 @@
  * keeps the others from loading; whatever is wrong comes back as problems, and nothing here throws.
  * Bounded: size and number of the files. Reads no secret, and nothing outside the directory.
  */
-import { constants } from 'node:fs';
-import { open, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { codeOf, readBoundedFile } from './bounded-file.js';
 import { type DocumentReading, readDocument, type WrittenDocument } from './document.js';
 import type { AgentSettings, Job } from './job.js';
 import { error, type Mistake, warning } from './mistake.js';
@@ -237,35 +237,27 @@ class Loader {
   }
 }
 
-/** Reads a regular file of bounded size as UTF-8. */
+/** Reads a file as UTF-8. */
 async function readText(file: string): Promise<Reading<string>> {
-  try {
-    // Opening a FIFO would wait for a writer.
-    const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
-    try {
-      if (!(await handle.stat()).isFile()) return wrong('is not a regular file; take it away, or rename it');
-      const buffer = Buffer.alloc(MAX_FILE_BYTES + 1);
-      let length = 0;
-      while (length < buffer.length) {
-        const { bytesRead } = await handle.read(buffer, length, buffer.length - length, length);
-        if (bytesRead === 0) break;
-        length += bytesRead;
+  const found = await readBoundedFile(file, MAX_FILE_BYTES);
+  switch (found.kind) {
+    case 'irregular':
+      return wrong('is not a regular file; take it away, or rename it');
+    case 'too-long':
+      return wrong('the file is larger than 1 MiB, which no settings of ferryd are');
+    case 'failed':
+      return wrong(explainFile(found.code));
+    case 'content':
+      try {
+        return read(new TextDecoder('utf-8', { fatal: true }).decode(found.bytes));
+      } catch {
+        return wrong('the file is not UTF-8 text; save it as UTF-8');
       }
-      if (length > MAX_FILE_BYTES)
-        return wrong('the file is larger than 1 MiB, which no settings of ferryd are');
-      return read(new TextDecoder('utf-8', { fatal: true }).decode(buffer.subarray(0, length)));
-    } finally {
-      await handle.close();
-    }
-  } catch (thrown) {
-    return wrong(explainFile(thrown));
   }
 }
 
-function explainFile(thrown: unknown): string {
-  switch (codeOf(thrown)) {
-    case 'ERR_ENCODING_INVALID_ENCODED_DATA':
-      return 'the file is not UTF-8 text; save it as UTF-8';
+function explainFile(code: string): string {
+  switch (code) {
     case 'EACCES':
     case 'EPERM':
       return 'the file may not be read by the user that ferryd runs as; give it the right to (chmod, chown)';
@@ -274,7 +266,7 @@ function explainFile(thrown: unknown): string {
     case 'ELOOP':
       return 'the file is a link that leads in a circle; take it away';
     default:
-      return `the file cannot be read (${codeOf(thrown)}); look at the disk it is on`;
+      return `the file cannot be read (${code}); look at the disk it is on`;
   }
 }
 
@@ -290,11 +282,6 @@ function explainDirectory(thrown: unknown): string {
     default:
       return `the directory cannot be read (${codeOf(thrown)}); look at the disk it is on`;
   }
-}
-
-function codeOf(thrown: unknown): string {
-  const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
-  return typeof code === 'string' ? code : 'unknown error';
 }
 
 function compareText(a: string, b: string): number {

@@ -197,7 +197,7 @@ function readTriggers(
     if (!fits('trigger', item)) return;
     if ('watch' in item) {
       if (watched)
-        mistakes.push(error(pointer, 'a second watch trigger; one watches everything, keep one of them'));
+        mistakes.push(error(pointer, 'another watch trigger; one watches everything, keep one of them'));
       if (source === 'remote') {
         mistakes.push(
           error(pointer, 'watch sees only a local from; use cron to look at a server from time to time'),
@@ -228,7 +228,8 @@ function readTriggers(
 
 function checkCron(expression: string, timezone: string | undefined, check: CronCheck): string | undefined {
   const fields = expression.split(/\s+/).length;
-  if (fields !== 5 && fields !== 6) {
+  // The short forms, such as @daily, are the check's to know.
+  if (!expression.startsWith('@') && fields !== 5 && fields !== 6) {
     return `a cron expression has five fields (minute hour day month weekday) or six (second first), this one has ${fields}; an example is "30 2 * * *"`;
   }
   try {

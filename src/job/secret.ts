@@ -4,9 +4,8 @@
  * its standard error is thrown away for that reason.
  */
 import { spawn } from 'node:child_process';
-import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
 import path from 'node:path';
+import { codeOf, readBoundedFile } from './bounded-file.js';
 import type { SecretSource } from './job.js';
 import { quoted } from './problem.js';
 
@@ -83,39 +82,25 @@ async function readCredential(
 }
 
 async function readFile(file: string, kind: 'private' | 'credential', what: string): Promise<Buffer> {
-  try {
-    // Opening a FIFO would wait for a writer.
-    const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
-    try {
-      const { mode, ...stats } = await handle.stat();
-      if ((mode & constants.S_IFMT) !== constants.S_IFREG) {
-        throw new SecretError(`Cannot read ${what}: ${quoted(file)} is not a regular file.`);
-      }
-      if (kind === 'private' && (mode & 0o007) !== 0) {
+  const found = await readBoundedFile(file, MAX_SECRET_BYTES);
+  switch (found.kind) {
+    case 'irregular':
+      throw new SecretError(`Cannot read ${what}: ${quoted(file)} is not a regular file.`);
+    case 'too-long':
+      throw tooLong(what);
+    case 'failed':
+      throw new SecretError(`Cannot read ${what}: ${explainFile(found.code, file, kind)}`);
+    case 'content':
+      if (kind === 'private' && (found.mode & 0o007) !== 0) {
         throw new SecretError(
           `Cannot read ${what}: ${quoted(file)} is open to every user of this machine. Close it with chmod 600, and change the password if others may have seen it.`,
         );
       }
-      if (stats.size > MAX_SECRET_BYTES) throw tooLong(what);
-      const buffer = Buffer.alloc(MAX_SECRET_BYTES + 1);
-      let length = 0;
-      while (length < buffer.length) {
-        const { bytesRead } = await handle.read(buffer, length, buffer.length - length, length);
-        if (bytesRead === 0) break;
-        length += bytesRead;
-      }
-      return buffer.subarray(0, length);
-    } finally {
-      await handle.close();
-    }
-  } catch (thrown) {
-    if (thrown instanceof SecretError) throw thrown;
-    throw new SecretError(`Cannot read ${what}: ${explainFile(thrown, file, kind)}`);
+      return found.bytes;
   }
 }
 
-function explainFile(thrown: unknown, file: string, kind: 'private' | 'credential'): string {
-  const code = codeOf(thrown);
+function explainFile(code: string, file: string, kind: 'private' | 'credential'): string {
   if (code === 'ENOENT' || code === 'ENOTDIR') {
     const advice =
       kind === 'credential'
@@ -230,9 +215,4 @@ function checked(secret: string, what: string): string {
 
 function tooLong(what: string): SecretError {
   return new SecretError(`Cannot read ${what}: it is longer than 64 KiB.`);
-}
-
-function codeOf(thrown: unknown): string {
-  const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
-  return typeof code === 'string' ? code : 'unknown error';
 }

@@ -39,11 +39,13 @@ export function checkShape(form: keyof Written, data: unknown): Shape {
   if (validate(data)) return { mistakes: [], rest: data };
   const settled = settle(validate.errors ?? []);
   const unknownMeant = new Set<string>();
-  const taken = new Set<string>();
+  const told = new Set<string>();
+  const mistaken: string[] = [];
   const mistakes: Mistake[] = [];
-  const add = (mistake: Mistake, place: string): void => {
-    if (taken.has(place)) return;
-    taken.add(place);
+  const add = (mistake: Mistake, place = mistake.pointer): void => {
+    mistaken.push(place);
+    if (told.has(mistake.pointer)) return;
+    told.add(mistake.pointer);
     mistakes.push(mistake);
   };
   for (const found of settled) {
@@ -58,15 +60,14 @@ export function checkShape(form: keyof Written, data: unknown): Shape {
     if (found.keyword === 'additionalProperties' || found.keyword === 'propertyNames') continue;
     if (found.keyword === 'required') {
       const pointer = below(found.instancePath, parameter(found, 'missingProperty'));
-      if (!unknownMeant.has(pointer)) add(explainMissing(found, pointer), pointer);
+      if (!unknownMeant.has(pointer)) add(explainMissing(found, pointer));
     } else if (found.propertyName !== undefined) {
-      const pointer = below(found.instancePath, found.propertyName);
-      add(error(pointer, explain(found), 'key'), pointer);
+      add(error(below(found.instancePath, found.propertyName), explain(found), 'key'));
     } else {
-      add(error(found.instancePath, explain(found)), found.instancePath);
+      add(error(found.instancePath, explain(found)));
     }
   }
-  const rest = prune(data, [...taken]);
+  const rest = prune(data, mistaken);
   if (mistakes.length <= MAX_MISTAKES) return { mistakes, rest };
   const cut = mistakes.slice(0, MAX_MISTAKES);
   cut.push(error('', `more than ${MAX_MISTAKES} mistakes; the others are not shown`));
@@ -243,7 +244,8 @@ function explainType(found: ErrorObject, schema: Record<string, unknown>, data: 
   }
   if (typeof data === 'string' && typeof schema.whenText === 'string') return schema.whenText;
   const expected = [...new Set(types)].map((type) => TYPE_WORDS[String(type)] ?? String(type)).join(' or ');
-  const here = TYPE_WORDS[typeName(data)] ?? typeName(data);
+  const fraction = typeof data === 'number' && types.includes('integer');
+  const here = fraction ? 'a fraction' : (TYPE_WORDS[typeName(data)] ?? typeName(data));
   if (schema.type === 'object' && schema.properties !== undefined) {
     return `must be ${expected} (${Object.keys(record(schema.properties)).join(', ')}), but this is ${here}`;
   }

@@ -209,7 +209,7 @@ function prepare(database: Database.Database, path: string): void {
   database.pragma(`journal_size_limit = ${WAL_LIMIT_BYTES}`);
 }
 
-/** SQLite does not ask its busy handler for this switch, so two processes that make one ledger wait here. */
+/** Where another connection is about to write, SQLite refuses this switch at once and does not wait as elsewhere. */
 function switchToWal(database: Database.Database): string {
   const pause = new Int32Array(new SharedArrayBuffer(4));
   const deadline = performance.now() + BUSY_TIMEOUT_MS;

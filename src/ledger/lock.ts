@@ -7,6 +7,7 @@
  */
 import {
   closeSync,
+  existsSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -88,6 +89,30 @@ export function acquireLock(directory: string, name: string, purpose: string): L
     };
   } catch (error) {
     throw lockError(error, file);
+  }
+}
+
+/**
+ * Who holds a lock now, without taking it; undefined where it is free. Only a moment's truth.
+ *
+ * @throws LedgerError where the lock's file cannot be read
+ */
+export function whoHolds(directory: string, name: string): Holder | undefined {
+  const file = join(directory, `${name}.lock`);
+  if (!existsSync(file)) return undefined;
+  let database: Database.Database | undefined;
+  try {
+    database = new Database(file, { fileMustExist: true, readonly: true, timeout: 0 });
+    // Any read needs the lock that an exclusive holder denies.
+    database.prepare('SELECT count(*) FROM sqlite_master').get();
+    return undefined;
+  } catch (error) {
+    if (error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')) {
+      return readNote(join(directory, `${name}.holder`));
+    }
+    throw lockError(error, file);
+  } finally {
+    database?.close();
   }
 }
 

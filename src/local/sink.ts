@@ -30,13 +30,8 @@ export class LocalSink {
   /** @throws {LocalError} OUTSIDE where a directory on the way is a link, else the system's code */
   static async open(options: SinkOptions): Promise<LocalSink> {
     const { root, path, temporary } = options;
-    const parent = path.includes('/') ? path.slice(0, path.lastIndexOf('/')) : '';
     try {
-      const directory = parent === '' ? root : `${root}/${parent}`;
-      await fs.mkdir(directory, { recursive: true });
-      if ((await fs.realpath(directory)) !== directory) {
-        throw new LocalError('OUTSIDE', `${parent} is reached through a link: nothing is written there.`);
-      }
+      await makeParents(root, path);
       const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
       return new LocalSink(options, await fs.open(`${root}/${temporary}`, flags, 0o600));
     } catch (error) {
@@ -73,7 +68,7 @@ export class LocalSink {
       await this.#handle.sync();
       await fs.rename(`${root}/${temporary}`, `${root}/${path}`);
       const local = fingerprintOf(await this.#handle.stat());
-      await syncDirectory(`${root}/${path}`.slice(0, -(path.length - path.lastIndexOf('/'))));
+      await syncDirectory(`${root}/${path.slice(0, path.lastIndexOf('/') + 1)}`);
       return { local, sha256: this.#hash.digest('hex'), bytes: this.#bytes };
     } catch (error) {
       throw new LocalError(codeOf(error), localSentence(codeOf(error), path), error);
@@ -88,6 +83,32 @@ export class LocalSink {
     await fs.rm(`${this.#options.root}/${this.#options.temporary}`, {
       force: true,
     });
+  }
+}
+
+/** One directory after the other, because a recursive mkdir would make them behind a link too. */
+async function makeParents(root: string, path: RelativePath): Promise<void> {
+  for (let end = path.indexOf('/'); end >= 0; end = path.indexOf('/', end + 1)) {
+    const parent = path.slice(0, end);
+    const directory = `${root}/${parent}`;
+    const there = await fs.lstat(directory).catch((error: unknown) => {
+      if (codeOf(error) === 'ENOENT') return undefined;
+      throw error;
+    });
+    if (there === undefined) {
+      await fs.mkdir(directory).catch((error: unknown) => {
+        // Another download made it in the meantime.
+        if (codeOf(error) !== 'EEXIST') throw error;
+      });
+    } else if (there.isSymbolicLink()) {
+      throw new LocalError('OUTSIDE', `${parent} is a link here: nothing is written behind it.`);
+    } else if (!there.isDirectory()) {
+      throw new LocalError('EISDIR', `${parent} is a file here, and a directory on the server.`);
+    }
+  }
+  const deepest = `${root}/${path.slice(0, path.lastIndexOf('/') + 1)}`;
+  if (path.includes('/') && `${await fs.realpath(deepest)}/` !== deepest) {
+    throw new LocalError('OUTSIDE', `${path} is reached through a link: nothing is written there.`);
   }
 }
 

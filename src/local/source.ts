@@ -3,7 +3,7 @@
  * lie below the root, hashed as it is read, and looked at again at its end. Reads in large pieces, the next
  * one while the last one is sent.
  */
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { constants, promises as fs } from 'node:fs';
 import { type Fingerprint, type LocalFile, sameFingerprint } from '../plan/entry.js';
 import { codeOf, LocalError, localSentence } from './error.js';
@@ -19,7 +19,8 @@ export class LocalSource {
   readonly modifiedMs: number;
   readonly #file: LocalFile;
   readonly #handle: fs.FileHandle;
-  #hash: Hash = createHash('sha256');
+  /** Counts the readings: only what the newest one read is confirmed. */
+  #reading = 0;
   #digest: string | undefined;
 
   private constructor(file: LocalFile, handle: fs.FileHandle) {
@@ -45,6 +46,8 @@ export class LocalSource {
       const code = codeOf(error);
       if (code === 'ELOOP')
         throw new LocalError('ELOOP', `${file.path} was replaced by a link: links are not followed.`);
+      // A socket or a device without a driver stands there now.
+      if (code === 'ENXIO' || code === 'ENODEV') throw changed(file);
       throw new LocalError(code, localSentence(code, file.path), error);
     }
     try {
@@ -52,7 +55,9 @@ export class LocalSource {
       if (!stats.isFile() || stats.dev !== file.device || !sameFingerprint(fingerprintOf(stats), file)) {
         throw changed(file);
       }
-      if (!(await liesAt(handle, path))) {
+      const place = await placeOf(handle, path);
+      if (place === 'nowhere') throw changed(file);
+      if (place === 'elsewhere') {
         throw new LocalError(
           'OUTSIDE',
           `${file.path} is reached through a link that was put in the place of a directory: it is not read.`,
@@ -71,7 +76,10 @@ export class LocalSource {
    * starts anew.
    */
   async *chunks(): AsyncGenerator<Buffer> {
-    this.#hash = createHash('sha256');
+    // Its own hash: an earlier reading that was left may still have a piece under way.
+    const hash = createHash('sha256');
+    this.#reading += 1;
+    const reading = this.#reading;
     this.#digest = undefined;
     const sizeBytes = Math.max(1, Math.min(READ_BYTES, this.sizeBytes + 1));
     // Two buffers in turn: one is being sent while the other is filled.
@@ -85,7 +93,7 @@ export class LocalSource {
       position += bytesRead;
       if (position > this.sizeBytes) throw changed(this.#file);
       const chunk = filling.subarray(0, bytesRead);
-      this.#hash.update(chunk);
+      hash.update(chunk);
       if (sending === filling) {
         yield chunk;
         next = this.#read(filling, position);
@@ -99,7 +107,7 @@ export class LocalSource {
     }
     if (position !== this.sizeBytes || !sameFingerprint(await this.#look(), this.#file))
       throw changed(this.#file);
-    this.#digest = this.#hash.digest('hex');
+    if (reading === this.#reading) this.#digest = hash.digest('hex');
   }
 
   /** @returns SHA-256 of what `chunks` gave; throws CHANGED where it did not come to its end or the file moved on since. */
@@ -127,14 +135,17 @@ export class LocalSource {
   }
 }
 
-/** True where the open file really stands at this path, no link in between. */
-async function liesAt(handle: fs.FileHandle, path: string): Promise<boolean> {
+/** Whether the open file really stands at this path, no link in between; `nowhere` where it was deleted since. */
+async function placeOf(handle: fs.FileHandle, path: string): Promise<'here' | 'elsewhere' | 'nowhere'> {
+  let real: string;
   try {
-    return (await fs.readlink(`/proc/self/fd/${handle.fd}`)) === path;
+    real = await fs.readlink(`/proc/self/fd/${handle.fd}`);
   } catch {
     // No /proc here: ask for the path's real form.
-    return (await fs.realpath(path)) === path;
+    real = await fs.realpath(path);
   }
+  if (real === path) return 'here';
+  return (await handle.stat()).nlink === 0 ? 'nowhere' : 'elsewhere';
 }
 
 function changed(file: LocalFile): LocalError {

@@ -60,19 +60,29 @@ export async function openRoot(root: string): Promise<string> {
 }
 
 /**
+ * What stands at one place: a regular file, nothing, or something else (a link, a directory, a pipe).
+ *
+ * @throws {LocalError} where that cannot be seen
+ */
+export async function standsAt(root: string, path: RelativePath): Promise<LocalFile | 'nothing' | 'other'> {
+  try {
+    const stats = await fs.lstat(`${root}/${path}`);
+    return stats.isFile() ? { path, ...fingerprintOf(stats), device: stats.dev } : 'other';
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === 'ENOENT' || code === 'ENOTDIR') return 'nothing';
+    throw new LocalError(code, localSentence(code, path), error);
+  }
+}
+
+/**
  * Looks at one file again.
  *
  * @returns undefined where it is gone or no regular file any more
  */
 export async function lookAt(root: string, path: RelativePath): Promise<LocalFile | undefined> {
-  try {
-    const stats = await fs.lstat(`${root}/${path}`);
-    return stats.isFile() ? { path, ...fingerprintOf(stats), device: stats.dev } : undefined;
-  } catch (error) {
-    const code = codeOf(error);
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw new LocalError(code, localSentence(code, path), error);
-  }
+  const there = await standsAt(root, path);
+  return there === 'nothing' || there === 'other' ? undefined : there;
 }
 
 /** Walks the tree below `root` (a real path, from `openRoot`). Never throws for what lies in the tree. */

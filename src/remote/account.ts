@@ -33,6 +33,8 @@ const ANONYMOUS_PASSWORD = 'anonymous@ferryd.invalid';
 export class Account {
   readonly #server: Server;
   readonly #pool: Pool<FtpSession>;
+  readonly #standing = new Set<FtpSession>();
+  #scout: Promise<FtpSession> | undefined;
 
   constructor(server: Server, credentials: Credentials, listener: AccountListener) {
     this.#server = server;
@@ -46,7 +48,7 @@ export class Account {
           `${server.name} takes no more connections: ${connections} ${connections === 1 ? 'is' : 'are'} used.`,
         ),
       open: async () => {
-        const session = await this.#open(credentials, profile, listener, sessions > 0);
+        const session = await this.#openAlone(() => this.#open(credentials, profile, listener, sessions > 0));
         sessions += 1;
         listener.onOpened(`connected to ${session.where} as ${server.user}`);
         return session;
@@ -63,6 +65,31 @@ export class Account {
   /** Ends all connections. */
   async close(): Promise<void> {
     await this.#pool.close();
+  }
+
+  /**
+   * While no session stands, one is opened alone, and the others wait for what it meets: a wrong password is then
+   * tried once, and not once by every worker until the account is locked.
+   */
+  async #openAlone(open: () => Promise<FtpSession>): Promise<FtpSession> {
+    for (const session of this.#standing) if (!session.usable) this.#standing.delete(session);
+    let opening: Promise<FtpSession>;
+    if (this.#standing.size > 0) {
+      opening = open();
+    } else if (this.#scout !== undefined) {
+      await this.#scout;
+      opening = open();
+    } else {
+      opening = open();
+      this.#scout = opening;
+      const done = (): void => {
+        this.#scout = undefined;
+      };
+      opening.then(done, done);
+    }
+    const session = await opening;
+    this.#standing.add(session);
+    return session;
   }
 
   async #open(

@@ -97,7 +97,7 @@ export class Pool<C extends Pooled> {
     }
   }
 
-  /** @returns undefined where the server has too many connections and others of ours are still at work */
+  /** @returns undefined where the server has too many connections and others of ours stand or are being opened */
   async #open(signal: AbortSignal | undefined): Promise<C | undefined> {
     this.#count += 1;
     try {
@@ -111,7 +111,7 @@ export class Pool<C extends Pooled> {
     } catch (error) {
       this.#count -= 1;
       this.#waiters.shift()?.wake();
-      if (!this.#options.isTooMany(error) || this.#busy.size === 0) throw error;
+      if (!this.#options.isTooMany(error) || this.#count === 0) throw error;
       this.#ceiling = Math.max(1, this.#count);
       this.#shrunkAtMs = performance.now();
       this.#options.onShrink?.(this.#ceiling);

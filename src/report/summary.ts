@@ -8,6 +8,8 @@ import { printable } from './printable.js';
 /** A run that has ended. */
 export interface RunSummary {
   readonly job: string;
+  /** Its number in the ledger; undefined where it never began. */
+  readonly run: number | undefined;
   readonly outcome: Outcome;
   readonly tally: Readonly<Tally>;
   readonly durationMs: number;
@@ -26,6 +28,7 @@ export function runLine(run: RunSummary): string {
   const { tally, failure } = run;
   return JSON.stringify({
     job: printable(run.job),
+    run: run.run ?? null,
     outcome: run.outcome,
     uploaded: tally.uploaded,
     downloaded: tally.downloaded,
@@ -48,7 +51,7 @@ export function summaryLine(run: RunSummary): string {
 }
 
 /** The summary without the job: what was done, how long it took, and why it did not end well. */
-export function runSentence(run: Omit<RunSummary, 'job'>): string {
+export function runSentence(run: Omit<RunSummary, 'job' | 'run'>): string {
   const parts = [outcomeWords(run.outcome), ...doneWords(run.tally), `in ${formatDuration(run.durationMs)}`];
   const told = `${parts.join(', ')}.`;
   return run.failure === undefined ? told : `${told} ${fullStop(printable(run.failure.message))}`;

@@ -9,12 +9,13 @@ import { rm } from 'node:fs/promises';
 import type { Change } from '../ledger/record.js';
 import { LocalSink } from '../local/sink.js';
 import { LocalSource } from '../local/source.js';
-import { lookAt } from '../local/walk.js';
+import { lookAt, standsAt } from '../local/walk.js';
 import { type Baseline, type Fingerprint, type RelativePath, sameFingerprint } from '../plan/entry.js';
 import { remoteFingerprint } from '../plan/judge.js';
 import { temporaryName } from '../plan/temporary.js';
 import { type Failure, judge } from '../remote/failure.js';
 import { wholeSeconds } from '../remote/remote.js';
+import { fullStop } from '../report/summary.js';
 import { backoffMs } from './backoff.js';
 import { settleMsOf, type Voyage } from './context.js';
 import type { Result } from './crew.js';
@@ -56,9 +57,7 @@ export class Carrier {
   async work(task: Task): Promise<Result<Task>> {
     const beganMs = performance.now();
     try {
-      const result = await this.#carryOut(task, beganMs);
-      this.#outage.over();
-      return result;
+      return await this.#carryOut(task, beganMs);
     } catch (error) {
       if (error instanceof RunEnded) throw error;
       return this.#failed(task, error, beganMs);
@@ -68,6 +67,11 @@ export class Carrier {
   /** The run has come to its end: what was held back is recorded. */
   finish(): void {
     this.#skips.finish();
+  }
+
+  /** The run ended before its time. */
+  abandon(): void {
+    this.#skips.abandon();
   }
 
   async #carryOut(task: Task, beganMs: number): Promise<Result<Task>> {
@@ -84,7 +88,7 @@ export class Carrier {
   }
 
   async #upload(task: UploadTask, beganMs: number): Promise<Result<Task>> {
-    const { root, remote, context, tally } = this.#voyage;
+    const { root, remote, context } = this.#voyage;
     const settling = this.#settlesInMs(task.file);
     if (settling > 0) return { again: task, inMs: settling };
 
@@ -104,8 +108,9 @@ export class Carrier {
       const { path, temporary } = task;
       const delivered = await remote.deliver({ path, temporary, source }, { signal: context.cut });
       this.#delivered(task, beganMs, { baseline: baselineOf(task, delivered), bytes: delivered.bytes });
-      tally.uploaded += 1;
       return 'done';
+    } catch (error) {
+      return await this.#failed({ ...task, sent: 'something' }, error, beganMs);
     } finally {
       await source.close();
     }
@@ -136,10 +141,24 @@ export class Carrier {
   async #download(task: DownloadTask, beganMs: number): Promise<Result<Task>> {
     const { root, remote, context, tally, binding } = this.#voyage;
     const { path, file, temporary } = task;
-    const here = await lookAt(root, path);
-    if (here !== undefined && !(task.baseline !== undefined && sameFingerprint(here, task.baseline.local))) {
+    const differs = (): Result<Task> => {
+      this.#skip(task, beganMs, {
+        code: 'local-differs',
+        message: `${path} exists here and is not what was fetched last: it is not overwritten. Move it away, and the next run fetches it.`,
+        remember: undefined,
+        temporary,
+      });
+      return 'done';
+    };
+    const here = await standsAt(root, path);
+    if (here === 'other') return differs();
+    const ours =
+      here === 'nothing' || (task.baseline !== undefined && sameFingerprint(here, task.baseline.local));
+    if (!ours) {
       // Not what we put there: either it is the same file by another way, or it is a person's.
-      if (here.sizeBytes === file.sizeBytes && wholeSeconds(here.mtimeMs) === file.modifiedMs) {
+      const sameTime =
+        file.modifiedMs !== undefined && wholeSeconds(here.mtimeMs) === wholeSeconds(file.modifiedMs);
+      if (here.sizeBytes === file.sizeBytes && sameTime) {
         const baseline: Baseline = {
           path,
           local: here,
@@ -150,23 +169,21 @@ export class Carrier {
         tally.unchanged += 1;
         return 'done';
       }
-      this.#skip(task, beganMs, {
-        code: 'local-differs',
-        message: `${path} exists here with another content than was fetched last: it is not overwritten. Move it away, and the next run fetches it.`,
-        remember: undefined,
-        temporary,
-      });
-      return 'done';
+      return differs();
     }
     const sink = await LocalSink.open({ root, path, temporary });
     try {
       const bytes = await remote.fetch(path, (chunk) => sink.write(chunk), { signal: context.cut });
+      // A fetch takes its time: what a person put there since is not overwritten either.
+      if (!sameSight(here, await standsAt(root, path))) {
+        await sink.discard();
+        return differs();
+      }
       const { local, sha256 } = await sink.publish(file.modifiedMs);
       this.#delivered(task, beganMs, {
         baseline: { path, local, sha256, remoteModifiedMs: file.modifiedMs },
         bytes,
       });
-      tally.downloaded += 1;
       return 'done';
     } catch (error) {
       await sink.discard();
@@ -184,6 +201,7 @@ export class Carrier {
       return 'done';
     }
     const recovery = await recoverUpload(this.#voyage, intent, await lookAt(root, path), this.#before(path));
+    this.#outage.over();
     const where = { job: job.name, run, path };
     if (recovery.kind === 'cleared') {
       this.#record({ kind: 'intent-dropped', bindingId: binding, path, temporary: intent.temporary });
@@ -277,12 +295,12 @@ export class Carrier {
       return task.kind === 'upload' ? { ...task, attempt, sent: 'something' } : { ...task, attempt };
     }
     const file = await lookAt(this.#voyage.root, task.path);
-    if (file === undefined) {
-      await this.#clear(task);
-      return undefined;
-    }
+    // What was sent may be as large as the new content and must never pass for it: it goes, and so does its name.
+    await this.#clear(task);
+    if (file === undefined) return undefined;
     if (task.kind === 'examine') return { ...task, attempt, file };
-    const changed: UploadTask = { ...task, attempt, file, sent: 'nothing' };
+    const temporary = this.temporaryFor(task.path);
+    const changed: UploadTask = { ...task, attempt, file, temporary, sent: 'nothing' };
     this.intend([changed]);
     return changed;
   }
@@ -303,7 +321,7 @@ export class Carrier {
       message:
         final || failure.decision === 'pass'
           ? failure.message
-          : `${failure.message} (Tried ${task.attempt} times; the next run tries again.)`,
+          : `${fullStop(failure.message)} Tried ${task.attempt === 1 ? 'once' : `${task.attempt} times`}; the next run tries again.`,
       remember: remembered && local !== undefined ? { local, settings: this.#voyage.settings } : undefined,
       temporary: cleared,
     });
@@ -318,8 +336,8 @@ export class Carrier {
     const { remote, binding, root } = this.#voyage;
     if (task.kind === 'examine' || task.kind === 'recover') return undefined;
     try {
-      if (task.kind === 'upload') await remote.remove(task.temporary);
-      else await rm(`${root}/${task.temporary}`, { force: true });
+      if (task.kind === 'download') await rm(`${root}/${task.temporary}`, { force: true });
+      else if (task.sent === 'something') await remote.remove(task.temporary);
       this.#record({
         kind: 'intent-dropped',
         bindingId: binding,
@@ -382,6 +400,9 @@ export class Carrier {
     const { path, attempt, temporary } = task;
     const durationMs = Math.round(performance.now() - beganMs);
     const { baseline, bytes } = done;
+    this.#outage.over();
+    if (task.kind === 'upload') tally.uploaded += 1;
+    else tally.downloaded += 1;
     tally.bytes += bytes;
     this.#record({
       kind: 'delivered',
@@ -402,6 +423,13 @@ export class Carrier {
   #record(change: Change): void {
     this.#voyage.context.ledger.record(change);
   }
+}
+
+type Place = Awaited<ReturnType<typeof standsAt>>;
+
+/** Two looks at one place: nothing has happened in between. */
+function sameSight(a: Place, b: Place): boolean {
+  return typeof a === 'string' || typeof b === 'string' ? a === b : sameFingerprint(a, b);
 }
 
 function baselineOf(

@@ -3,7 +3,9 @@
  */
 import type { Job } from '../job/job.js';
 import type { Ledger } from '../ledger/ledger.js';
-import type { Outcome, RunFailure, Tally } from '../plan/outcome.js';
+import type { BindingKey } from '../ledger/record.js';
+import { emptyTally, type Outcome, type RunFailure, type Tally } from '../plan/outcome.js';
+import { serverIdentity } from '../remote/account.js';
 import type { Remote } from '../remote/remote.js';
 import type { Listener } from '../report/event.js';
 import type { Accounts } from './accounts.js';
@@ -36,6 +38,18 @@ export interface RunReport {
   readonly failure: RunFailure | undefined;
 }
 
+/** The report of a run that was called off before it began. */
+export function notBegun(job: Job): RunReport {
+  return {
+    job: job.name,
+    run: undefined,
+    outcome: 'interrupted',
+    tally: emptyTally(),
+    durationMs: 0,
+    failure: undefined,
+  };
+}
+
 /** A run under way: what its parts share. */
 export interface Voyage {
   readonly job: Job;
@@ -49,6 +63,18 @@ export interface Voyage {
   /** Identity of the server's settings, under which skips are remembered. */
   readonly settings: string;
   readonly random: () => number;
+}
+
+/** Which two places a job ties together, as the ledger knows them. */
+export function bindingKey(job: Job): BindingKey {
+  const { remotePath } = job;
+  return {
+    job: job.name,
+    direction: job.direction,
+    server: serverIdentity(job.server),
+    remoteRoot: remotePath.absolute ? `/${remotePath.path.replace(/^\/+/, '')}` : remotePath.path,
+    localRoot: job.local,
+  };
 }
 
 /** How long a file must be left alone before it is sent: the longest settle of the job's watch triggers. */

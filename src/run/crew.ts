@@ -137,17 +137,18 @@ export class Crew<Item> {
     this.#tell();
   }
 
-  /** One timer, for the item that is due first. */
+  /** One timer, for the item that is due next. One that is due already waits for a worker, not for a timer. */
   #alarm(): void {
     clearTimeout(this.#timer);
-    const first = this.#later[0];
-    if (first === undefined || this.#state === 'ended') return;
+    const now = performance.now();
+    const next = this.#later.find(({ dueMs }) => dueMs > now);
+    if (next === undefined || this.#state === 'ended') return;
     this.#timer = setTimeout(
       () => {
         this.#tell();
         this.#alarm();
       },
-      Math.max(1, Math.ceil(first.dueMs - performance.now())),
+      Math.max(1, Math.ceil(next.dueMs - now)),
     );
   }
 

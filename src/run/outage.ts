@@ -47,7 +47,7 @@ export class Outage {
       throw new RunEnded(
         failure.kind,
         failure.code,
-        `${failure.message} (Tried ${times}; the next run tries again.)`,
+        `${failure.message} Tried ${times}; the next run tries again.`,
       );
     }
     const delayMs = backoffMs(this.#failures, retries, random());

@@ -7,10 +7,10 @@ import { acquireLock, lockDirectory } from '../ledger/lock.js';
 import { openRoot } from '../local/walk.js';
 import type { Verdict } from '../plan/action.js';
 import { emptyTally, type Outcome, type RunFailure, type Tally } from '../plan/outcome.js';
-import { serverIdentity, settingsIdentity } from '../remote/account.js';
+import { settingsIdentity } from '../remote/account.js';
 import { judge } from '../remote/failure.js';
 import { Carrier } from './carry.js';
-import type { RunContext, RunReport, Voyage } from './context.js';
+import { bindingKey, type RunContext, type RunReport, type Voyage } from './context.js';
 import { Crew } from './crew.js';
 import { failureOf, RunEnded } from './end.js';
 import { type Finding, type Scan, scanLocal, scanRemote } from './scan.js';
@@ -46,13 +46,7 @@ export async function runJob(job: Job, context: RunContext): Promise<RunReport> 
     }
     try {
       ledger.closeAbandonedRuns(job.name, Date.now());
-      const binding = ledger.bind({
-        job: job.name,
-        direction: job.direction,
-        server: serverIdentity(job.server),
-        remoteRoot: `${job.remotePath.absolute ? '/' : ''}${job.remotePath.path.replace(/^\/+/, '')}`,
-        localRoot: job.local,
-      });
+      const binding = ledger.bind(bindingKey(job));
       if (context.skipped === 'again') ledger.liftSkips(binding);
       run = ledger.startRun({
         job: job.name,
@@ -91,8 +85,13 @@ async function sail(begun: Begun): Promise<RunFailure | undefined> {
       random: context.random ?? Math.random,
     };
     const carrier = new Carrier(voyage);
-    await recover(voyage, carrier);
-    await carryAll(voyage, carrier);
+    try {
+      await recover(voyage, carrier);
+      await carryAll(voyage, carrier);
+    } catch (error) {
+      carrier.abandon();
+      throw error;
+    }
     carrier.finish();
     return undefined;
   } catch (error) {

@@ -18,7 +18,8 @@ export type Finding = Exclude<Sight, { kind: 'file' }>;
 
 export interface Scan {
   readonly job: Job;
-  readonly ledger: Pick<LedgerReader, 'known'>;
+  /** Undefined where there is no ledger yet. */
+  readonly ledger: Pick<LedgerReader, 'known'> | undefined;
   /** Undefined where the ledger has never seen this job. */
   readonly binding: number | undefined;
   readonly settings: string;
@@ -48,7 +49,8 @@ export async function* scanRemote(scan: Scan, remote: Remote): AsyncGenerator<Ve
 }
 
 function remembered(scan: Scan): Iterator<Known> {
-  return scan.binding === undefined ? [].values() : scan.ledger.known(scan.binding);
+  const { ledger, binding } = scan;
+  return ledger === undefined || binding === undefined ? [].values() : ledger.known(binding);
 }
 
 async function* listed(

@@ -11,7 +11,7 @@ type Skip = Extract<Change, { kind: 'skipped' }>;
 
 export class Skips {
   readonly #record: (change: Skip) => void;
-  #row: Skip[] = [];
+  readonly #row: Skip[] = [];
 
   constructor(record: (change: Skip) => void) {
     this.#record = record;
@@ -21,9 +21,7 @@ export class Skips {
   add(skip: Skip, message: string): void {
     this.#row.push(skip);
     if (this.#row.length < SKIPS_IN_A_ROW) return;
-    const row = this.#row;
-    this.#row = [];
-    for (const one of row) this.#record({ ...one, remember: undefined });
+    this.abandon();
     throw new RunEnded(
       'failed',
       skip.code,
@@ -39,5 +37,10 @@ export class Skips {
   /** The run has come to its end: what was skipped is remembered. */
   finish(): void {
     this.delivered();
+  }
+
+  /** The run ended before its time: what was skipped is history, and is asked again. */
+  abandon(): void {
+    for (const skip of this.#row.splice(0)) this.#record({ ...skip, remember: undefined });
   }
 }

@@ -87,7 +87,7 @@ interface Pending {
   lastMs: number;
   /** Watched directories that went away; bounded by MANY_VANISHED. */
   readonly vanished: Set<string>;
-  timer: NodeJS.Timeout;
+  timer: NodeJS.Timeout | undefined;
 }
 
 /**
@@ -225,6 +225,7 @@ class WatchTrigger implements Trigger {
     opened.openingMs = performance.now() - opened.openedMs;
     if (cause === 'watch') this.#hint();
     else this.#ask(cause);
+    if (this.#pending !== undefined) this.#awaitQuiet(this.#pending);
     if (opened.stale) this.#renew();
   }
 
@@ -293,22 +294,33 @@ class WatchTrigger implements Trigger {
     if (this.#phase !== 'running') return;
     const nowMs = performance.now();
     if (this.#pending === undefined) {
-      const waitMs = Math.min(this.#spec.settleMs, this.#patienceMs());
-      const timer = setTimeout(() => this.#settle(), timerDelayMs(waitMs));
-      this.#pending = { firstMs: nowMs, lastMs: nowMs, vanished: new Set(), timer };
+      this.#pending = { firstMs: nowMs, lastMs: nowMs, vanished: new Set(), timer: undefined };
+      this.#awaitQuiet(this.#pending);
     }
     const pending = this.#pending;
     pending.lastMs = nowMs;
     if (vanished !== undefined && pending.vanished.size < MANY_VANISHED) pending.vanished.add(vanished);
   }
 
-  #settle(): void {
-    const pending = this.#pending;
-    if (pending === undefined) return;
-    const nowMs = performance.now();
-    const dueMs = Math.min(pending.lastMs + this.#spec.settleMs, pending.firstMs + this.#patienceMs());
-    if (nowMs < dueMs) {
-      pending.timer = setTimeout(() => this.#settle(), timerDelayMs(dueMs - nowMs));
+  #awaitQuiet(pending: Pending): void {
+    clearTimeout(pending.timer);
+    const waitMs = this.#quietAtMs(pending) - performance.now();
+    pending.timer = setTimeout(() => this.#settle(pending), timerDelayMs(waitMs));
+  }
+
+  #quietAtMs(pending: Pending): number {
+    const patienceMs = Math.max(PATIENCE_SETTLES * this.#spec.settleMs, PATIENCE_LEAST_MS);
+    const latestMs = pending.firstMs + patienceMs;
+    // While nothing is seen, quiet means nothing.
+    const blind =
+      this.#pauseTimer !== undefined ||
+      (this.#current !== undefined && this.#current.openingMs === undefined);
+    return blind ? latestMs : Math.min(pending.lastMs + this.#spec.settleMs, latestMs);
+  }
+
+  #settle(pending: Pending): void {
+    if (performance.now() < this.#quietAtMs(pending)) {
+      this.#awaitQuiet(pending);
       return;
     }
     this.#pending = undefined;
@@ -325,10 +337,6 @@ class WatchTrigger implements Trigger {
       if (this.#phase === 'running') this.#renew();
       return;
     }
-  }
-
-  #patienceMs(): number {
-    return Math.max(PATIENCE_SETTLES * this.#spec.settleMs, PATIENCE_LEAST_MS);
   }
 
   #planRescan(): void {

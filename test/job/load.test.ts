@@ -155,6 +155,10 @@ retries: { attempts: 3, firstDelay: 100ms, maxDelay: 1m }
       'from: /a\nto: { url: "ftpes://h", tls: { pin: sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU= } }',
       { server: { tls: { pin: 'sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' } } },
     ],
+    [
+      'from: /a\nto: nas:x\ntriggers: [{ cron: " @daily " }]',
+      { triggers: [{ kind: 'cron', expression: '@daily' }] },
+    ],
     ['from: &x /a\nto: nas:x\ndescription: *x', { description: '/a' }],
     ['\ufefffrom: /a\r\nto: nas:x\r\n', { local: '/a' }],
   ])('%j', async (text, expected) => {
@@ -292,8 +296,9 @@ triggers:
       'a.yaml:11:5: error: /triggers/4: a trigger has a key: write - cron: "30 2 * * *" or - watch: {}',
       'a.yaml:12:5: error: /triggers/5/cron: a trigger needs cron: "30 2 * * *" or watch: {}',
       'a.yaml:13:5: error: /triggers/6/crn: unknown key "crn"; did you mean "cron"?',
-      'a.yaml:14:5: error: /triggers/7: a second watch trigger; one watches everything, keep one of them',
+      'a.yaml:14:5: error: /triggers/7: another watch trigger; one watches everything, keep one of them',
       'a.yaml:15:5: error: /triggers/7/timezone: unknown key "timezone"; known here: watch',
+      'a.yaml:16:5: error: /triggers/8: another watch trigger; one watches everything, keep one of them',
       'a.yaml:16:22: error: /triggers/8/watch/rescan: must be at most 7d',
       'a.yaml:18:5: error: /triggers/10: the same schedule stands here already; keep one of the two',
     ]);
@@ -387,7 +392,7 @@ triggers:
       'from: /a\nto: { url: "ftps://h", user: j, password: { env: $A }, account: { credential: a/b } }',
       [
         '2:50: error: /to/password/env: an environment variable has a name of letters, digits and _, without $, such as NAS_PASSWORD',
-        '2:80: error: /to/account/credential: a credential name is made of letters, digits and . _ - @ : (it is a file name in $CREDENTIALS_DIRECTORY)',
+        '2:79: error: /to/account/credential: a credential name is made of letters, digits and . _ - @ : (it is a file name in $CREDENTIALS_DIRECTORY)',
       ],
     ],
     [
@@ -483,7 +488,7 @@ triggers:
       'from: &a [*a]\nto: nas:x',
       [
         `1:11: error: /from/0: ${QUOTES}`,
-        '1:7: error: /from: must be a text or a group of keys, but this is a list',
+        '1:10: error: /from: must be a text or a group of keys, but this is a list',
       ],
     ],
     ['from: /a\n\tto: nas:x', ['2:1: error: a tab cannot indent in YAML; use spaces']],
@@ -719,7 +724,7 @@ test('agent.yaml: mistakes are told and the defaults hold', async () => {
     'agent.yaml:1:15: error: /log/level: must be one of error, warn, info, debug; did you mean "warn"?',
     'agent.yaml:2:7: error: /stop: must be a group of keys (within), but this is a text',
     'agent.yaml:3:1: error: /runs: unknown key "runs"; known here: log, stop, runsAtOnce',
-    'agent.yaml:4:13: error: /runsAtOnce: must be a whole number, but this is a number',
+    'agent.yaml:4:13: error: /runsAtOnce: must be a whole number, but this is a fraction',
   ]);
   expect(bad.agent).toEqual(DEFAULTS);
   expect(bad.jobs).toHaveLength(1);
@@ -796,19 +801,28 @@ describe('the directory', () => {
     ]);
   });
 
-  test.skipIf(process.getuid?.() === 0)('not readable', async () => {
+  test('not readable', async () => {
     const directory = await temporaryDirectory();
+    const closed = path.join(directory, 'closed');
+    await mkdir(closed);
     await writeFile(path.join(directory, 'a.yaml'), JOB);
     await chmod(path.join(directory, 'a.yaml'), 0o000);
-    expect((await loadDirectory(directory)).lines).toEqual([
-      'a.yaml:1:1: error: the file may not be read by the user that ferryd runs as; give it the right to (chmod, chown)',
-    ]);
-    await chmod(directory, 0o000);
-    const { lines } = await loadDirectory(directory);
-    await chmod(directory, 0o700);
-    expect(lines).toEqual([
-      '.:1:1: error: the directory may not be read by the user that ferryd runs as; give it the right to (chmod, chown)',
-    ]);
+    await chmod(closed, 0o000);
+    await chmod(directory, 0o755);
+    // Root may read everything, so it steps down for the time of the look.
+    const root = process.geteuid?.() === 0;
+    if (root) process.seteuid?.(65_534);
+    try {
+      expect((await loadDirectory(directory)).lines).toEqual([
+        'a.yaml:1:1: error: the file may not be read by the user that ferryd runs as; give it the right to (chmod, chown)',
+      ]);
+      expect((await loadDirectory(closed)).lines).toEqual([
+        '.:1:1: error: the directory may not be read by the user that ferryd runs as; give it the right to (chmod, chown)',
+      ]);
+    } finally {
+      if (root) process.seteuid?.(0);
+      await chmod(closed, 0o700);
+    }
   });
 
   test('a check that throws is a mistake of the expression', async () => {

@@ -102,6 +102,22 @@ describe('making a ledger', () => {
   });
 });
 
+it('waits for a process that is making the same file at this moment', async () => {
+  compileLedger(directory.path);
+  const script = `
+    import Database from 'better-sqlite3';
+    const database = new Database(process.argv[2]);
+    database.exec('BEGIN IMMEDIATE');
+    console.log('held');
+    // By the clock, because whoever waits for us does so without turning its event loop.
+    setTimeout(() => database.exec('ROLLBACK'), 300);`;
+  writeFileSync(file, '');
+  const child = startChild(directory.path, script, [file]);
+  expect(await child.line()).toBe('held');
+  openLedger(file).close();
+  expect(await child.ended()).toBe(0);
+});
+
 describe('migrations', () => {
   it('start from nothing and are not done again', () => {
     const first = openLedger(file);

@@ -11,6 +11,7 @@ import {
 
 const good: RunSummary = {
   job: 'nightly-backup',
+  run: 7,
   outcome: 'ok',
   tally: { ...emptyTally(), uploaded: 3, unchanged: 997, bytes: 4_404_019 },
   durationMs: 12_345.6,
@@ -19,6 +20,7 @@ const good: RunSummary = {
 
 const bad: RunSummary = {
   job: 'nightly-backup',
+  run: undefined,
   outcome: 'failed',
   tally: emptyTally(),
   durationMs: 850,
@@ -28,7 +30,7 @@ const bad: RunSummary = {
 describe('runLine', () => {
   it('is one JSON object with exactly these keys in this order', () => {
     expect(runLine(good)).toBe(
-      '{"job":"nightly-backup","outcome":"ok","uploaded":3,"downloaded":0,"deleted":0,"renamed":0,"skipped":0,"unchanged":997,"bytes":4404019,"durationMs":12346,"failure":null}',
+      '{"job":"nightly-backup","run":7,"outcome":"ok","uploaded":3,"downloaded":0,"deleted":0,"renamed":0,"skipped":0,"unchanged":997,"bytes":4404019,"durationMs":12346,"failure":null}',
     );
   });
 

@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { wasReset } from './ftp-server/wire.js';
 
 const waitMs = 10_000;
 
@@ -133,7 +134,7 @@ export class RawClient implements AsyncDisposable {
     }
     await this.command(`USER ${user}`);
     const welcome = await this.command(`PASS ${password}`);
-    await this.command('TYPE I');
+    if (welcome.startsWith('2')) await this.command('TYPE I');
     return welcome;
   }
 
@@ -166,10 +167,11 @@ export class RawClient implements AsyncDisposable {
   ): Promise<string[]> {
     const port = await this.passive();
     this.send(`${options.verb ?? 'STOR'} ${path}\r\n`);
-    const socket = await this.connectData(port);
+    // A refusal may reset the connection before it stands; the reply says why.
+    const socket = await this.connectData(port).catch(() => undefined);
     const first = await this.reply();
-    if (!first.startsWith('1')) {
-      socket.destroy();
+    if (socket === undefined || !first.startsWith('1')) {
+      socket?.destroy();
       return [first];
     }
     const stream = await this.secureData(socket, options).catch(() => undefined);
@@ -190,18 +192,20 @@ export class RawClient implements AsyncDisposable {
   ): Promise<{ replies: string[]; content: Buffer; ended: 'end' | 'error' }> {
     const port = await this.passive();
     this.send(`${line}\r\n`);
-    const socket = await this.connectData(port);
+    const socket = await this.connectData(port).catch(() => undefined);
     const first = await this.reply();
-    if (!first.startsWith('1')) {
-      socket.destroy();
+    if (socket === undefined || !first.startsWith('1')) {
+      socket?.destroy();
       return { replies: [first], content: Buffer.alloc(0), ended: 'end' };
     }
     const stream = await this.secureData(socket, options);
     const chunks: Buffer[] = [];
     const ended = await new Promise<'end' | 'error'>((resolve) => {
       stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-      stream.once('end', () => resolve('end'));
+      stream.once('end', () => void wasReset(socket).then((reset) => resolve(reset ? 'error' : 'end')));
       stream.once('error', () => resolve('error'));
+      // It may have been over before anybody listened.
+      if (stream.destroyed) resolve('error');
     });
     stream.end();
     const last = await this.reply();
@@ -243,7 +247,12 @@ export class RawClient implements AsyncDisposable {
       this.#text += chunk.toString('latin1');
       this.#waiting?.();
     });
-    this.#stream.once('end', () => this.#finish('end'));
+    this.#stream.once('end', () => {
+      void wasReset(this.raw).then((reset) => {
+        if (reset) this.errorCode ??= 'ECONNRESET';
+        this.#finish(reset ? 'error' : 'end');
+      });
+    });
     this.#stream.once('close', () => this.#finish('end'));
   }
 

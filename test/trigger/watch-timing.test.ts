@@ -257,15 +257,28 @@ describe('watchTrigger', () => {
     expect(first.closed).toBe(true);
     vi.advanceTimersByTime(999);
     expect(watchers()).toHaveLength(1);
-    expect(causes.splice(0)).toEqual(['watch']);
     vi.advanceTimersByTime(1);
     expect(watchers()).toHaveLength(2);
+    vi.advanceTimersByTime(600);
     newest().emit('ready');
     vi.advanceTimersByTime(499);
     expect(causes).toEqual([]);
     vi.advanceTimersByTime(1);
     expect(causes).toEqual(['watch']);
     vi.advanceTimersByTime(60_000);
+    expect(causes).toEqual(['watch']);
+  });
+
+  it('fires in a storm without end after ten settle times', async () => {
+    await watching();
+    let seen = newest();
+    const end = Date.now() + 5000;
+    while (Date.now() < end) {
+      if (newest() !== seen) newest().emit('ready');
+      seen = newest();
+      for (let i = 0; i < 64; i += 1) change();
+      vi.advanceTimersByTime(100);
+    }
     expect(causes).toEqual(['watch']);
   });
 

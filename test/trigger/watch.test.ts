@@ -226,10 +226,12 @@ describe('watchTrigger on real directories', () => {
     while (!(await isWatched(join(root, 'made', 'in', 'storm')))) {
       await new Promise((resolve) => setImmediate(resolve));
     }
-    await fired('watch');
-    causes.length = 0;
-    await writeFile(join(root, 'made', 'in', 'storm', 'after.gz'), '');
-    await fired('watch');
+    // What the storm left pending may account for one or two of these fires, not for all.
+    for (let i = 0; i < 4; i += 1) {
+      causes.length = 0;
+      await writeFile(join(root, 'made', 'in', 'storm', `${i}.gz`), '');
+      await fired('watch');
+    }
     expect(problems).toEqual([]);
   });
 });

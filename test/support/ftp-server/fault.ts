@@ -45,7 +45,7 @@ export type Fault =
   /** Bytes behind the normal reply, in the same packet; on AUTH this is plaintext behind the 234. */
   | { readonly kind: 'inject'; readonly bytes: string | Uint8Array }
   /** Only the first `atByte` bytes of a reply (the final one unless `of` says otherwise), then the end. */
-  | { readonly kind: 'cut'; readonly atByte: number; readonly then: Ending; readonly of?: 'mark' | 'final' }
+  | { readonly kind: 'cut'; readonly atByte: number; readonly ending: Ending; readonly of?: 'mark' | 'final' }
   /** Silence: the connection stays, commands are journalled, nothing is executed or answered any more. */
   | { readonly kind: 'hang'; readonly at?: At }
   /** TCP RST on the control connection; the data connection goes the same way. */

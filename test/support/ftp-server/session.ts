@@ -137,7 +137,7 @@ export class Exchange {
     if (at === 'final' && this.faults.find('noFinalReply') !== undefined) return 'replaced';
     await this.#send(this.#shape(encode(text), at));
     const cut = this.#cut(at);
-    if (cut !== undefined) session.finish(cut.then);
+    if (cut !== undefined) session.finish(cut.ending);
     return session.talking ? 'said' : 'over';
   }
 
@@ -260,7 +260,7 @@ export class Session {
     this.arm(faults);
     const tooMany = this.shared.open() > settings.maxConnections && settings.tooManyAt === 'greeting';
     if (settings.security !== 'implicit') this.#wire.listen();
-    else if (faults.at('hang', 'start') !== undefined) this.#wire.ignore();
+    else if (faults.at('hang', 'start') !== undefined) void this.#wire.ignore();
     if (await new Exchange(this, 'connect', faults, undefined).strike('start')) return;
     if (settings.security === 'implicit' && !(await this.secureControl())) return;
     if (!this.talking) return;
@@ -310,8 +310,10 @@ export class Session {
   async secureControl(): Promise<boolean> {
     const faults = this.meet('tls');
     const pieces = new Exchange(this, 'tls', faults, undefined).replacement('start');
-    if (pieces !== undefined || faults.at('hang', 'start') !== undefined) this.#wire.ignore();
+    if (faults.at('hang', 'start') !== undefined) void this.#wire.ignore();
     if (pieces !== undefined) {
+      // In answer to the ClientHello, not behind the 234: that would be an injection, and has a fault of its own.
+      await this.#wire.ignore();
       for (const piece of pieces) {
         if (isPause(piece)) await this.pause(piece.pauseMs);
         else await this.#wire.writeRaw(toBuffer(piece));

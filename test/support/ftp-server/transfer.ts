@@ -11,7 +11,7 @@ import { NoDataConnection } from './data.js';
 import { type ByteString, errorCode } from './disk.js';
 import type { Fault, Faults } from './fault.js';
 import type { Exchange, RunningTransfer, Session } from './session.js';
-import { handshake, lastWords } from './wire.js';
+import { handshake, lastWords, wasReset } from './wire.js';
 
 const chunkBytes = 64 * 1024;
 
@@ -293,6 +293,7 @@ async function receive(
       if (end !== undefined) return end;
     }
     if (lines !== undefined) await keep(lines.rest());
+    if (await wasReset(channel.raw)) throw new Error('reset');
   } catch (error) {
     if (running.state !== 'on') return stopped(running);
     return broken(errorCode(error) === 'ENOSPC' ? '452 No space left on device.' : readFailure);

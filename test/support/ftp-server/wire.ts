@@ -54,22 +54,27 @@ export class Wire {
   /** Starts to read. */
   listen(): void {
     this.#stream.on('data', this.#onData);
-    this.#stream.once('end', this.#events.ended);
+    this.#stream.once('end', this.#onEnd);
     this.#stream.resume();
   }
 
   /** Stops reading; what arrives is kept for the next reader. */
   hold(): void {
     this.#stream.off('data', this.#onData);
-    this.#stream.off('end', this.#events.ended);
+    this.#stream.off('end', this.#onEnd);
     this.#stream.pause();
   }
 
-  /** Reads and forgets, and still hears the end. */
-  ignore(): void {
+  /** Reads and forgets, and still hears the end; resolves with the first bytes, or with the end. */
+  ignore(): Promise<void> {
     this.hold();
-    this.#stream.once('end', this.#events.ended);
-    this.#stream.resume();
+    this.#stream.once('end', this.#onEnd);
+    return new Promise((resolve) => {
+      this.#stream.on('data', () => resolve());
+      this.#stream.once('close', () => resolve());
+      this.#stream.once('end', () => resolve());
+      this.#stream.resume();
+    });
   }
 
   /** Steps up to TLS and goes on reading. Rejects where the handshake fails; the connection is gone then. */
@@ -131,6 +136,13 @@ export class Wire {
     this.#checkLimit();
   };
 
+  readonly #onEnd = (): void => {
+    // After a reset the socket goes by itself, and 'closed' says so.
+    void wasReset(this.#raw).then((reset) => {
+      if (!reset) this.#events.ended();
+    });
+  };
+
   #checkLimit(): void {
     const limit = this.#limit;
     if (limit === undefined || (limit.sentBytes > 0 && limit.receivedBytes > 0)) return;
@@ -161,6 +173,18 @@ export function handshake(server: TlsServer, raw: Socket): Promise<TLSSocket> {
     server.on('tlsClientError', onError);
     raw.once('close', onClose);
     server.emit('connection', raw);
+  });
+}
+
+/**
+ * Tells after 'end' whether the other side really sent FIN. libuv reports a RST that arrives together with data as
+ * a plain end; the error is still on the socket, and a write of nothing fetches it without sending anything.
+ */
+export function wasReset(raw: Socket): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (raw.destroyed) resolve(raw.errored !== null);
+    else if (raw.writableEnded) resolve(false);
+    else raw.write(new Uint8Array(0), (error) => resolve(error instanceof Error));
   });
 }
 

@@ -1,0 +1,96 @@
+#!/usr/bin/env node
+/*
+ * The command line: commands, options, help, and the one place where an error becomes a sentence and an exit code.
+ */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, Option } from 'commander';
+import { CommandFailed, type ExitCode } from './exit.js';
+import type { GlobalOptions } from './surroundings.js';
+
+function version(): string {
+  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
+  const { version } = JSON.parse(text) as { version: string };
+  return version;
+}
+
+/** Commands are loaded when they are called, so that `status` does not wait for the engine. */
+function program(finish: (code: ExitCode) => void): Command {
+  const ferryd = new Command('ferryd')
+    .description('Ferries files to FTP, FTPS and SFTP servers on a schedule, and tells the truth about it.')
+    .version(version())
+    .option('--jobs <directory>', 'the jobs directory ($FERRYD_JOBS, ./jobs, /etc/ferryd/jobs)')
+    .option(
+      '--ledger <file>',
+      'the ledger ($FERRYD_LEDGER, $STATE_DIRECTORY/ledger.db, the XDG state directory)',
+    )
+    .option('--json', 'machine-readable output')
+    .addOption(
+      new Option('--log-level <level>', 'how much is logged').choices(['error', 'warn', 'info', 'debug']),
+    )
+    .exitOverride()
+    .showHelpAfterError('(ferryd --help shows the commands)');
+
+  const globals = (): GlobalOptions => ferryd.opts<GlobalOptions>();
+  ferryd
+    .command('check')
+    .description('say what is wrong with the job files')
+    .action(async () => finish(await (await import('./check.js')).check(globals())));
+  ferryd
+    .command('plan')
+    .argument('<job>')
+    .description('show what a run would do, and do nothing')
+    .action(async (job: string) => finish(await (await import('./plan.js')).plan(job, globals())));
+  ferryd
+    .command('run')
+    .argument('<job...>')
+    .option('--retry-skipped', 'ask once more for files that the server refused before')
+    .description('run jobs now, one after the other')
+    .action(async (jobs: string[], options: { retrySkipped?: boolean }) =>
+      finish(await (await import('./run.js')).run(jobs, { ...globals(), ...options })),
+    );
+  ferryd
+    .command('daemon')
+    .description('run all jobs by their triggers until stopped')
+    .action(async () => finish(await (await import('./daemon.js')).daemon(globals())));
+  ferryd
+    .command('status')
+    .argument('[job]')
+    .description('last run, next run and skipped files of each job')
+    .action(async (job: string | undefined) =>
+      finish(await (await import('./status.js')).status(job, globals())),
+    );
+  ferryd
+    .command('history')
+    .argument('[job]')
+    .option('--limit <number>', 'how many runs', '20')
+    .option('--run <number>', 'the files of one run')
+    .description('the runs that were')
+    .action(async (job: string | undefined, options: { limit: string; run?: string }) =>
+      finish(await (await import('./history.js')).history(job, { ...globals(), ...options })),
+    );
+  return ferryd;
+}
+
+async function main(): Promise<void> {
+  // A reader that goes away (`ferryd history | head`) is no error.
+  process.stdout.on('error', () => {});
+  let code: ExitCode = 0;
+  try {
+    await program((finished) => {
+      code = finished;
+    }).parseAsync();
+  } catch (error) {
+    code = explain(error);
+  }
+  process.exitCode = code;
+}
+
+function explain(error: unknown): ExitCode {
+  // Commander has printed its own sentence; help and version end with 0.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  const message = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`${message}\n`);
+  return error instanceof CommandFailed ? error.exitCode : 1;
+}
+
+await main();

@@ -1,0 +1,92 @@
+/* The schemas, the job reference and the example jobs say the same. */
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { loadConfiguration } from '../../src/job/load.js';
+import { agentSchema, inlineEndSchema, jobSchema } from '../../src/job/schema.js';
+import { accountSchema, passwordSchema, serversSchema } from '../../src/job/schema-server.js';
+import { newAjv } from '../../src/job/shape.js';
+import { type Node, reference } from './reference.js';
+
+const JOBS = path.resolve(import.meta.dirname, '../../jobs');
+
+/** Every table of keys on the page: heading, then rows. */
+function tables(page: string): Record<string, string[]> {
+  const found: Record<string, string[]> = {};
+  let heading = '';
+  let inside = false;
+  for (const line of page.split('\n')) {
+    if (line.startsWith('#')) heading = line.replace(/^#+ /, '');
+    if (line === '| Key | Type | Default | Meaning |') {
+      inside = true;
+      found[heading] = [];
+    } else if (!line.startsWith('|')) inside = false;
+    else if (inside && !line.startsWith('| ---')) found[heading]?.push(line);
+  }
+  return found;
+}
+
+test('the page documents every key, with its type, default and meaning, and no other', async () => {
+  expect(tables(await readFile(path.join(JOBS, 'README.md'), 'utf8'))).toEqual(reference());
+});
+
+test('a server is the same inline and in servers.yaml, a password the same as an account', () => {
+  const { path: own, ...shared } = inlineEndSchema.properties;
+  expect(own.type).toBe('string');
+  expect(shared).toEqual(serversSchema.additionalProperties.properties);
+  expect(accountSchema.properties).toBe(passwordSchema.properties);
+});
+
+describe('each property of the schemas', () => {
+  const properties = [jobSchema, agentSchema, serversSchema].flatMap((schema) => walk(schema, schema.title));
+
+  test('there are some', () => {
+    expect(properties.length).toBeGreaterThan(60);
+  });
+
+  test.each(properties)(
+    '%s has a description, and a default that fits or is required',
+    (_, property, required) => {
+      expect(property.description).toMatch(/^.{10,}\.$/s);
+      expect(property.description).not.toContain('|');
+      expect(property.default === undefined).toBe(required === 'required');
+      if (property.default !== undefined && property.default !== null && property.default !== '') {
+        expect(newAjv().validate(property, property.default)).toBe(true);
+      }
+    },
+  );
+});
+
+function walk(schema: Node & { additionalProperties?: unknown }, at: string): [string, Node, string][] {
+  const own = Object.entries(schema.properties ?? {}).flatMap(([key, property]): [string, Node, string][] => {
+    const required = schema.required?.includes(key) === true ? 'required' : 'optional';
+    return [[`${at} ${key}`, property, required], ...walk(property, `${at} ${key}`)];
+  });
+  const inside = [...(schema.anyOf ?? []), ...(schema.items === undefined ? [] : [schema.items])];
+  if (isNode(schema.additionalProperties)) inside.push(schema.additionalProperties);
+  return [...own, ...inside.flatMap((form, index) => walk(form, `${at} form ${index}`))];
+}
+
+function isNode(value: unknown): value is Node {
+  return typeof value === 'object' && value !== null;
+}
+
+test('the example jobs load, without a warning', async () => {
+  const { jobs, problems, agent } = await loadConfiguration(JOBS, { cron: () => undefined });
+  expect(problems).toEqual([]);
+  expect(jobs.map(({ name, direction, server }) => [name, direction, server.host])).toEqual([
+    ['fetch-reports', 'pull', 'files.warehouse.example'],
+    ['nightly-backup', 'push', 'nas.example.net'],
+    ['watch-outbox', 'push', 'ftp.partner.example'],
+  ]);
+  expect(agent).toEqual({ log: { level: 'info' }, stop: { withinMs: 25_000 }, runsAtOnce: 4 });
+});
+
+test('the examples on the page load too', async () => {
+  const page = await readFile(path.join(JOBS, 'README.md'), 'utf8');
+  const [job, servers] = [...page.matchAll(/```yaml\n(.*?)```/gs)].map(([, text = '']) => text);
+  const { load } = await import('./directory.js');
+  const { jobs, lines } = await load({ 'a.yaml': job ?? '', 'servers.yaml': servers ?? '' });
+  expect(lines).toEqual([]);
+  expect(jobs).toHaveLength(1);
+});
