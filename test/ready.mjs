@@ -32,7 +32,9 @@ function nodeIsNewEnough() {
 
 function packagesAreThere() {
   const installed = join(root, 'node_modules', '.package-lock.json');
-  return existsSync(installed) && statSync(installed).mtimeMs >= statSync(join(root, 'package-lock.json')).mtimeMs;
+  return (
+    existsSync(installed) && statSync(installed).mtimeMs >= statSync(join(root, 'package-lock.json')).mtimeMs
+  );
 }
 
 function nativePackageLoads() {
@@ -49,6 +51,8 @@ if (!nodeIsNewEnough()) {
   process.stderr.write(`ferryd: Node 20.19 or newer is needed; this is ${process.version}.\n`);
   process.exit(1);
 }
-if (!packagesAreThere()) run('installing packages, this takes a minute', 'npm', 'ci', '--no-audit', '--no-fund');
-if (!nativePackageLoads()) run('building the native package for this Node', 'npm', 'rebuild', 'better-sqlite3');
+if (!packagesAreThere())
+  run('installing packages, this takes a minute', 'npm', 'ci', '--no-audit', '--no-fund');
+if (!nativePackageLoads())
+  run('building the native package for this Node', 'npm', 'rebuild', 'better-sqlite3');
 run('compiling', 'npm', 'run', '--silent', 'build');

@@ -47,6 +47,9 @@ export interface TransferOptions {
 /** The body of one listing; a larger one is refused, since a server could send for ever. */
 const LISTING_LIMIT_BYTES = 64 * 1024 * 1024;
 
+/** What SIZE, PWD, a greeting and their like answer with, and no transfer ever does. */
+const OF_OTHER_COMMANDS: readonly number[] = [211, 213, 214, 215, 220, 221, 227, 229, 230, 234, 257];
+
 /** When the data connection breaks, the server's reply often says why: how long to wait for it. */
 const EXPLANATION_WAIT_MS = 3_000;
 
@@ -77,6 +80,7 @@ export class FtpClient {
           verb: 'AUTH',
           argument: 'TLS',
           phase: 'tls',
+          next: 'tls',
         });
         client.#expect(auth, [2], 'tls', 'AUTH TLS');
         await control.secure(options.trust);
@@ -86,8 +90,8 @@ export class FtpClient {
           { verb: 'PBSZ', argument: '0', phase: 'tls' },
           { verb: 'PROT', argument: 'P', phase: 'tls' },
         ]);
-        if (buffer !== undefined) client.#expect(await buffer, [2], 'tls', 'PBSZ');
-        if (protection !== undefined) client.#expect(await protection, [2], 'tls', 'PROT P');
+        client.#expect(await buffer, [2], 'tls', 'PBSZ');
+        client.#expect(await protection, [2], 'tls', 'PROT P');
       }
       return client;
     } catch (error) {
@@ -180,13 +184,16 @@ export class FtpClient {
     const replies = await Promise.all(
       this.#control.pipeline(paths.map((path) => ({ verb: 'MDTM', argument: path }))),
     );
-    return replies.map((reply) => (reply.code === 213 ? this.#timeOf(reply) : undefined));
+    return replies.map((reply) =>
+      replyClass(reply) >= 4 ? undefined : parseTime(this.#exactly(reply, 213, 'MDTM').slice(4)),
+    );
   }
 
   /**
    * Asks the size and sets the modification time in one write.
    *
    * @returns the size in bytes, and the reply to the setting, whatever its code
+   * @throws {FtpError} `reply` where the server does not tell the size
    */
   async sizeAndSetModified(
     path: string,
@@ -199,7 +206,6 @@ export class FtpClient {
     ]);
     const sizeReply = await size;
     const timeReply = await time;
-    if (sizeReply === undefined || timeReply === undefined) throw this.#outOfStep();
     return { sizeBytes: this.#sizeOf(sizeReply), timeReply };
   }
 
@@ -228,7 +234,6 @@ export class FtpClient {
     ]);
     const rnfr = await first;
     const rnto = await second;
-    if (rnfr === undefined || rnto === undefined) throw this.#outOfStep();
     this.#expect(rnfr, [3], 'command', 'RNFR');
     this.#expect(rnto, [2], 'command', 'RNTO');
   }
@@ -239,8 +244,8 @@ export class FtpClient {
    *
    * @returns the number of bytes sent
    * @throws {FtpError} `reply` where the server refused; `unconfirmed` where all was sent and no reply came;
-   *   else as the data connection. Errors of the source pass through. After any error but a `reply` the
-   *   control connection is ended.
+   *   else as the data connection. Errors of the source pass through. After any error but a `reply`, once the
+   *   command was sent, the control connection is ended. Settles only when the source has been left.
    */
   async store(path: string, source: AsyncIterable<Buffer>, options: TransferOptions): Promise<number> {
     return this.#transfer('STOR', path, options, async (data) => {
@@ -273,13 +278,13 @@ export class FtpClient {
   }
 
   /**
-   * LIST of the directory that the session is in, hidden files with it (`-a`, and plainly where the server
-   * does not understand that).
+   * LIST of the directory that the session is in, or of a path for servers where nobody knows how to come
+   * back; hidden files with it (`-a`, and plainly where the server does not understand that).
    */
-  async listing(options: TransferOptions): Promise<Listing> {
-    const all = await this.#listing('LIST', '-a', options);
+  async listing(options: TransferOptions, path?: string): Promise<Listing> {
+    const all = await this.#listing('LIST', path === undefined ? '-a' : `-a ${path}`, options);
     if (showsItself(all.body)) return truncated(parseListing(all.body), all.complete);
-    const plain = await this.#listing('LIST', undefined, options);
+    const plain = await this.#listing('LIST', path, options);
     return truncated(parseListing(plain.body), plain.complete);
   }
 
@@ -343,8 +348,12 @@ export class FtpClient {
     move: (data: DataConnection) => Promise<{ bytes: number; finish: () => Promise<void> }>,
     onFinal: (reply: Reply) => void = () => {},
   ): Promise<number> {
-    const port = await this.#passivePort(options.passive);
     const control = this.#control;
+    const command: Command = { verb, argument, phase: 'transfer', patience: 'transfer' };
+    control.check(command);
+    this.#unlessAborted(options.signal, verb);
+    const port = await this.#passivePort(options.passive);
+    this.#unlessAborted(options.signal, verb);
     const data = new DataConnection({
       host: this.#options.host,
       address: control.peerAddress,
@@ -362,13 +371,9 @@ export class FtpClient {
           }
         : undefined,
     });
-    const exchange = control.exchange({
-      verb,
-      argument,
-      phase: 'transfer',
-      patience: 'transfer',
-    });
+    const exchange = control.exchange(command);
     let sent = false;
+    let moving: ReturnType<typeof move> | undefined;
     let refusal: Reply | undefined;
     // A refusal ends the data connection at once; nothing of the source is sent in vain.
     const answered = exchange.reply.then(
@@ -380,23 +385,26 @@ export class FtpClient {
         return reply;
       },
       (error: unknown) => {
-        data.reset();
+        data.reset(error instanceof FtpError ? error : undefined);
         throw error;
       },
     );
     answered.catch(() => {});
     try {
       await Promise.race([data.open(), answered.then((reply) => this.#refused(reply, verb))]);
-      const moved = await Promise.race([move(data), answered.then((reply) => this.#refused(reply, verb))]);
+      moving = move(data);
+      const moved = await Promise.race([moving, answered.then((reply) => this.#refused(reply, verb))]);
       sent = true;
       exchange.dataEnded();
       const reply = await this.#finalReply(answered, verb);
-      this.#expect(reply, [2], 'transfer', verb);
+      this.#confirmed(reply, verb);
       await moved.finish();
       onFinal(reply);
       return moved.bytes;
     } catch (error) {
       data.reset();
+      // The caller may read its source anew, or close it: nobody else may be at it by then.
+      await moving?.catch(() => {});
       if (error instanceof FtpError && (error.kind === 'reply' || error.kind === 'unconfirmed')) throw error;
       exchange.dataEnded();
       const reason = refusal ?? (await this.#explanation(answered, error));
@@ -425,7 +433,9 @@ export class FtpClient {
   }
 
   async #explanation(answered: Promise<Reply>, error: unknown): Promise<Reply | undefined> {
-    if (!(error instanceof FtpError) || error.kind !== 'data') return undefined;
+    // Under TLS the refused data connection shows as a handshake that failed.
+    const dataSide = error instanceof FtpError && (error.kind === 'data' || error.kind === 'handshake');
+    if (!dataSide) return undefined;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<undefined>((resolve) => {
       timer = setTimeout(
@@ -439,13 +449,15 @@ export class FtpClient {
   }
 
   async #passivePort(form: PassiveForm): Promise<number> {
+    const code = form === 'EPSV' ? 229 : 227;
     const reply = this.#expect(await this.#send(form, undefined, 'data-setup'), [2], 'data-setup', form);
+    this.#exactly(reply, code, form, 'data-setup');
     const port = form === 'EPSV' ? extendedPassivePort(reply) : passivePort(reply);
     if (port === undefined) {
       throw new FtpError(
         'reply',
         `${this.where} answered ${form} without a usable port: ${reply.code} ${this.#control.words(reply)}`,
-        { phase: 'data-setup', verb: form, reply },
+        { phase: 'data-setup', verb: form, reply: this.#control.censored(reply) },
       );
     }
     return port;
@@ -456,34 +468,68 @@ export class FtpClient {
   }
 
   #sizeOf(reply: Reply): number {
-    const match = /^213 (\d{1,16})\s*$/.exec(this.#expect(reply, [2], 'features', 'SIZE').lines[0] ?? '');
+    this.#expect(reply, [2], 'features', 'SIZE');
+    const match = /^213 +(\d{1,15})\s*$/.exec(this.#exactly(reply, 213, 'SIZE'));
     if (match?.[1] === undefined) throw this.#unexpected(reply, 'features', 'SIZE');
     return Number(match[1]);
   }
 
   #timeOf(reply: Reply): number {
-    const line = this.#expect(reply, [2], 'features', 'MDTM').lines[0] ?? '';
-    const time = parseTime(line.slice(4));
+    this.#expect(reply, [2], 'features', 'MDTM');
+    const time = parseTime(this.#exactly(reply, 213, 'MDTM').slice(4));
     if (time === undefined) throw this.#unexpected(reply, 'features', 'MDTM');
     return time;
   }
 
+  #unlessAborted(signal: AbortSignal | undefined, verb: string): void {
+    if (signal?.aborted !== true) return;
+    throw new FtpError('aborted', `The ${verb} to ${this.where} was not wanted any more.`, {
+      phase: 'transfer',
+      verb,
+    });
+  }
+
+  /**
+   * A refusal (4yz, 5yz) is an error and no more. A consent of another class than the verb can have belongs to
+   * another command, and then so would the next one's: the session ends. While it is being opened, where
+   * answers such as 332 have their place, it is an error only.
+   */
   #expect(reply: Reply, classes: readonly number[], phase: Phase, verb: string): Reply {
-    if (!classes.includes(replyClass(reply))) throw this.#unexpected(reply, phase, verb);
-    return reply;
+    const opening = phase === 'greeting' || phase === 'tls' || phase === 'login';
+    // 202, "superfluous here", is how some servers say that they do not know a feature.
+    const lacking = phase === 'features' && reply.code === 202;
+    if (classes.includes(replyClass(reply)) && !lacking) return reply;
+    if (replyClass(reply) >= 4 || opening || lacking) throw this.#unexpected(reply, phase, verb);
+    throw this.#outOfStep(reply, phase, verb);
+  }
+
+  /** The first line of a reply that can only have this code; another one belongs to another command. */
+  #exactly(reply: Reply, code: number, verb: string, phase: Phase = 'features'): string {
+    if (reply.code !== code) throw this.#outOfStep(reply, phase, verb);
+    return reply.lines[0] ?? '';
+  }
+
+  /** The final reply of a transfer: any 2yz (250 is common), but none that only another command can have. */
+  #confirmed(reply: Reply, verb: string): void {
+    this.#expect(reply, [2], 'transfer', verb);
+    if (OF_OTHER_COMMANDS.includes(reply.code)) throw this.#outOfStep(reply, 'transfer', verb);
   }
 
   #unexpected(reply: Reply, phase: Phase, verb: string): FtpError {
     return new FtpError(
       'reply',
       `${this.where} answered ${verb} with ${reply.code} ${this.#control.words(reply)}`,
-      { phase, verb, reply },
+      { phase, verb, reply: this.#control.censored(reply) },
     );
   }
 
-  #outOfStep(): FtpError {
+  #outOfStep(reply: Reply, phase: Phase, verb: string): FtpError {
     this.#control.reset('replies are out of step');
-    return new FtpError('malformed', `The replies of ${this.where} are out of step.`, { phase: 'command' });
+    return new FtpError(
+      'malformed',
+      `${this.where} answered ${verb} with ${reply.code} ${this.#control.words(reply)}, which belongs to another command: replies are out of step.`,
+      { phase, verb, reply: this.#control.censored(reply) },
+    );
   }
 }
 

@@ -23,6 +23,8 @@ export interface ControlOptions {
   readonly replyTimeoutMs: number;
   /** Hears every line sent and received, passwords taken out. */
   readonly onWire?: ((line: string) => void) | undefined;
+  /** Ends the connection at once. Meant for the opening: once it is over, this must not abort any more. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface Command {
@@ -33,6 +35,8 @@ export interface Command {
   readonly secrecy?: 'secret';
   /** `transfer`: the data connection owns the time until `dataEnded` is called. */
   readonly patience?: 'transfer';
+  /** `tls`: where the server consents, nothing it sends behind its consent is read as a reply any more. */
+  readonly next?: 'tls';
   readonly onPreliminary?: (reply: Reply) => void;
 }
 
@@ -64,22 +68,30 @@ export class ControlConnection {
   #ended: FtpError | undefined;
   #secure: tls.TLSSocket | undefined;
   #ticket: Buffer | undefined;
+  /** `due`: the server has consented to TLS. `injected`: and then somebody sent more in the clear. */
+  #consent: 'none' | 'due' | 'injected' = 'none';
+  readonly #onAbort = (): void => this.reset('it was not wanted any more');
 
   private constructor(options: ControlOptions, raw: net.Socket) {
-    this.where = `${options.host}:${options.port}`;
+    this.where = whereOf(options);
     this.#options = options;
     this.#raw = raw;
     this.#stream = raw;
     this.#listen(raw);
+    options.signal?.addEventListener('abort', this.#onAbort, { once: true });
   }
 
   /**
    * Opens the TCP connection; the greeting is not read yet, so that TLS may come first (implicit TLS).
    *
-   * @throws {FtpError} kind `network` or `timeout`, phase `connect`
+   * @throws {FtpError} kind `network`, `timeout` or `aborted`, phase `connect`
    */
   static async connect(options: ControlOptions): Promise<ControlConnection> {
-    const where = `${options.host}:${options.port}`;
+    const where = whereOf(options);
+    const { signal } = options;
+    const given = (): FtpError =>
+      new FtpError('aborted', `The connection to ${where} was not wanted any more.`, { phase: 'connect' });
+    if (signal?.aborted === true) throw given();
     const raw = net.connect({
       host: options.host,
       port: options.port,
@@ -90,24 +102,29 @@ export class ControlConnection {
       autoSelectFamilyAttemptTimeout: Math.max(1_000, Math.floor(options.connectTimeoutMs / 3)),
     });
     await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => {
+      const fail = (error: FtpError): void => {
+        settle();
+        raw.on('error', () => {});
         raw.destroy();
-        reject(
-          new FtpError('timeout', `${where} did not answer in ${options.connectTimeoutMs} ms.`, {
-            phase: 'connect',
-            code: 'ETIMEDOUT',
-          }),
-        );
-      }, options.connectTimeoutMs);
-      raw.once('connect', () => {
-        clearTimeout(timer);
-        raw.removeAllListeners('error');
+        reject(error);
+      };
+      const onConnect = (): void => {
+        settle();
         resolve();
-      });
-      raw.once('error', (error) => {
+      };
+      const onError = (error: Error): void => fail(connectError(error, where));
+      const onAbort = (): void => fail(given());
+      const timer = setTimeout(() => {
+        const message = `${where} did not answer in ${options.connectTimeoutMs} ms.`;
+        fail(new FtpError('timeout', message, { phase: 'connect', code: 'ETIMEDOUT' }));
+      }, options.connectTimeoutMs);
+      const settle = (): void => {
         clearTimeout(timer);
-        reject(connectError(error, where));
-      });
+        signal?.removeEventListener('abort', onAbort);
+        raw.off('connect', onConnect).off('error', onError);
+      };
+      raw.once('connect', onConnect).once('error', onError);
+      signal?.addEventListener('abort', onAbort, { once: true });
     });
     return new ControlConnection(options, raw);
   }
@@ -147,6 +164,20 @@ export class ControlConnection {
     return this.exchange(command).reply;
   }
 
+  /**
+   * Looks whether a command can be sent at all, before anything is set up for it.
+   *
+   * @throws {FtpError} kind `argument`
+   */
+  check(command: Command): void {
+    const line = lineOf(command);
+    if (!/[\r\n\0]/.test(line)) return;
+    throw new FtpError('argument', `A name with a line break or NUL in it cannot be sent to ${this.where}.`, {
+      phase: command.phase ?? 'command',
+      verb: command.verb,
+    });
+  }
+
   /** Sends one command whose wait the caller steers (transfers). */
   exchange(command: Command): Exchange {
     const line = this.#encode(command);
@@ -156,11 +187,11 @@ export class ControlConnection {
   }
 
   /** Sends several commands in one write. The replies come in order, one promise each. */
-  pipeline(commands: readonly Command[]): Promise<Reply>[] {
+  pipeline<const C extends readonly Command[]>(commands: C): { [K in keyof C]: Promise<Reply> } {
     const lines = commands.map((command) => this.#encode(command));
     const replies = commands.map((command) => this.#expect(command).reply);
     this.#write(Buffer.concat(lines));
-    return replies;
+    return replies as { [K in keyof C]: Promise<Reply> };
   }
 
   /**
@@ -169,15 +200,19 @@ export class ControlConnection {
    * @throws {FtpError} kind `injected` where bytes lie behind the 234; else as the handshake
    */
   async secure(trust: TlsTrust): Promise<void> {
+    if (this.#ended !== undefined) throw this.#ended;
     this.#unlisten(this.#raw);
     this.#raw.pause();
-    if (this.#parser.holdsBytes || this.#raw.readableLength > 0) {
+    const early = this.#parser.holdsBytes || this.#raw.readableLength > 0 || this.#consent === 'injected';
+    if (early && this.#consent !== 'none') {
       throw this.#fail(
         'injected',
         `${this.where} sent bytes in the clear behind its consent to TLS: somebody may be in between.`,
         { phase: 'tls', verb: 'AUTH' },
       );
     }
+    if (early) throw this.#fail('handshake', noTls(this.where), { phase: 'tls' });
+    this.#consent = 'none';
     try {
       this.#secure = await handshake({
         socket: this.#raw,
@@ -206,7 +241,13 @@ export class ControlConnection {
 
   /** A reply's words, fit to print, secrets taken out. */
   words(reply: Reply): string {
-    return this.#censor(replyText(reply));
+    return replyText(this.censored(reply));
+  }
+
+  /** A reply for an error to carry: secrets taken out. Not for reading paths from. */
+  censored(reply: Reply): Reply {
+    // Before anything is shortened or trimmed, or half a secret would be left.
+    return { code: reply.code, lines: reply.lines.map((line) => this.#censor(line)) };
   }
 
   /** Ends the connection at once (TCP reset) and rejects what waits. */
@@ -255,15 +296,22 @@ export class ControlConnection {
   }
 
   #receive(chunk: Buffer): void {
+    if (this.#consent !== 'none') {
+      this.#consent = 'injected';
+      return;
+    }
+    const phase = this.#phase();
     try {
       for (const reply of this.#parser.push(chunk)) {
         this.#dispatch(reply);
-        if (this.#ended !== undefined) return;
+        // What lies behind a consent to TLS stays in the parser, where `secure` finds it.
+        if (this.#ended !== undefined || this.#consent !== 'none') return;
       }
     } catch (error) {
       if (!(error instanceof MalformedReply)) throw error;
-      this.#fail('malformed', `${this.where} does not answer like an FTP server: ${error.message}.`, {
-        phase: this.#phase(),
+      const what = phase === 'greeting' ? (otherProtocol(chunk) ?? error.message) : error.message;
+      this.#fail('malformed', `${this.where} does not answer like an FTP server: ${what}.`, {
+        phase,
         verb: this.#waiting[0]?.command.verb,
       });
     }
@@ -273,13 +321,14 @@ export class ControlConnection {
     this.#options.onWire?.(`< ${reply.code} ${this.words(reply)}`);
     const head = this.#waiting[0];
     if (head === undefined) {
-      // Servers say 421 when they hang up an idle client; a second 2yz for one command happens and is harmless.
-      if (reply.code >= 200 && reply.code < 300) return;
+      // A second 2yz for one command happens, and so does a 150 behind the 226: both are harmless, since
+      // nothing waits that they could vouch for. Servers say 421 when they hang up an idle client.
+      if (reply.code < 300) return;
       const kind = reply.code === 421 ? 'lost' : 'malformed';
       const what = kind === 'lost' ? 'ended the session' : 'sent a reply that belongs to no command';
       this.#fail(kind, `${this.where} ${what}: ${reply.code} ${this.words(reply)}`, {
         phase: 'command',
-        reply,
+        reply: this.censored(reply),
       });
       return;
     }
@@ -290,12 +339,13 @@ export class ControlConnection {
     }
     this.#waiting.shift();
     this.#arm();
+    if (head.command.next === 'tls' && reply.code < 300) this.#consent = 'due';
     head.resolve(reply);
     if (reply.code === 421) {
       this.#fail('lost', `${this.where} ended the session: 421 ${this.words(reply)}`, {
         phase: head.command.phase ?? 'command',
         verb: head.command.verb,
-        reply,
+        reply: this.censored(reply),
       });
     }
   }
@@ -344,19 +394,10 @@ export class ControlConnection {
 
   /** The one place where text becomes a command: nothing that could end the line early passes. */
   #encode(command: Command): Buffer {
-    const line = command.argument === undefined ? command.verb : `${command.verb} ${command.argument}`;
-    if (/[\r\n\0]/.test(line)) {
-      throw new FtpError(
-        'argument',
-        `A name with a line break or NUL in it cannot be sent to ${this.where}.`,
-        {
-          phase: command.phase ?? 'command',
-          verb: command.verb,
-        },
-      );
-    }
+    this.check(command);
+    const line = lineOf(command);
     if (command.secrecy === 'secret') this.#options.onWire?.(`> ${command.verb} ****`);
-    else this.#options.onWire?.(`> ${this.#censor(printable(line))}`);
+    else this.#options.onWire?.(`> ${printable(this.#censor(line))}`);
     return Buffer.from(`${line}\r\n`, 'utf8');
   }
 
@@ -378,6 +419,7 @@ export class ControlConnection {
   #end(error: FtpError): void {
     if (this.#ended !== undefined) return;
     this.#ended = error;
+    this.#options.signal?.removeEventListener('abort', this.#onAbort);
     clearTimeout(this.#timer);
     this.#unlisten(this.#stream);
     // A reset, not a FIN: a server that still holds an unfinished upload must not take it for complete.
@@ -395,6 +437,7 @@ export class ControlConnection {
     this.#ended = new FtpError('aborted', `The connection to ${this.where} was closed.`, {
       phase: 'command',
     });
+    this.#options.signal?.removeEventListener('abort', this.#onAbort);
     clearTimeout(this.#timer);
     this.#unlisten(this.#stream);
     this.#stream.resume();
@@ -403,6 +446,28 @@ export class ControlConnection {
     await closed;
     clearTimeout(timer);
   }
+}
+
+function whereOf(options: { readonly host: string; readonly port: number }): string {
+  return `${options.host.includes(':') ? `[${options.host}]` : options.host}:${options.port}`;
+}
+
+function lineOf(command: Command): string {
+  return command.argument === undefined ? command.verb : `${command.verb} ${command.argument}`;
+}
+
+function noTls(where: string): string {
+  return `${where} speaks before the TLS handshake, so TLS is not on from the first byte there. Write ftpes:// for a server that switches to TLS when asked.`;
+}
+
+/** What speaks in an FTP server's place, told by its first bytes; fixed words, nothing of the bytes themselves. */
+function otherProtocol(greeting: Buffer): string | undefined {
+  const text = greeting.toString('latin1');
+  if (text.startsWith('SSH-')) return 'an SSH server answers there, which serves SFTP and not FTP';
+  if (/^(HTTP\/|<!doctype|<html)/i.test(text)) return 'a web server (HTTP) answers there';
+  if (/^[\x15\x16]\x03[\0-\x04]/.test(text))
+    return 'it speaks TLS from the first byte, which ftps:// in place of ftpes:// or ftp:// asks for';
+  return undefined;
 }
 
 function connectError(error: Error, where: string): FtpError {

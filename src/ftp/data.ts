@@ -59,7 +59,7 @@ export class DataConnection {
 
   constructor(options: DataOptions) {
     this.#options = options;
-    this.#where = `${options.host}:${options.port}`;
+    this.#where = `${options.host.includes(':') ? `[${options.host}]` : options.host}:${options.port}`;
     this.broken = new Promise<never>((_, reject) => {
       this.#breakOff = reject;
     });
@@ -112,8 +112,9 @@ export class DataConnection {
         );
       }
     } catch (error) {
+      const why = this.#broken ?? error;
       this.reset();
-      throw this.#broken ?? error;
+      throw why;
     } finally {
       clearTimeout(timer);
     }
@@ -144,8 +145,9 @@ export class DataConnection {
       await Promise.race([new Promise<void>((resolve) => stream.end(resolve)), this.broken]);
       return bytes;
     } catch (error) {
+      const why = this.#broken ?? error;
       this.reset();
-      throw this.#broken ?? error;
+      throw why;
     } finally {
       this.#unwatch();
     }
@@ -153,7 +155,10 @@ export class DataConnection {
 
   /** After `send`: waits a bounded time for the server's close. A server that waits for ours instead is no error. */
   async closed(): Promise<void> {
-    if (this.#raw.closed || this.#raw.destroyed) return;
+    if (this.#raw.closed || this.#raw.destroyed) {
+      this.close();
+      return;
+    }
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, CLOSE_WAIT_MS);
@@ -183,13 +188,13 @@ export class DataConnection {
       }
       return bytes;
     } catch (error) {
-      this.reset();
-      throw (
+      const why =
         this.#broken ??
-        (error instanceof Error && systemCode(error) === 'ERR_STREAM_PREMATURE_CLOSE'
+        (systemCode(error) === 'ERR_STREAM_PREMATURE_CLOSE'
           ? this.#failure('data', 'ended in the middle', error)
-          : error)
-      );
+          : error);
+      this.reset();
+      throw why;
     } finally {
       this.#unwatch();
       this.close();
@@ -204,12 +209,23 @@ export class DataConnection {
     this.#raw.destroy();
   }
 
-  /** Gives the transfer up: a TCP reset, so that no server takes the part for the whole. */
-  reset(): void {
+  /**
+   * Gives the transfer up: a TCP reset, so that no server takes the part for the whole. Whatever waits on this
+   * connection is rejected.
+   *
+   * @param why what is thrown there in place of `aborted`
+   */
+  reset(why?: FtpError): void {
+    if (this.#broken === undefined) {
+      this.#broken = why ?? this.#failure('aborted', 'was given up');
+      this.#breakOff(this.#broken);
+    }
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
     this.#unwatch();
     this.#stream?.on('error', () => {});
-    this.#raw.resetAndDestroy();
+    // Node would put the reset of a socket that is not connected yet off until it is, which may be never.
+    if (this.#raw.connecting) this.#raw.destroy();
+    else this.#raw.resetAndDestroy();
     this.#stream?.destroy();
   }
 
@@ -245,10 +261,7 @@ export class DataConnection {
   }
 
   #fail(kind: 'data' | 'stalled' | 'aborted' | 'timeout', what: string, cause?: unknown): void {
-    if (this.#broken !== undefined) return;
-    this.#broken = this.#failure(kind, what, cause);
-    this.#breakOff(this.#broken);
-    this.reset();
+    if (this.#broken === undefined) this.reset(this.#failure(kind, what, cause));
   }
 
   #failure(kind: 'data' | 'stalled' | 'aborted' | 'timeout', what: string, cause?: unknown): FtpError {

@@ -95,7 +95,9 @@ async function* walkDirectory(root: string, prefix: string, options: WalkOptions
   try {
     entries = await fs.readdir(`${root}/${prefix}`, { withFileTypes: true });
   } catch (error) {
-    yield unreadable(prefix.slice(0, -1), error);
+    const code = codeOf(error);
+    // Deleted since its parent was read: as if it had never been seen. The root itself must be there.
+    if (prefix === '' || (code !== 'ENOENT' && code !== 'ENOTDIR')) yield unreadable(prefix.slice(0, -1), error);
     return;
   }
   // Directories sort as `name/`, so that the files come out in the order of their whole paths.

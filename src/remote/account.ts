@@ -47,8 +47,10 @@ export class Account {
         listener.onLearned(
           `${server.name} takes no more connections: ${connections} ${connections === 1 ? 'is' : 'are'} used.`,
         ),
-      open: async () => {
-        const session = await this.#openAlone(() => this.#open(credentials, profile, listener, sessions > 0));
+      open: async (signal) => {
+        const session = await this.#openAlone(() =>
+          this.#open(credentials, profile, listener, { workedBefore: sessions > 0, signal }),
+        );
         sessions += 1;
         listener.onOpened(`connected to ${session.where} as ${server.user}`);
         return session;
@@ -96,7 +98,7 @@ export class Account {
     credentials: Credentials,
     profile: Profile,
     listener: AccountListener,
-    workedBefore: boolean,
+    { workedBefore, signal }: { readonly workedBefore: boolean; readonly signal: AbortSignal },
   ): Promise<FtpSession> {
     const server = this.#server;
     const open = (): Promise<FtpSession> =>
@@ -116,6 +118,7 @@ export class Account {
           replyTimeoutMs: server.timeouts.replyMs,
           stallTimeoutMs: server.timeouts.stallMs,
           onWire: listener.onWire,
+          signal,
         },
         login: {
           user: server.user,

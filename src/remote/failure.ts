@@ -44,10 +44,11 @@ interface ReplyRow {
   readonly advice?: string;
 }
 
-const TOO_MANY = /too many|maximum|limit|temporar|try (again )?later|busy/i;
-const TLS_REUSE = /tls|ssl|session|reuse/i;
-const FULL = /quota|space|full|exceeded/i;
-const IN_USE = /in use|locked|timed? ?out|too many|busy|lock/i;
+/* Whole words: "blocked" is not "locked", and the paths in a reply are taken out before these are tried. */
+const TOO_MANY = /\btoo many\b|\bmaximum\b|\blimit\b|\btemporar|\btry (again )?later\b|\bbusy\b/i;
+const TLS_REUSE = /\b(tls|ssl|session|reuse)\b/i;
+const FULL = /\bquota\b|\b(no|not enough|insufficient|out of) .*space\b|\bfull\b|\bexceed(s|ed)?\b/i;
+const IN_USE = /\b(in use|being used|(file|is) lock(ed)?|locked|timed? ?out|too many|busy)\b/i;
 
 /* Replies: what the server said. */
 const REPLIES: readonly ReplyRow[] = [
@@ -60,6 +61,7 @@ const REPLIES: readonly ReplyRow[] = [
     decision: 'hold',
     kind: 'unreachable',
   },
+  { phase: ['greeting'], codes: '4yz', decision: 'reconnect', kind: 'unreachable' },
   {
     phase: ['greeting'],
     codes: 'any',
@@ -102,10 +104,21 @@ const REPLIES: readonly ReplyRow[] = [
   },
   {
     phase: ['login'],
-    codes: 'any',
+    codes: [430, 530, 532],
     decision: 'abort',
     kind: 'trust',
     advice: 'Check user and password of this server.',
+  },
+  { phase: ['login'], codes: '4yz', decision: 'reconnect', kind: 'unreachable' },
+  { phase: ['login'], codes: 'any', decision: 'abort', kind: 'trust' },
+  // Without binary transfers nothing can be sent; no file is to blame.
+  {
+    phase: ['command'],
+    codes: '5yz',
+    verbs: ['TYPE'],
+    decision: 'abort',
+    kind: 'unreachable',
+    advice: 'The server has no binary transfers.',
   },
   // Any time: the server hangs up.
   { phase: 'any', codes: [421], decision: 'reconnect', kind: 'unreachable' },
@@ -174,13 +187,13 @@ const REPLIES: readonly ReplyRow[] = [
   },
   // Transfer: full disks and quotas hold the run, they are not about one file.
   {
-    phase: ['transfer'],
+    phase: ['transfer', 'command'],
     codes: [452, 552],
     decision: 'hold',
     advice: 'The disk or the quota on the server is full: make room there.',
   },
   {
-    phase: ['transfer'],
+    phase: ['transfer', 'command'],
     codes: [450, 451, 550, 553],
     words: FULL,
     decision: 'hold',
@@ -248,6 +261,8 @@ const KINDS: readonly KindRow[] = [
     decision: 'reconnect',
     kind: 'unreachable',
   },
+  // Something else than an FTP server answers there, and will the next time.
+  { kinds: ['malformed'], phase: ['greeting'], decision: 'abort', kind: 'unreachable' },
   { kinds: ['malformed'], decision: 'reconnect', kind: 'unreachable' },
   // 226 came, but the size differs: the transfer was cut, and nobody noticed but us.
   { kinds: ['mismatch'], decision: 'retry', kind: 'verification' },
@@ -287,6 +302,22 @@ export function judge(error: unknown): Failure {
 
 const BEFORE_SESSION: readonly Phase[] = ['connect', 'greeting', 'tls', 'login'];
 
+/** What is only asked while a session is opened. */
+const OPENING_VERBS: readonly string[] = ['FEAT', 'OPTS', 'TYPE', 'PWD'];
+
+function isBeforeSession(error: FtpError): boolean {
+  return BEFORE_SESSION.includes(error.phase) || OPENING_VERBS.includes(firstWord(error.verb));
+}
+
+function firstWord(verb: string | undefined): string {
+  return verb?.split(' ')[0] ?? '';
+}
+
+/** What the server says, without the paths and quotations in it: a file may be called `quota full`. */
+function sayingOf(lines: readonly string[]): string {
+  return lines.join(' ').replace(/"[^"]*"|'[^']*'|\S*[/\\]\S*/g, ' ');
+}
+
 function judgeReply(error: FtpError): Failure {
   const { reply, phase } = error;
   const row = REPLIES.find(
@@ -294,8 +325,8 @@ function judgeReply(error: FtpError): Failure {
       (candidate.phase === 'any' || candidate.phase.includes(phase)) &&
       reply !== undefined &&
       codeFits(candidate.codes, reply.code) &&
-      (candidate.verbs === undefined || candidate.verbs.includes(error.verb ?? '')) &&
-      (candidate.words === undefined || candidate.words.test(reply.lines.join(' '))),
+      (candidate.verbs === undefined || candidate.verbs.includes(firstWord(error.verb))) &&
+      (candidate.words === undefined || candidate.words.test(sayingOf(reply.lines))),
   );
   return {
     decision: row?.decision ?? 'abort',
@@ -303,7 +334,7 @@ function judgeReply(error: FtpError): Failure {
     code: String(reply?.code ?? error.kind),
     message:
       row?.advice === undefined ? error.message : `${error.message.replace(/[.]$/, '')}. ${row.advice}`,
-    beforeSession: BEFORE_SESSION.includes(phase),
+    beforeSession: isBeforeSession(error),
   };
 }
 
@@ -319,7 +350,7 @@ function judgeKind(error: FtpError): Failure {
     kind: row?.kind ?? 'failed',
     code: error.code ?? error.kind,
     message: error.message,
-    beforeSession: BEFORE_SESSION.includes(error.phase),
+    beforeSession: isBeforeSession(error),
   };
 }
 

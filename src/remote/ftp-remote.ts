@@ -5,7 +5,8 @@
  */
 import { FtpError } from '../ftp/errors.js';
 import type { RelativePath, RemoteFile } from '../plan/entry.js';
-import { type FtpSession, isRefusal } from './ftp-session.js';
+import { judge } from './failure.js';
+import type { FtpSession } from './ftp-session.js';
 import type { Pool } from './pool.js';
 import {
   type Delivered,
@@ -148,11 +149,12 @@ export class FtpRemote implements Remote {
     signal: AbortSignal | undefined,
   ): Promise<number> {
     const parent = temporary.slice(0, temporary.lastIndexOf('/'));
-    const sure = parent === '' || this.#made.has(parent);
     try {
       return await session.store(temporary, delivery.source.chunks(), signal);
     } catch (error) {
-      if (!isRefusal(error) || sure) throw error;
+      if (parent === '' || judge(error).decision !== 'skip') throw error;
+      // Made by us before: somebody may have removed it since.
+      if (this.#made.has(parent) && (await session.isDirectory(parent))) throw error;
       await this.#makeOnce(session, parent);
       return session.store(temporary, delivery.source.chunks(), signal);
     }
@@ -176,10 +178,9 @@ export class FtpRemote implements Remote {
       .map((part) => part.replace(/^\/+|\/+$/g, ''))
       .filter((part) => part !== '')
       .join('/');
-    return this.#root.absolute || session.loginDirectory !== undefined
-      ? `/${joined}`
-      : joined === ''
-        ? '.'
-        : joined;
+    if (this.#root.absolute || session.loginDirectory !== undefined) return `/${joined}`;
+    if (joined === '') return '.';
+    // Servers read a dash as an option of LIST, `~` as the home directory, and drop leading spaces.
+    return /^[-~ ]/.test(joined) ? `./${joined}` : joined;
   }
 }

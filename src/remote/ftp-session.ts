@@ -100,13 +100,14 @@ export class FtpSession implements Pooled {
       try {
         const form = facts.setTime;
         const { sizeBytes, timeReply } = await this.#client.sizeAndSetModified(path, modifiedMs, form);
-        if (timeReply.code >= 200 && timeReply.code < 300)
-          return { sizeBytes, modifiedMs: seconds(modifiedMs) };
-        return {
-          sizeBytes,
-          modifiedMs: await this.#setTimeAfter(form, path, modifiedMs),
-        };
+        // 202 says that the command is superfluous here, so nothing was set.
+        const { code } = timeReply;
+        if (code >= 200 && code < 300 && code !== 202) return { sizeBytes, modifiedMs: seconds(modifiedMs) };
+        // "Not now" is no reason to give the form up: it is asked again, and fails as it must.
+        const modified = code >= 400 && code < 500 ? this.setTime(path, modifiedMs) : undefined;
+        return { sizeBytes, modifiedMs: await (modified ?? this.#setTimeAfter(form, path, modifiedMs)) };
       } catch (error) {
+        if (isMissingSize(error)) throw this.#vanished(path);
         if (!lacksSize(error)) throw error;
         this.#profile.learn('size', 'listing', `${this.where} has no SIZE: sizes are read from listings.`);
       }
@@ -142,7 +143,7 @@ export class FtpSession implements Pooled {
     }
     const slash = path.lastIndexOf('/');
     const name = path.slice(slash + 1);
-    const listing = await this.list(slash <= 0 ? '/' : path.slice(0, slash));
+    const listing = await this.list(slash < 0 ? '.' : path.slice(0, slash) || '/');
     return listing.entries.find((entry) => entry.name === name && entry.type === 'file')?.sizeBytes;
   }
 
@@ -186,9 +187,10 @@ export class FtpSession implements Pooled {
 
   /** Makes a directory and those above it. One that is there already is no failure, whoever made it. */
   async makeDirectory(path: string): Promise<void> {
+    if (this.loginDirectory === undefined && !path.startsWith('/')) return this.#makeEach(path);
     if (await this.#madeOrThere(path)) return;
     const parent = path.slice(0, path.lastIndexOf('/'));
-    if (parent !== '' && !(await this.#isDirectory(parent))) await this.makeDirectory(parent);
+    if (parent !== '' && !(await this.isDirectory(parent))) await this.makeDirectory(parent);
     // Another connection may have made the parent, or this very directory, in the meantime.
     if (await this.#madeOrThere(path)) return;
     await this.#client.makeDirectory(path);
@@ -199,14 +201,27 @@ export class FtpSession implements Pooled {
       await this.#client.makeDirectory(path);
       return true;
     } catch (error) {
-      if (!isRefusal(error)) throw error;
-      return this.#isDirectory(path);
+      if (judge(error).decision !== 'skip') throw error;
+      return this.isDirectory(path);
     }
   }
 
-  async #isDirectory(path: string): Promise<boolean> {
-    // Where paths are relative, CWD would move the ground under them; the next STOR tells.
-    if (this.loginDirectory === undefined) return true;
+  /** Relative paths cannot be looked at, so each step is tried, refused or not; the next STOR tells. */
+  async #makeEach(path: string): Promise<void> {
+    const parts = path.split('/');
+    for (let depth = 1; depth <= parts.length; depth += 1) {
+      try {
+        await this.#client.makeDirectory(parts.slice(0, depth).join('/'));
+      } catch (error) {
+        if (judge(error).decision !== 'skip') throw error;
+      }
+    }
+  }
+
+  /** Whether an absolute path is a directory; true for a relative one, which cannot be looked at. */
+  async isDirectory(path: string): Promise<boolean> {
+    // CWD would move the ground under relative paths.
+    if (!path.startsWith('/')) return true;
     try {
       await this.#client.changeDirectory(path);
       return true;
@@ -227,14 +242,18 @@ export class FtpSession implements Pooled {
         this.#profile.learn('listing', 'LIST', `${this.where} has no MLSD: directories are read with LIST.`);
       }
     }
-    await this.#client.changeDirectory(path);
-    const listing = await this.#withPort((passive) => this.#client.listing({ passive }));
+    const absolute = path.startsWith('/');
+    // CWD spares the odd meanings of a path in LIST, but nobody knows the way back from a relative one.
+    if (absolute) await this.#client.changeDirectory(path);
+    const listing = await this.#withPort((passive) =>
+      this.#client.listing({ passive }, absolute || path === '.' ? undefined : path),
+    );
     const files = listing.entries.filter((entry) => entry.type === 'file');
     const times = new Map<string, number | undefined>();
     for (let from = 0; from < files.length; from += TIMES_AT_ONCE) {
       const names = files.slice(from, from + TIMES_AT_ONCE).map((entry) => entry.name);
       const asked = await this.#client.modifiedAll(
-        names.map((name) => `${path === '/' ? '' : path}/${name}`),
+        names.map((name) => (path === '.' ? name : `${path === '/' ? '' : path}/${name}`)),
       );
       names.forEach((name, place) => {
         times.set(name, asked[place]);
@@ -254,11 +273,19 @@ export class FtpSession implements Pooled {
     try {
       return await transfer(this.#profile.facts.passive);
     } catch (error) {
-      const refused =
-        error instanceof FtpError && error.verb === 'EPSV' && judge(error).decision === 'fallback';
-      if (!refused || this.#client.isIpv6) throw error;
-      this.#profile.learn('passive', 'PASV', `${this.where} refuses EPSV: PASV is used.`);
-      return transfer('PASV');
+      if (!(error instanceof FtpError) || error.phase !== 'data-setup' || this.#client.isIpv6) throw error;
+      const form = this.#profile.facts.passive;
+      if (form === 'EPSV' && judge(error).decision === 'fallback') {
+        this.#profile.learn('passive', 'PASV', `${this.where} refuses EPSV: PASV is used.`);
+        return transfer('PASV');
+      }
+      // The port was told, and nobody answers there: the other form may lead elsewhere (NAT), on a new connection.
+      if (error.kind === 'data' || error.kind === 'timeout' || error.kind === 'malformed') {
+        const other = form === 'EPSV' ? 'PASV' : 'EPSV';
+        const sentence = `${this.where} was asked for a port with ${form}, and there is no way to it: ${other} is tried next.`;
+        this.#profile.learn('passive', other, sentence);
+      }
+      throw error;
     }
   }
 
@@ -307,13 +334,18 @@ async function unlessRefused<T>(asked: Promise<T>): Promise<T | undefined> {
 }
 
 /** The server answered and said no, for good. */
-export function isRefusal(error: unknown): boolean {
+function isRefusal(error: unknown): boolean {
   return error instanceof FtpError && error.reply !== undefined && error.reply.code >= 500;
 }
 
 /** The server's way to say that there is no such file (550; 450 on some). */
 function isMissing(error: unknown): boolean {
   return error instanceof FtpError && (error.reply?.code === 550 || error.reply?.code === 450);
+}
+
+/** The file that was just stored is not there. */
+function isMissingSize(error: unknown): boolean {
+  return error instanceof FtpError && error.verb === 'SIZE' && isMissing(error);
 }
 
 function lacksSize(error: unknown): boolean {

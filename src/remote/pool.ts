@@ -1,7 +1,7 @@
 /*
  * One pool a server account: the connections that all jobs of this account share. It opens them as they are
  * wanted, up to its limit; it shrinks when the server says that there are too many, and grows again by one
- * a minute. A connection that is no longer usable is dropped, one that is idle for long is closed in good
+ * a minute. An opening that its user gave up goes on for the others. A connection that is no longer usable is dropped, one that is idle for long is closed in good
  * order before the server does it.
  *
  * Retries nothing: a connection that cannot be opened is the caller's failure to judge.
@@ -18,7 +18,8 @@ export interface Pooled {
 }
 
 export interface PoolOptions<C extends Pooled> {
-  readonly open: (signal: AbortSignal | undefined) => Promise<C>;
+  /** The signal aborts when the pool is closed: the opening must then end at once. */
+  readonly open: (signal: AbortSignal) => Promise<C>;
   /** The most connections at once, at least 1. */
   readonly limit: number;
   /** True where an error of `open` means that the server has too many connections. */
@@ -37,6 +38,9 @@ export class Pool<C extends Pooled> {
   readonly #options: PoolOptions<C>;
   readonly #idle: { readonly connection: C; readonly timer: NodeJS.Timeout }[] = [];
   readonly #busy = new Set<C>();
+  readonly #opening = new Set<AbortController>();
+  /** Openings and endings under way; none of them rejects. */
+  readonly #pending = new Set<Promise<unknown>>();
   readonly #waiters: Waiter[] = [];
   /** Connections that stand or are being opened. */
   #count = 0;
@@ -63,17 +67,17 @@ export class Pool<C extends Pooled> {
     }
   }
 
-  /** Closes what is idle, resets what is busy, and lends nothing any more. */
+  /** Closes what is idle, resets what is busy or being opened, and lends nothing any more. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const waiter of this.#waiters.splice(0)) waiter.wake();
+    for (const waiter of [...this.#waiters]) waiter.wake();
     for (const connection of this.#busy) connection.reset();
-    await Promise.all(
-      this.#idle.splice(0).map(({ connection, timer }) => {
-        clearTimeout(timer);
-        return connection.close();
-      }),
-    );
+    for (const opening of this.#opening) opening.abort();
+    for (const { connection, timer } of this.#idle.splice(0)) {
+      clearTimeout(timer);
+      this.#leave(connection);
+    }
+    await Promise.all(this.#pending);
   }
 
   async #take(signal: AbortSignal | undefined): Promise<C> {
@@ -93,6 +97,8 @@ export class Pool<C extends Pooled> {
         if (connection !== undefined) return connection;
       } else {
         await this.#wait(signal);
+        // A waiter that was woken and gives up in the same moment passes the call on.
+        if (signal?.aborted === true) this.#waiters.shift()?.wake();
       }
     }
   }
@@ -100,8 +106,12 @@ export class Pool<C extends Pooled> {
   /** @returns undefined where the server has too many connections and others of ours stand or are being opened */
   async #open(signal: AbortSignal | undefined): Promise<C | undefined> {
     this.#count += 1;
+    const controller = new AbortController();
+    this.#opening.add(controller);
+    const opening = this.#options.open(controller.signal).finally(() => this.#opening.delete(controller));
+    this.#follow(opening);
     try {
-      const connection = await this.#options.open(signal);
+      const connection = await unlessAborted(opening, signal);
       if (this.#closed) {
         connection.reset();
         throw new Error('the connection pool is closed');
@@ -109,8 +119,11 @@ export class Pool<C extends Pooled> {
       this.#busy.add(connection);
       return connection;
     } catch (error) {
-      this.#count -= 1;
-      this.#waiters.shift()?.wake();
+      if (error instanceof GivenUp) {
+        this.#follow(opening.then((connection) => this.#giveBack(connection)).catch(() => this.#gone()));
+        throw signal?.reason;
+      }
+      this.#gone();
       if (!this.#options.isTooMany(error) || this.#count === 0) throw error;
       this.#ceiling = Math.max(1, this.#count);
       this.#shrunkAtMs = performance.now();
@@ -154,8 +167,7 @@ export class Pool<C extends Pooled> {
         const place = this.#idle.findIndex((idle) => idle.connection === connection);
         if (place < 0) return;
         this.#idle.splice(place, 1);
-        this.#count -= 1;
-        void connection.close();
+        this.#leave(connection);
       }, IDLE_LIMIT_MS);
       timer.unref();
       this.#idle.push({ connection, timer });
@@ -166,5 +178,38 @@ export class Pool<C extends Pooled> {
   #drop(connection: C): void {
     this.#count -= 1;
     connection.reset();
+  }
+
+  /** Ends a connection in good order; the server counts it until it is gone, and so does the pool. */
+  #leave(connection: C): void {
+    this.#follow(connection.close().finally(() => this.#gone()));
+  }
+
+  /** One connection less: there is room for another. */
+  #gone(): void {
+    this.#count -= 1;
+    this.#waiters.shift()?.wake();
+  }
+
+  #follow(work: Promise<unknown>): void {
+    const settled: Promise<unknown> = work.catch(() => {}).finally(() => this.#pending.delete(settled));
+    this.#pending.add(settled);
+  }
+}
+
+/** The caller's signal came before the connection did. */
+class GivenUp extends Error {}
+
+async function unlessAborted<T>(opening: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return opening;
+  let onAbort = (): void => {};
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(new GivenUp());
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([opening, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }

@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { promisify } from 'node:util';
+import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { certificates } from './certificates.js';
 import type { Fault, Rule } from './ftp-server/fault.js';
@@ -534,6 +535,46 @@ describe('the wire', () => {
     await ftp.until((journal) => journal.open === 1);
   });
 
+  test('a batch of commands gets the same replies however it is torn', async () => {
+    const ftp = await start();
+    const batch = 'USER ferry\r\nPASS secret\r\nMKD d\r\nRMD d\r\nRNFR x\r\nRNTO y\r\nFEAT\r\nQUIT\r\n';
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uniqueArray(fc.integer({ min: 1, max: batch.length - 1 }), { maxLength: 6 }),
+        async (cuts) => {
+          await using c = await RawClient.open(ftp.port);
+          let from = 0;
+          for (const cut of [...cuts.sort((a, b) => a - b), batch.length]) {
+            c.send(batch.slice(from, cut));
+            from = cut;
+            await new Promise((resolve) => setImmediate(resolve));
+          }
+          await c.over();
+          expect((c.rest.match(/^\d{3} /gm) ?? []).join('')).toBe('220 331 230 257 250 550 503 211 221 ');
+        },
+      ),
+      { numRuns: 30 },
+    );
+  });
+
+  for (const scheme of ['plain', 'explicit'] as const) {
+    test(`${scheme}: an upload that the client resets is never taken for a whole one`, async () => {
+      const ftp = scheme === 'plain' ? await start() : await secured();
+      const { ca } = await certificates();
+      const c = await loggedIn(ftp, scheme === 'plain' ? {} : { tls: { ca: ca.cert } });
+      for (let i = 0; i < 20; i += 1) {
+        const socket = await c.connectData(await c.passive());
+        c.send('STOR a\r\n');
+        await c.reply();
+        const stream = await c.secureData(socket);
+        await new Promise((resolve) => stream.write(Buffer.alloc(5000 * i), resolve));
+        socket.resetAndDestroy();
+        expect(await c.reply()).toMatch(/^426 /);
+      }
+      expect(ftp.journal.stored).toBe(0);
+    });
+  }
+
   test('words nobody asked for', async () => {
     const ftp = await start();
     const c = await loggedIn(ftp);
@@ -787,6 +828,37 @@ describe('faults', () => {
     const bare = await lastRecord([{ kind: 'noCloseNotify' }]);
     const proper = await lastRecord([]);
     expect(proper).toBeGreaterThan(bare);
+  });
+
+  test('TLS on the data connection: reset, closed, answered with nonsense, never answered', async () => {
+    const ftp = await secured();
+    const { ca } = await certificates();
+    const c = await loggedIn(ftp, { tls: { ca: ca.cert } });
+    for (const kind of ['reset', 'close'] as const) {
+      ftp.script({ on: 'data-tls', do: { kind } });
+      expect((await c.upload('a', 'x'))[1]).toMatch(/^425 /);
+    }
+    ftp.script({ on: 'data-tls', do: { kind: 'bytes', pieces: '500 nonsense\r\n' } });
+    expect((await c.upload('a', 'x'))[1]).toMatch(/^425 /);
+    expect((await c.upload('a', 'x'))[1]).toMatch(/^226 /);
+    ftp.script({ on: 'STOR', do: { kind: 'dataReset', atByte: 10 } });
+    expect((await c.upload('a', Buffer.alloc(1000)))[1]).toMatch(/^426 /);
+    expect((await stat(directory.join('a'))).size).toBe(10);
+    ftp.script({ on: 'STOR', do: { kind: 'cut', atByte: 5, ending: 'reset', of: 'mark' } });
+    await expect(c.upload('a', 'x')).rejects.toThrow('Connection over');
+    ftp.script({ on: 'tls', do: { kind: 'hang' } });
+    const d = await client(ftp, { tls: { ca: ca.cert } });
+    await d.reply();
+    await d.command('AUTH TLS');
+    const never = d.secure().catch(() => undefined);
+    d.raw.destroy();
+    await never;
+    await ftp.until((journal) => journal.open === 0);
+    ftp.script({ on: 'data-tls', do: { kind: 'hang' } });
+    const e = await loggedIn(ftp, { tls: { ca: ca.cert } });
+    void e.upload('a', 'x').catch(() => undefined);
+    await ftp.waitFor('STOR', { nth: 7 });
+    await ftp.close();
   });
 
   test('the hook runs before the command does, and the reply hook before the reply', async () => {

@@ -4,7 +4,7 @@
  * server stands in servers/. Nothing of the system's own configuration is read or changed.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { accessSync, constants, readdirSync } from 'node:fs';
+import { accessSync, closeSync, constants, openSync, readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
 import { delimiter, join, resolve } from 'node:path';
@@ -15,6 +15,7 @@ import { type TemporaryDirectory, temporaryDirectory } from './temporary.js';
 
 const startMs = 10_000;
 const attempts = 5;
+const outputFile = 'output.log';
 
 /** Servers that a suite may ask for, with the Debian package they come in. */
 const packages = {
@@ -134,11 +135,14 @@ export async function launch(options: Launch): Promise<RealServer> {
     for (let attempt = 1; ; attempt += 1) {
       // The port is free now, and may be taken when the server binds it: then another one is tried.
       const port = await freePort();
-      const child = new Child(binary, await options.prepare(directory, port));
-      if (await greets(child, port, options)) return running(options, directory, child, port);
+      const child = new Child(binary, await options.prepare(directory, port), directory.join(outputFile));
+      if (await greets(child, port, options)) {
+        await child.alone();
+        return running(options, directory, child, port);
+      }
       await child.stop();
       if (attempt === attempts)
-        throw new Error(`${options.name} does not start: ${await words(child, directory, options)}`);
+        throw new Error(`${options.name} does not start: ${await words(directory, options)}`);
     }
   } catch (error) {
     await directory.remove();
@@ -164,15 +168,15 @@ async function running(
     user: options.user,
     password: options.password,
     pid: child.pid,
-    log: () => words(child, directory, options),
+    log: () => words(directory, options),
     stop,
     [Symbol.asyncDispose]: stop,
   };
 }
 
-async function words(child: Child, directory: TemporaryDirectory, options: Launch): Promise<string> {
-  const log = await readFile(directory.join(options.logFile), 'utf8').catch(() => '');
-  return child.output + log;
+async function words(directory: TemporaryDirectory, options: Launch): Promise<string> {
+  const read = (name: string) => readFile(directory.join(name), 'utf8').catch(() => '');
+  return (await read(outputFile)) + (await read(options.logFile));
 }
 
 /** A server process and its process group. */
@@ -180,31 +184,21 @@ class Child {
   readonly #process: ChildProcess;
   readonly #exited: Promise<void>;
   readonly #atExit: () => void;
-  output = '';
   over = false;
 
-  constructor(binary: string, args: readonly string[]) {
-    // Its own group: a session's process outlives the listener, and is ended together with it.
-    this.#process = spawn(binary, args, {
-      detached: true,
-      env: environment(),
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    for (const stream of [this.#process.stdout, this.#process.stderr]) {
-      stream?.on('data', (chunk: Buffer) => {
-        this.output = (this.output + chunk.toString()).slice(-64 * 1024);
-      });
-    }
+  constructor(binary: string, args: readonly string[], output: string) {
+    // Its own group: a session's process outlives the listener, and is ended together with it. All three descriptors
+    // go to the file, for vsftpd says on the first of them why it does not start.
+    const file = openSync(output, 'a+');
+    this.#process = spawn(binary, args, { detached: true, env: environment(), stdio: [file, file, file] });
+    closeSync(file);
     this.#exited = new Promise((done) => {
-      this.#process.once('error', (error) => {
-        this.output += error.message;
+      const ended = (): void => {
         this.over = true;
         done();
-      });
-      this.#process.once('exit', () => {
-        this.over = true;
-        done();
-      });
+      };
+      this.#process.once('error', ended);
+      this.#process.once('exit', ended);
     });
     this.#atExit = () => this.#signal('SIGKILL');
     process.once('exit', this.#atExit);
@@ -212,6 +206,17 @@ class Child {
 
   get pid(): number {
     return this.#process.pid ?? 0;
+  }
+
+  /** Waits until the session that asked for the banner is gone, so that it does not count as a client. */
+  async alone(): Promise<void> {
+    const deadline = performance.now() + 2000;
+    while (performance.now() < deadline) {
+      // Where the kernel does not tell children there is nothing to wait for.
+      const children = await readFile(`/proc/${this.pid}/task/${this.pid}/children`, 'utf8').catch(() => '');
+      if (children.trim() === '') return;
+      await sleep(5);
+    }
   }
 
   async stop(): Promise<void> {

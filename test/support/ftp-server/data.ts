@@ -22,6 +22,7 @@ export class DataSetup {
   readonly #accepted: (socket: Socket) => boolean;
   readonly #sockets = new Set<Socket>();
   #setup: Setup = { kind: 'none' };
+  #ended = false;
   #taker: ((socket: Socket) => void) | undefined;
 
   constructor(host: string, accepted: (socket: Socket) => boolean) {
@@ -37,6 +38,12 @@ export class DataSetup {
   async passive(): Promise<number> {
     this.discard();
     const listener = await this.#listen();
+    const { port } = listener.address() as AddressInfo;
+    if (this.#ended) {
+      // The session went while the port was being opened.
+      listener.close();
+      return port;
+    }
     this.#setup = { kind: 'listening', listener };
     listener.on('connection', (socket) => {
       this.#track(socket);
@@ -51,7 +58,7 @@ export class DataSetup {
         this.#taker(socket);
       }
     });
-    return (listener.address() as AddressInfo).port;
+    return port;
   }
 
   /** A port where nobody listens. */
@@ -92,6 +99,10 @@ export class DataSetup {
         reject(new NoDataConnection('Failed to establish connection.'));
       };
       const timer = setTimeout(fail, timeoutMs);
+      if (gone.aborted) {
+        fail();
+        return;
+      }
       gone.addEventListener('abort', fail);
       this.#taker = (socket) => {
         settle();
@@ -120,6 +131,7 @@ export class DataSetup {
 
   /** Drops the set-up and every data connection there still is, also those in a transfer. */
   end(how: 'reset' | 'close'): void {
+    this.#ended = true;
     this.discard();
     for (const socket of this.#sockets) {
       if (how === 'reset') socket.resetAndDestroy();

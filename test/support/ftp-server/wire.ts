@@ -154,6 +154,10 @@ export class Wire {
 /** The server's side of a TLS handshake on an accepted socket; the `TlsServer` never listens itself. */
 export function handshake(server: TlsServer, raw: Socket): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
+    if (raw.destroyed) {
+      reject(new Error('The connection closed before the TLS handshake'));
+      return;
+    }
     const settle = (): void => {
       server.off('secureConnection', onSecure);
       server.off('tlsClientError', onError);

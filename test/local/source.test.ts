@@ -1,0 +1,246 @@
+import { execFileSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { promises as fs } from 'node:fs';
+import { createServer } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { LocalSource } from '../../src/local/source.js';
+import { lookAt } from '../../src/local/walk.js';
+import type { LocalFile } from '../../src/plan/entry.js';
+import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
+import { localError, openBelow } from './support.js';
+
+const MIB = 1024 * 1024;
+/** Before any test, so that each change of a file is one that its times show. */
+const EARLIER = new Date('2024-01-02T03:04:05.678Z');
+
+let root: TemporaryDirectory;
+beforeEach(async () => {
+  root = await temporaryDirectory('source');
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  expect(openBelow(root.path)).toEqual([]);
+  await root.remove();
+});
+
+async function put(path: string, content: Buffer | string): Promise<LocalFile> {
+  await fs.writeFile(root.join(path), content);
+  await fs.utimes(root.join(path), EARLIER, EARLIER);
+  const file = await lookAt(root.path, path);
+  if (file === undefined) throw new Error(`${path} was not made`);
+  return file;
+}
+
+async function whole(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
+  const all: Buffer[] = [];
+  // A copy, because a chunk may be used again for the next one.
+  for await (const chunk of chunks) all.push(Buffer.from(chunk));
+  return Buffer.concat(all);
+}
+
+function sha256(content: Buffer): string {
+  return createHash('sha256').update(content).digest('hex');
+}
+
+async function opened<T>(file: LocalFile, work: (source: LocalSource) => Promise<T>): Promise<T> {
+  const source = await LocalSource.open(root.path, file);
+  try {
+    return await work(source);
+  } finally {
+    await source.close();
+  }
+}
+
+describe('a file that keeps still', () => {
+  it.each([0, 1, 4096, MIB - 1, MIB, MIB + 1, 2 * MIB, 5 * MIB])(
+    'of %i bytes comes whole, in pieces of at most 1 MiB, with its hash',
+    async (sizeBytes) => {
+      const content = randomBytes(sizeBytes);
+      const file = await put('f', content);
+      await opened(file, async (source) => {
+        expect(source.sizeBytes).toBe(sizeBytes);
+        expect(source.modifiedMs).toBe(EARLIER.getTime());
+        const pieces: number[] = [];
+        const read: Buffer[] = [];
+        for await (const chunk of source.chunks()) {
+          pieces.push(chunk.length);
+          read.push(Buffer.from(chunk));
+        }
+        expect(Math.max(0, ...pieces)).toBeLessThanOrEqual(MIB);
+        expect(pieces).not.toContain(0);
+        expect(Buffer.concat(read).equals(content)).toBe(true);
+        expect(await source.confirm()).toBe(sha256(content));
+        expect(await source.confirm()).toBe(sha256(content));
+      });
+    },
+  );
+
+  it('may be asked for its bytes again', async () => {
+    const content = randomBytes(2 * MIB + 3);
+    const file = await put('f', content);
+    await opened(file, async (source) => {
+      for (let time = 0; time < 3; time += 1) {
+        expect((await whole(source.chunks())).equals(content)).toBe(true);
+        expect(await source.confirm()).toBe(sha256(content));
+      }
+    });
+  });
+
+  it('has the hash of the newest reading, also where an earlier one was left or goes on', async () => {
+    const content = randomBytes(4 * MIB);
+    const file = await put('f', content);
+    await opened(file, async (source) => {
+      for await (const _ of source.chunks()) break;
+      const older = source.chunks();
+      await older.next();
+      const newer = source.chunks();
+      await newer.next();
+      await older.next();
+      await whole(older);
+      expect((await localError(source.confirm())).code).toBe('CHANGED');
+      await whole(newer);
+      expect(await source.confirm()).toBe(sha256(content));
+    });
+  });
+
+  it('is not confirmed before its end', async () => {
+    const file = await put('f', randomBytes(3 * MIB));
+    await opened(file, async (source) => {
+      expect((await localError(source.confirm())).code).toBe('CHANGED');
+      for await (const _ of source.chunks()) break;
+      expect((await localError(source.confirm())).code).toBe('CHANGED');
+    });
+  });
+
+  it('is read ahead by no more than one piece', async () => {
+    const file = await put('f', randomBytes(8 * MIB));
+    await opened(file, async (source) => {
+      const chunks = source.chunks();
+      await chunks.next();
+      await fs.truncate(root.join('f'), 2 * MIB);
+      const rest = await localError(whole(chunks));
+      expect(rest.code).toBe('CHANGED');
+    });
+  });
+});
+
+describe('a file that is changed while it is read', () => {
+  const changes: readonly (readonly [string, () => Promise<unknown>])[] = [
+    [
+      'written over, same size',
+      async () => {
+        const handle = await fs.open(root.join('f'), 'r+');
+        await handle.write('X', 2 * MIB + 5);
+        await handle.close();
+      },
+    ],
+    ['longer', () => fs.appendFile(root.join('f'), 'more')],
+    ['shorter', () => fs.truncate(root.join('f'), 2 * MIB)],
+    ['empty', () => fs.truncate(root.join('f'), 0)],
+    [
+      'replaced',
+      async () => {
+        await fs.writeFile(root.join('new'), randomBytes(3 * MIB));
+        await fs.rename(root.join('new'), root.join('f'));
+      },
+    ],
+    ['deleted', () => fs.rm(root.join('f'))],
+    ['touched', () => fs.utimes(root.join('f'), new Date(), new Date())],
+  ];
+
+  it.each(changes)('(%s) is never taken for whole', async (_how, change) => {
+    const file = await put('f', randomBytes(3 * MIB));
+    const error = await opened(file, async (source) => {
+      const chunks = source.chunks();
+      await chunks.next();
+      await change();
+      return localError(whole(chunks));
+    });
+    expect(error.code).toBe('CHANGED');
+    expect(error.message).toBe('f was changed while it was read.');
+  });
+
+  it.each(changes)('(%s, behind the last byte) is not confirmed', async (_how, change) => {
+    const file = await put('f', randomBytes(3 * MIB));
+    const error = await opened(file, async (source) => {
+      await whole(source.chunks());
+      await change();
+      return localError(source.confirm());
+    });
+    expect(error.code).toBe('CHANGED');
+  });
+
+  it.each(changes)('(%s, before it is opened) is not the file that was seen', async (how, change) => {
+    const file = await put('f', randomBytes(3 * MIB));
+    await change();
+    const error = await localError(LocalSource.open(root.path, file));
+    expect(error.code).toBe(how === 'deleted' ? 'ENOENT' : 'CHANGED');
+  });
+});
+
+describe('something else in the place of the file', () => {
+  it('a link is not followed', async () => {
+    const file = await put('f', 'inside');
+    await put('other', 'inside');
+    await fs.rm(root.join('f'));
+    await fs.symlink('other', root.join('f'));
+    expect((await localError(LocalSource.open(root.path, file))).code).toBe('ELOOP');
+  });
+
+  it('a pipe without a writer does not hang', async () => {
+    const file = await put('f', 'x');
+    await fs.rm(root.join('f'));
+    execFileSync('mkfifo', [root.join('f')]);
+    expect((await localError(LocalSource.open(root.path, file))).code).toBe('CHANGED');
+  });
+
+  it('a socket and a directory are no file', async () => {
+    const file = await put('f', 'x');
+    await fs.rm(root.join('f'));
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(root.join('f'), resolve));
+    expect((await localError(LocalSource.open(root.path, file))).code).toBe('CHANGED');
+    await new Promise((resolve) => server.close(resolve));
+    await fs.mkdir(root.join('f'));
+    expect((await localError(LocalSource.open(root.path, file))).code).toBe('CHANGED');
+  });
+
+  it('a directory that was swapped for a link leads nowhere, though it is the very same file', async () => {
+    await using outside = await temporaryDirectory('outside');
+    await fs.mkdir(root.join('d/e'), { recursive: true });
+    const file = await put('d/e/f', 'secret');
+    await fs.rename(root.join('d'), outside.join('d'));
+    await fs.symlink(outside.join('d'), root.join('d'));
+    const error = await localError(LocalSource.open(root.path, file));
+    expect(error).toMatchObject({ code: 'OUTSIDE', message: expect.stringContaining('it is not read') });
+  });
+
+  it('nothing any more, between opening and asking where it stands: deleted, not led astray', async () => {
+    const file = await put('f', 'x');
+    const readlink = fs.readlink.bind(fs);
+    vi.spyOn(fs, 'readlink').mockImplementation((async (path: string) => {
+      await fs.rm(root.join('f'), { force: true });
+      return readlink(path);
+    }) as typeof fs.readlink);
+    expect((await localError(LocalSource.open(root.path, file))).code).toBe('CHANGED');
+  });
+
+  it('a name with characters of its own is found where it stands', async () => {
+    const content = Buffer.from('x');
+    const file = await put("ä \\ '\u{1f600} (deleted)", content);
+    await opened(file, async (source) => {
+      expect((await whole(source.chunks())).equals(content)).toBe(true);
+    });
+  });
+});
+
+it('where there is no /proc, the real path tells', async () => {
+  await using outside = await temporaryDirectory('outside');
+  await fs.mkdir(root.join('d'));
+  const file = await put('d/f', 'x');
+  vi.spyOn(fs, 'readlink').mockRejectedValue(new Error('no /proc'));
+  await opened(file, async (source) => whole(source.chunks()));
+  await fs.rename(root.join('d'), outside.join('d'));
+  await fs.symlink(outside.join('d'), root.join('d'));
+  expect((await localError(LocalSource.open(root.path, file))).code).toBe('OUTSIDE');
+});

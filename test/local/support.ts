@@ -1,0 +1,34 @@
+/*
+ * What the tests of the local side share: errors as values, and descriptors that were left open.
+ */
+import { readdirSync, readlinkSync } from 'node:fs';
+import { LocalError } from '../../src/local/error.js';
+
+/** The LocalError that the work ends with; anything else fails the test. */
+export async function localError(work: Promise<unknown>): Promise<LocalError> {
+  const error = await work.then(
+    () => new Error('nothing was thrown'),
+    (reason: unknown) => reason,
+  );
+  if (error instanceof LocalError) return error;
+  throw error;
+}
+
+/** An error as the system throws it. */
+export function systemError(code: string): NodeJS.ErrnoException {
+  return Object.assign(new Error(code), { code });
+}
+
+/** What this process holds open below a directory. */
+export function openBelow(directory: string): string[] {
+  const open: string[] = [];
+  for (const descriptor of readdirSync('/proc/self/fd')) {
+    try {
+      const target = readlinkSync(`/proc/self/fd/${descriptor}`);
+      if (target.startsWith(directory)) open.push(target);
+    } catch {
+      // The descriptor that read the directory itself is gone by now.
+    }
+  }
+  return open;
+}
