@@ -11,10 +11,21 @@ import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
+/** Where a native package has to be compiled, Node's headers beside this Node spare their download. */
+function environment() {
+  const prefix = join(dirname(process.execPath), '..');
+  const headers = existsSync(join(prefix, 'include', 'node', 'node.h'));
+  return headers ? { npm_config_nodedir: prefix, ...process.env } : process.env;
+}
+
 /** Runs a command and shows what it says; ends everything where it fails. */
 function run(what, command, ...args) {
   process.stderr.write(`ferryd: ${what} ...\n`);
-  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2] });
+  const { status, error } = spawnSync(command, args, {
+    cwd: root,
+    env: environment(),
+    stdio: ['ignore', 2, 2],
+  });
   if (status !== 0) {
     process.stderr.write(
       `ferryd: ${command} ${args.join(' ')} failed${error === undefined ? '' : ` (${error.message})`}. What it said stands above.\n`,

@@ -149,9 +149,7 @@ export class Command {
       timer = setTimeout(
         () =>
           failed(
-            new Error(
-              `ferryd ${this.args.join(' ')} did not end within ${withinMs} ms. ${this.#soFar()}`,
-            ),
+            new Error(`ferryd ${this.args.join(' ')} did not end within ${withinMs} ms. ${this.#soFar()}`),
           ),
         withinMs,
       );

@@ -6,8 +6,8 @@
 import { lstat, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { certificates } from '../support/certificates.js';
-import { type FtpServer, startFtpServer } from '../support/ftp-server.js';
 import type { FtpServerOptions } from '../support/ftp-server/settings.js';
+import { type FtpServer, startFtpServer } from '../support/ftp-server.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
 import { Command, type CommandOptions, type Ended } from './command.js';
 

@@ -11,7 +11,7 @@ import { localError, openBelow } from './support.js';
 
 const MIB = 1024 * 1024;
 /** Before any test, so that each change of a file is one that its times show. */
-const EARLIER = new Date('2024-01-02T03:04:05.678Z');
+const EARLIER = new Date('2024-01-02T03:04:05Z');
 
 let root: TemporaryDirectory;
 beforeEach(async () => {

@@ -892,6 +892,8 @@ describe('faults', () => {
 });
 
 test('closing leaves nothing open, whatever was going on', async () => {
+  const sockets = () => process.getActiveResourcesInfo().filter((name) => name.startsWith('TCP')).length;
+  const before = sockets();
   const ftp = await secured();
   const { ca } = await certificates();
   ftp.script({ on: 'STOR', do: { kind: 'dataStall', atByte: 0 } });
@@ -908,6 +910,8 @@ test('closing leaves nothing open, whatever was going on', async () => {
   await ftp.close();
   expect(ftp.journal.open).toBe(0);
   await expect(RawClient.open(ftp.port)).rejects.toThrow('ECONNREFUSED');
+  for (const each of clients) each.close();
+  await expect.poll(sockets).toBeLessThanOrEqual(before);
 });
 
 const curl = ['/usr/bin/curl', '/usr/local/bin/curl'].find((path) => existsSync(path));

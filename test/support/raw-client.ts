@@ -238,7 +238,15 @@ export class RawClient implements AsyncDisposable {
     secured.on('error', (error: NodeJS.ErrnoException) => {
       if (raw === this.raw) this.#failed(error);
     });
-    await once(secured, 'secureConnect');
+    await new Promise<void>((resolve, reject) => {
+      const over = (): void => reject(new Error('The connection ended during the TLS handshake'));
+      secured.once('secureConnect', resolve);
+      secured.once('error', reject);
+      secured.once('end', over);
+      secured.once('close', over);
+      raw.once('end', over);
+      raw.once('close', over);
+    });
     return secured;
   }
 

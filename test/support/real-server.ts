@@ -69,14 +69,17 @@ function executable(path: string): boolean {
 
 /** Environment for a server of the unpacked tree: its libraries lie beside it. */
 function environment(): NodeJS.ProcessEnv {
-  const lib = join(unpackedTree(), 'usr/lib');
-  let found: string[] = [];
-  try {
-    found = readdirSync(lib).filter((name) => name.endsWith('-linux-gnu'));
-  } catch {
-    // No such tree: the server is the system's.
-  }
-  const own = found.map((name) => join(lib, name));
+  const own = ['lib', 'usr/lib'].flatMap((part) => {
+    const directory = join(unpackedTree(), part);
+    try {
+      return readdirSync(directory)
+        .filter((name) => name.endsWith('-linux-gnu'))
+        .map((name) => join(directory, name));
+    } catch {
+      // No such tree: the server is the system's, and so are its libraries.
+      return [];
+    }
+  });
   const path = [...own, process.env.LD_LIBRARY_PATH ?? ''].filter((part) => part !== '').join(delimiter);
   return { ...process.env, ...(path === '' ? {} : { LD_LIBRARY_PATH: path }) };
 }

@@ -229,17 +229,23 @@ async function secureData(session: Session, exchange: Exchange, raw: Socket): Pr
     await session.pause(Number.POSITIVE_INFINITY);
     return undefined;
   }
+  const refused = '425 TLS handshake on the data connection failed.';
   const bytes = faults.at('bytes', 'start')?.pieces;
   if (typeof bytes === 'string' || bytes instanceof Uint8Array) raw.write(bytes);
-  if (faults.at('reset', 'start') !== undefined) raw.resetAndDestroy();
-  if (faults.at('close', 'start') !== undefined) raw.end();
+  const reset = faults.at('reset', 'start') !== undefined;
+  if (reset || bytes !== undefined || faults.at('close', 'start') !== undefined) {
+    if (reset) raw.resetAndDestroy();
+    else lastWords(raw, raw);
+    await exchange.final(refused);
+    return undefined;
+  }
   const foreign = exchange.faults.find('noResumption') !== undefined;
   let stream: TLSSocket;
   try {
     stream = await handshake(session.tlsServer({ tickets: foreign ? 'foreign' : 'own' }), raw);
   } catch {
     raw.destroy();
-    await exchange.final('425 TLS handshake on the data connection failed.');
+    await exchange.final(refused);
     return undefined;
   }
   if (stream.isSessionReused()) {

@@ -1,0 +1,265 @@
+/*
+ * The table of a job's states in the daemon, row by row, with runs that end when the test says so and a clock that
+ * moves when the test says so.
+ */
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { JobQueue } from '../../src/daemon/queue.js';
+import { emptyTally, type FailureKind } from '../../src/plan/outcome.js';
+import type { RunReport } from '../../src/run/context.js';
+import type { Cause } from '../../src/trigger/trigger.js';
+
+const FIRST_WAIT_MS = 60_000;
+const HOUR_MS = 3_600_000;
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: Date.UTC(2026, 10, 23, 2, 30) });
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+function reportOf(kind: FailureKind | undefined): RunReport {
+  return {
+    job: 'nightly',
+    run: 1,
+    outcome: kind === undefined ? 'ok' : 'failed',
+    tally: emptyTally(),
+    durationMs: 1,
+    failure: kind === undefined ? undefined : { kind, code: 'code', message: 'message' },
+  };
+}
+
+/** A queue whose runs are ended by hand. */
+class Bench {
+  readonly causes: Cause[] = [];
+  readonly waits: string[] = [];
+  readonly queue: JobQueue;
+  #end: ((report: RunReport) => void) | undefined;
+  atOnce = 0;
+
+  constructor(firstWaitMs = FIRST_WAIT_MS) {
+    this.queue = new JobQueue({
+      run: (cause) => {
+        this.causes.push(cause);
+        this.atOnce += 1;
+        expect(this.atOnce).toBe(1);
+        return new Promise((done) => {
+          this.#end = (report) => {
+            this.atOnce -= 1;
+            done(report);
+          };
+        });
+      },
+      onWaiting: (message) => this.waits.push(message),
+      firstWaitMs,
+    });
+  }
+
+  /** Ends the run under way. */
+  async end(kind?: FailureKind): Promise<void> {
+    const end = this.#end;
+    if (end === undefined) throw new Error('no run is under way');
+    this.#end = undefined;
+    end(reportOf(kind));
+    await vi.advanceTimersByTimeAsync(0);
+  }
+
+  get triggers(): string[] {
+    return this.causes.map(({ trigger }) => trigger);
+  }
+}
+
+const watch = (trigger = 'watch'): Cause => ({ trigger });
+const cron = (scheduledAtMs: number): Cause => ({ trigger: `cron ${scheduledAtMs}`, scheduledAtMs });
+
+describe('idle and running', () => {
+  test('what is asked while idle starts at once, and ends idle', async () => {
+    const bench = new Bench();
+    bench.queue.ask(watch());
+    expect(bench.triggers).toEqual(['watch']);
+    await bench.end();
+    expect(vi.getTimerCount()).toBe(0);
+    bench.queue.ask(watch('rescan'));
+    expect(bench.triggers).toEqual(['watch', 'rescan']);
+  });
+
+  test('a hundred asks during a run are one more run, and never two at once', async () => {
+    const bench = new Bench();
+    bench.queue.ask(watch());
+    for (let i = 0; i < 100; i += 1) bench.queue.ask(watch());
+    expect(bench.causes).toHaveLength(1);
+    await bench.end();
+    expect(bench.causes).toHaveLength(2);
+    await bench.end();
+    expect(bench.causes).toHaveLength(2);
+  });
+
+  test('of what is asked meanwhile the newest schedule is kept: that is what has to be covered', async () => {
+    const bench = new Bench();
+    bench.queue.ask(watch());
+    for (const cause of [watch(), cron(1000), watch(), cron(2000), watch()]) bench.queue.ask(cause);
+    await bench.end();
+    expect(bench.causes[1]).toEqual(cron(2000));
+  });
+
+  test.each(['failed', 'configuration', 'trust', 'held', 'verification'] as const)(
+    'a run that ends %s is not tried again by itself',
+    async (kind) => {
+      const bench = new Bench();
+      bench.queue.ask(watch());
+      await bench.end(kind);
+      await vi.advanceTimersByTimeAsync(24 * HOUR_MS);
+      expect(bench.causes).toHaveLength(1);
+      expect(bench.waits).toEqual([]);
+    },
+  );
+});
+
+describe('waiting', () => {
+  test('while another process runs the job it is looked at again every ten seconds', async () => {
+    const bench = new Bench();
+    bench.queue.ask(cron(1000));
+    for (let run = 1; run <= 5; run += 1) {
+      expect(bench.causes).toHaveLength(run);
+      await bench.end('locked');
+      await vi.advanceTimersByTimeAsync(9_999);
+      expect(bench.causes).toHaveLength(run);
+      await vi.advanceTimersByTimeAsync(1);
+    }
+    expect(bench.causes.every((cause) => cause.scheduledAtMs === 1000)).toBe(true);
+    expect(bench.waits).toHaveLength(5);
+    expect(bench.waits[0]).toBe(
+      'Another process runs this job: the next try is at 2026-11-23T02:30:10.000Z.',
+    );
+  });
+
+  test('a server that is out of reach is waited for twice as long each time, at most an hour', async () => {
+    const bench = new Bench();
+    bench.queue.ask(watch());
+    for (const minutes of [1, 2, 4, 8, 16, 32, 60, 60, 60]) {
+      const before = bench.causes.length;
+      await bench.end('unreachable');
+      await vi.advanceTimersByTimeAsync(minutes * 60_000 - 1);
+      expect(bench.causes).toHaveLength(before);
+      await vi.advanceTimersByTimeAsync(1);
+      expect(bench.causes).toHaveLength(before + 1);
+    }
+    expect(bench.waits[0]).toBe('The server is out of reach: the next try is at 2026-11-23T02:31:00.000Z.');
+  });
+
+  test('an outage of years neither overflows nor stops trying', async () => {
+    const bench = new Bench(1);
+    bench.queue.ask(watch());
+    for (let run = 0; run < 60; run += 1) {
+      await bench.end('unreachable');
+      await vi.advanceTimersByTimeAsync(HOUR_MS);
+      expect(bench.causes).toHaveLength(run + 2);
+    }
+  });
+
+  test('a pause of retries beyond an hour is cut to an hour', async () => {
+    const bench = new Bench(24 * HOUR_MS);
+    bench.queue.ask(watch());
+    await bench.end('unreachable');
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect(bench.causes).toHaveLength(2);
+  });
+
+  test('a run that reached its server makes the waits short again', async () => {
+    const bench = new Bench();
+    bench.queue.ask(watch());
+    await bench.end('unreachable');
+    await vi.advanceTimersByTimeAsync(FIRST_WAIT_MS);
+    await bench.end('unreachable');
+    await vi.advanceTimersByTimeAsync(2 * FIRST_WAIT_MS);
+    await bench.end();
+    bench.queue.ask(watch());
+    await bench.end('unreachable');
+    await vi.advanceTimersByTimeAsync(FIRST_WAIT_MS);
+    expect(bench.causes).toHaveLength(5);
+  });
+
+  test('a schedule breaks the wait, and the wait does not fire again behind it', async () => {
+    const bench = new Bench();
+    bench.queue.ask(watch());
+    await bench.end('unreachable');
+    bench.queue.ask(cron(5000));
+    expect(bench.causes[1]).toEqual(cron(5000));
+    await bench.end();
+    await vi.advanceTimersByTimeAsync(2 * HOUR_MS);
+    expect(bench.causes).toHaveLength(2);
+  });
+
+  test('a hint that files changed does not: the run that is waited for will see them', async () => {
+    const bench = new Bench();
+    bench.queue.ask(cron(1000));
+    await bench.end('unreachable');
+    for (let i = 0; i < 10; i += 1) bench.queue.ask(watch());
+    expect(bench.causes).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(FIRST_WAIT_MS);
+    // What is tried again is the schedule that was not served.
+    expect(bench.causes[1]).toEqual(cron(1000));
+    await bench.end();
+    expect(bench.causes).toHaveLength(2);
+  });
+
+  test('what was asked during the failed run goes into the wait, a schedule included', async () => {
+    const bench = new Bench();
+    bench.queue.ask(watch());
+    bench.queue.ask(cron(7000));
+    bench.queue.ask(watch());
+    await bench.end('unreachable');
+    expect(bench.causes).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(FIRST_WAIT_MS);
+    expect(bench.causes[1]).toEqual(cron(7000));
+  });
+});
+
+describe('stopped', () => {
+  test('stop waits for the run under way, and forgets what was asked meanwhile', async () => {
+    const bench = new Bench();
+    bench.queue.ask(watch());
+    bench.queue.ask(watch());
+    let stopped = false;
+    const stopping = bench.queue.stop().then(() => {
+      stopped = true;
+    });
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect(stopped).toBe(false);
+    await bench.end();
+    await stopping;
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect(bench.causes).toHaveLength(1);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('stop ends a wait, and leaves no timer', async () => {
+    const bench = new Bench();
+    bench.queue.ask(watch());
+    await bench.end('unreachable');
+    expect(vi.getTimerCount()).toBe(1);
+    await bench.queue.stop();
+    expect(vi.getTimerCount()).toBe(0);
+    await vi.advanceTimersByTimeAsync(2 * HOUR_MS);
+    expect(bench.causes).toHaveLength(1);
+  });
+
+  test('a run that fails while it is stopped starts no wait', async () => {
+    const bench = new Bench();
+    bench.queue.ask(watch());
+    const stopping = bench.queue.stop();
+    await bench.end('unreachable');
+    await stopping;
+    expect(vi.getTimerCount()).toBe(0);
+    expect(bench.waits).toEqual([]);
+  });
+
+  test('what is asked afterwards is not heard, and stop may be called twice', async () => {
+    const bench = new Bench();
+    await bench.queue.stop();
+    bench.queue.ask(cron(1));
+    await bench.queue.stop();
+    expect(bench.causes).toEqual([]);
+  });
+});

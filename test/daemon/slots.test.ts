@@ -1,0 +1,75 @@
+/*
+ * Slots: never more at once than there are, first come, first served, and given back whatever happens.
+ */
+import { expect, test } from 'vitest';
+import { Slots } from '../../src/daemon/slots.js';
+
+/** Work that ends when it is told to. */
+function work(): { readonly done: Promise<void>; end(): void; fail(): void } {
+  let end = (): void => {};
+  let fail = (): void => {};
+  const done = new Promise<void>((resolve, reject) => {
+    end = resolve;
+    fail = () => reject(new Error('broken'));
+  });
+  return { done, end: () => end(), fail: () => fail() };
+}
+
+/** Lets everything happen that waits for nothing but a promise. */
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+test('no more at once than there are slots, and the order is the order of asking', async () => {
+  const slots = new Slots(2);
+  const works = Array.from({ length: 6 }, work);
+  const began: number[] = [];
+  const all = works.map((one, place) =>
+    slots.use(() => {
+      began.push(place);
+      return one.done;
+    }),
+  );
+  await settled();
+  expect(began).toEqual([0, 1]);
+  works[1]?.end();
+  await settled();
+  expect(began).toEqual([0, 1, 2]);
+  works[0]?.end();
+  works[2]?.end();
+  await settled();
+  expect(began).toEqual([0, 1, 2, 3, 4]);
+  for (const one of works) one.end();
+  await Promise.all(all);
+  expect(began).toEqual([0, 1, 2, 3, 4, 5]);
+});
+
+test('a job that asks again and again cannot keep the others out', async () => {
+  const slots = new Slots(1);
+  const began: string[] = [];
+  const again = async (left: number): Promise<void> => {
+    if (left === 0) return;
+    await slots.use(async () => {
+      began.push('greedy');
+    });
+    await again(left - 1);
+  };
+  const first = work();
+  const busy = slots.use(() => first.done);
+  const greedy = again(3);
+  const modest = slots.use(async () => {
+    began.push('modest');
+  });
+  first.end();
+  await Promise.all([busy, greedy, modest]);
+  expect(began).toEqual(['greedy', 'modest', 'greedy', 'greedy']);
+});
+
+test('a slot is given back where the work fails, and hands on what the work gives', async () => {
+  const slots = new Slots(1);
+  const broken = work();
+  const first = slots.use(() => broken.done);
+  const second = slots.use(async () => 'second');
+  broken.fail();
+  await expect(first).rejects.toThrow('broken');
+  expect(await second).toBe('second');
+  expect(await slots.use(async () => 'third')).toBe('third');
+});
