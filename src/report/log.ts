@@ -211,12 +211,13 @@ export function sentenceOf(event: FerrydEvent): string {
       return `${event.path}: attempt ${event.attempt} failed, the next one follows in ${formatDuration(event.delayMs)}. ${fullStop(event.message)}`;
     case 'file.skipped': {
       const until = event.remembered ? ' It is tried again when the file changes.' : '';
-      return `${event.path}: skipped. ${fullStop(event.message)}${until}`;
+      return `${about(event, 'skipped')}${until}`;
     }
     case 'file.ignored':
-      return `${event.path}: left out. ${fullStop(event.message)}`;
-    case 'run.recovered':
+      return about(event, 'left out');
     case 'scan.problem':
+      return about(event, 'not read');
+    case 'run.recovered':
       return `${event.path}: ${fullStop(event.message)}`;
     case 'connection.opened':
     case 'server.learned':
@@ -230,6 +231,15 @@ export function sentenceOf(event: FerrydEvent): string {
     case 'run.waiting':
       return fullStop(event.message);
   }
+}
+
+/** `pipe: skipped. It was refused.`, or, where the sentence names the path itself, `Skipped: pipe is a named pipe.` */
+function about(event: { readonly path: string; readonly message: string }, what: string): string {
+  const message = fullStop(event.message);
+  if (event.path === '' || message.startsWith(event.path)) {
+    return `${what.charAt(0).toUpperCase()}${what.slice(1)}: ${message}`;
+  }
+  return `${event.path}: ${what}. ${message}`;
 }
 
 /**

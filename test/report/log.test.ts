@@ -171,11 +171,27 @@ describe('events', () => {
     const evil = 'a\x1b[31m\u202e\r\nb';
     const clean = 'a\\x1b[31m\\u202e\\r\\nb';
     const record = recordOf(
-      { event: 'file.skipped', job: evil, path: evil, code: evil, message: evil, remembered: true },
+      { event: 'file.skipped', job: evil, path: evil, code: evil, message: `No: ${evil}`, remembered: true },
       TIME,
     );
     expect(record).toMatchObject({ job: clean, path: clean, code: clean });
-    expect(record.message).toBe(`${clean}: skipped. ${clean}. It is tried again when the file changes.`);
+    expect(record.message).toBe(`${clean}: skipped. No: ${clean}. It is tried again when the file changes.`);
+  });
+
+  it('does not name a path twice', () => {
+    const message = 'pipe is a named pipe.';
+    const skipped = {
+      event: 'file.skipped',
+      job: 'a',
+      path: 'pipe',
+      code: 'x',
+      message,
+      remembered: false,
+    } as const;
+    expect(sentenceOf(skipped)).toBe('Skipped: pipe is a named pipe.');
+    expect(sentenceOf({ event: 'scan.problem', job: 'a', path: '', code: 'x', message: 'No root' })).toBe(
+      'Not read: No root.',
+    );
   });
 });
 
