@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { Daemon, DaemonLocked } from '../daemon/daemon.js';
 import { formatProblem } from '../job/problem.js';
 import { LedgerError } from '../ledger/error.js';
-import { CommandFailed, type ExitCode } from './exit.js';
+import { CommandFailed, type ExitCode, exitCodeOfLedger } from './exit.js';
 import { type GlobalOptions, load, openForWriting, openLog, wireOf } from './surroundings.js';
 
 /** Resolves after SIGTERM or SIGINT, when all is stopped. A job that cannot be loaded does not keep the others. */
@@ -42,6 +42,7 @@ export async function daemon(options: GlobalOptions): Promise<ExitCode> {
       return 0;
     } catch (error) {
       if (error instanceof DaemonLocked) throw new CommandFailed(7, error.message);
+      if (error instanceof LedgerError) throw new CommandFailed(exitCodeOfLedger(error), error.message);
       throw error;
     } finally {
       closeQuietly(ledger);

@@ -64,7 +64,13 @@ export class Daemon {
     }
     const daemon = new Daemon(options, lock);
     options.listener({ event: 'daemon.started', jobs: options.jobs.length, ledger: options.ledger.file });
-    await Promise.all(options.jobs.map((job) => daemon.#take(job)));
+    try {
+      await Promise.all(options.jobs.map((job) => daemon.#take(job)));
+    } catch (error) {
+      // Half a daemon would go on by the triggers that did start.
+      await daemon.stop('a failed start');
+      throw error;
+    }
     return daemon;
   }
 
@@ -104,8 +110,10 @@ export class Daemon {
     };
     const triggers = job.triggers.map((spec) => this.#trigger(job, spec, fire));
     this.#triggers.push(...triggers);
-    for (const spec of job.triggers) this.#makeGood(job, spec, fire);
-    await Promise.all(triggers.map((trigger) => trigger.start()));
+    const started = triggers.map((trigger) => trigger.start());
+    // Behind the start: a moment between the two would be nobody's.
+    this.#makeGood(job, fire);
+    await Promise.all(started);
     const next = triggers
       .map((trigger) => trigger.nextRun()?.getTime())
       .filter((ms) => ms !== undefined)
@@ -135,19 +143,26 @@ export class Daemon {
     );
   }
 
-  /** A schedule that passed while no daemon was there. The first time a job is seen, nothing was missed. */
-  #makeGood(job: Job, spec: TriggerSpec, fire: (cause: Cause) => void): void {
-    if (spec.kind !== 'cron') return;
+  /**
+   * Schedules that passed while no daemon was there: one run for all of them. The first time a job is seen, nothing
+   * was missed.
+   */
+  #makeGood(job: Job, fire: (cause: Cause) => void): void {
     const { ledger } = this.#options;
     const now = Date.now();
-    const covered = ledger.coveredUntil(job.name, scheduleKey(spec));
-    const missed =
-      covered === undefined ? undefined : previousRun(spec.expression, spec.timezone, covered, now);
-    if (missed !== undefined && spec.missed === 'run-once') {
-      fire({ trigger: `missed cron ${spec.expression}`, scheduledAtMs: missed });
-    } else {
-      ledger.setCoveredUntil(job.name, scheduleKey(spec), now);
+    let latest: { readonly trigger: string; readonly scheduledAtMs: number } | undefined;
+    for (const spec of job.triggers) {
+      if (spec.kind !== 'cron') continue;
+      const covered = ledger.coveredUntil(job.name, scheduleKey(spec));
+      const missed =
+        covered === undefined ? undefined : previousRun(spec.expression, spec.timezone, covered, now);
+      if (missed === undefined || spec.missed === 'skip') {
+        ledger.setCoveredUntil(job.name, scheduleKey(spec), now);
+      } else if (latest === undefined || missed > latest.scheduledAtMs) {
+        latest = { trigger: `missed cron ${spec.expression}`, scheduledAtMs: missed };
+      }
     }
+    if (latest !== undefined) fire(latest);
   }
 
   async #run(job: Job, cause: Cause): Promise<RunReport> {
@@ -163,7 +178,8 @@ export class Daemon {
       cut: this.#cut.signal,
     });
     // An interrupted run, and one that never reached the server, leaves its schedule open: it is made good later.
-    const dealtWith = report.outcome !== 'interrupted' && report.failure?.kind !== 'locked';
+    const kind = report.failure?.kind;
+    const dealtWith = report.outcome !== 'interrupted' && kind !== 'locked' && kind !== 'unreachable';
     if (cause.scheduledAtMs !== undefined && dealtWith) this.#cover(job, cause.scheduledAtMs);
     return report;
   }

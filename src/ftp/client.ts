@@ -282,8 +282,14 @@ export class FtpClient {
    * back; hidden files with it (`-a`, and plainly where the server does not understand that).
    */
   async listing(options: TransferOptions, path?: string): Promise<Listing> {
-    const all = await this.#listing('LIST', path === undefined ? '-a' : `-a ${path}`, options);
-    if (showsItself(all.body)) return truncated(parseListing(all.body), all.complete);
+    try {
+      const all = await this.#listing('LIST', path === undefined ? '-a' : `-a ${path}`, options);
+      if (showsItself(all.body)) return truncated(parseListing(all.body), all.complete);
+    } catch (error) {
+      // A server without the option looks for a file called `-a`.
+      const code = error instanceof FtpError && error.kind === 'reply' ? error.reply?.code : undefined;
+      if (code === undefined || (code < 500 && code !== 450)) throw error;
+    }
     const plain = await this.#listing('LIST', path, options);
     return truncated(parseListing(plain.body), plain.complete);
   }

@@ -13,6 +13,7 @@ import net from 'node:net';
 import type tls from 'node:tls';
 import { FtpError, type FtpErrorDetails, type FtpErrorKind, type Phase, systemCode } from './errors.js';
 import { MalformedReply, printable, type Reply, ReplyParser, replyText } from './reply.js';
+import { resetConnection } from './reset.js';
 import { handshake, type TlsTrust } from './tls.js';
 
 export interface ControlOptions {
@@ -423,8 +424,7 @@ export class ControlConnection {
     clearTimeout(this.#timer);
     this.#unlisten(this.#stream);
     // A reset, not a FIN: a server that still holds an unfinished upload must not take it for complete.
-    this.#raw.resetAndDestroy();
-    this.#secure?.destroy();
+    resetConnection(this.#raw, this.#secure);
     for (const waiting of this.#waiting.splice(0)) waiting.reject(error);
   }
 

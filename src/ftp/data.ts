@@ -8,7 +8,9 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
 import { FtpError, systemCode } from './errors.js';
+import { resetConnection } from './reset.js';
 import { handshake, type TlsTrust } from './tls.js';
 
 export interface DataOptions {
@@ -50,6 +52,7 @@ export class DataConnection {
   readonly #raw: net.Socket;
   readonly #where: string;
   #stream: Duplex | undefined;
+  #secure: TLSSocket | undefined;
   #stallTimer: NodeJS.Timeout | undefined;
   #broken: FtpError | undefined;
   #breakOff: (error: FtpError) => void = () => {};
@@ -94,7 +97,7 @@ export class DataConnection {
         this.#stream = this.#raw;
       } else {
         clearTimeout(timer);
-        this.#stream = await Promise.race([
+        this.#secure = await Promise.race([
           handshake({
             socket: this.#raw,
             host: this.#options.host,
@@ -107,9 +110,10 @@ export class DataConnection {
           }),
           this.broken,
         ]);
-        this.#stream.on('error', (error) =>
+        this.#secure.on('error', (error) =>
           this.#fail('data', `broke (${systemCode(error) ?? error.message})`, error),
         );
+        this.#stream = this.#secure;
       }
     } catch (error) {
       const why = this.#broken ?? error;
@@ -222,11 +226,7 @@ export class DataConnection {
     }
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
     this.#unwatch();
-    this.#stream?.on('error', () => {});
-    // Node would put the reset of a socket that is not connected yet off until it is, which may be never.
-    if (this.#raw.connecting) this.#raw.destroy();
-    else this.#raw.resetAndDestroy();
-    this.#stream?.destroy();
+    resetConnection(this.#raw, this.#options.tls === undefined ? undefined : (this.#secure ?? 'unknown'));
   }
 
   /** @returns how long the system took to take the slice, in milliseconds */

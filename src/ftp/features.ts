@@ -43,7 +43,9 @@ export function parseTime(text: string): number | undefined {
   const ms = Math.floor(Number(`0.${match[7] ?? '0'}`) * 1000);
   const time = Date.UTC(fullYear, month - 1, day, hour, minute, Math.min(second, 59), ms);
   const date = new Date(time);
-  return date.getUTCMonth() === month - 1 && date.getUTCDate() === day && hour < 24 ? time : undefined;
+  // A leap second is read as the second before it.
+  const real = hour < 24 && minute < 60 && second <= 60;
+  return real && date.getUTCMonth() === month - 1 && date.getUTCDate() === day ? time : undefined;
 }
 
 /** A time as MFMT and the setting form of MDTM want it: `YYYYMMDDHHMMSS` in UTC. */

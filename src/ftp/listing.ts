@@ -54,7 +54,8 @@ export function parseMachineListing(body: Buffer): Listing {
 
 const UNIX_LINE =
   /^([-dlbcpsD])[-rwxsStTlL]{9}[+.@]?\s+\d+\s+(?:\S+\s+){1,2}(\d+)\s+(?:[A-Za-z]{3}\s+\d{1,2}|\d{1,2}\s+[A-Za-z]{3}|\d{4}-\d{2}-\d{2})\s+(?:\d{1,2}:\d{2}|\d{4})\s(.+)$/;
-const DOS_LINE = /^\d{2}-\d{2}-(?:\d{2}|\d{4})\s+\d{2}:\d{2}(?:[AP]M)?\s+(<DIR>|\d+)\s(?:\s*)(.+)$/;
+/* IIS pads `<DIR>` with nine spaces, and keeps spaces that a name begins with. */
+const DOS_LINE = /^\d{2}-\d{2}-(?:\d{2}|\d{4})\s+\d{2}:\d{2}(?:[AP]M)?\s+(?:(<DIR>)\s{1,10}|(\d+)\s)(.+)$/;
 
 /** Reads the body of a LIST transfer in its Unix or DOS form. `.` and `..` are left out. */
 export function parseListing(body: Buffer): Listing {
@@ -72,12 +73,11 @@ export function parseListing(body: Buffer): Listing {
       };
     }
     const dos = DOS_LINE.exec(line);
-    if (dos?.[1] === undefined || dos[2] === undefined) return 'unreadable';
-    const directory = dos[1] === '<DIR>';
+    if (dos?.[3] === undefined) return 'unreadable';
     return {
-      name: dos[2],
-      type: directory ? 'directory' : 'file',
-      sizeBytes: directory ? undefined : wholeNumber(dos[1]),
+      name: dos[3],
+      type: dos[1] === undefined ? 'file' : 'directory',
+      sizeBytes: wholeNumber(dos[2]),
       modifiedMs: undefined,
     };
   });

@@ -11,7 +11,7 @@ import type { Reply } from './reply.js';
  * @returns undefined where no six octets with a port over 0 are to be found
  */
 export function passivePort(reply: Reply): number | undefined {
-  const octets = /(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})(?![\d,])/.exec(
+  const octets = /(?<![\d,])(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})(?![\d,])/.exec(
     afterCode(reply),
   );
   if (octets === null) return undefined;

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import net from 'node:net';
 import tls from 'node:tls';
 import { FtpError, type Phase, systemCode } from './errors.js';
+import { resetConnection } from './reset.js';
 
 /** How the server's certificate is judged. */
 export interface TlsTrust {
@@ -34,7 +35,7 @@ export interface HandshakeOptions {
 
 /**
  * Wraps a connected socket and resolves when the handshake is done and the peer is the trusted one.
- * On failure the socket is destroyed.
+ * On failure the socket is reset: after a FIN a server may take the data connection for an empty file.
  *
  * @throws {FtpError} kind `certificate`, `handshake`, `timeout`
  */
@@ -55,9 +56,7 @@ export async function handshake(options: HandshakeOptions): Promise<tls.TLSSocke
   await new Promise<void>((resolve, reject) => {
     const fail = (error: FtpError): void => {
       settle();
-      secure.on('error', () => {});
-      secure.destroy();
-      options.socket.destroy();
+      resetConnection(options.socket, secure);
       reject(error);
     };
     const onSecure = (): void => {
@@ -86,8 +85,7 @@ export async function handshake(options: HandshakeOptions): Promise<tls.TLSSocke
   if (trust.pin !== undefined && !secure.isSessionReused()) {
     const seen = pinOf(secure);
     if (seen !== trust.pin) {
-      secure.on('error', () => {});
-      secure.destroy();
+      resetConnection(options.socket, secure);
       throw new FtpError(
         'certificate',
         `${where} shows the key ${seen}, and the pin is ${trust.pin}. If the server's key was changed on purpose, change the pin; else somebody may be in between.`,

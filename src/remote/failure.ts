@@ -295,9 +295,18 @@ export function judge(error: unknown): Failure {
     decision: LOCAL[code] ?? 'abort',
     kind: 'failed',
     code,
-    message: error instanceof Error ? error.message : String(error),
+    message: error instanceof Error ? error.message : worded(error),
     beforeSession: false,
   };
+}
+
+/** Anything can be thrown, also what cannot be turned into text. */
+function worded(thrown: unknown): string {
+  try {
+    return String(thrown);
+  } catch {
+    return 'Something unexpected was thrown.';
+  }
 }
 
 const BEFORE_SESSION: readonly Phase[] = ['connect', 'greeting', 'tls', 'login'];
@@ -315,7 +324,10 @@ function firstWord(verb: string | undefined): string {
 
 /** What the server says, without the paths and quotations in it: a file may be called `quota full`. */
 function sayingOf(lines: readonly string[]): string {
-  return lines.join(' ').replace(/"[^"]*"|'[^']*'|\S*[/\\]\S*/g, ' ');
+  return lines
+    .map((line) => line.replace(/(?<=\s)\/[^:]*:(?=\s)/g, ' '))
+    .join(' ')
+    .replace(/"[^"]*"|'[^']*'|\S*[/\\]\S*/g, ' ');
 }
 
 function judgeReply(error: FtpError): Failure {

@@ -54,15 +54,20 @@ export class Pool<C extends Pooled> {
   }
 
   /**
-   * Lends a connection to `work` and takes it back when that is done.
+   * Lends a connection to `work` and takes it back when that is done. The signal resets the connection, whatever
+   * `work` waits for.
    *
    * @throws what `work` or the opening of the connection throws, or the signal's reason
    */
   async use<T>(signal: AbortSignal | undefined, work: (connection: C) => Promise<T>): Promise<T> {
     const connection = await this.#take(signal);
+    const cut = (): void => connection.reset();
+    signal?.addEventListener('abort', cut, { once: true });
     try {
+      if (signal?.aborted === true) cut();
       return await work(connection);
     } finally {
+      signal?.removeEventListener('abort', cut);
       this.#giveBack(connection);
     }
   }

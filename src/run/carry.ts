@@ -12,6 +12,7 @@ import { LocalSource } from '../local/source.js';
 import { lookAt, standsAt } from '../local/walk.js';
 import { type Baseline, type Fingerprint, type RelativePath, sameFingerprint } from '../plan/entry.js';
 import { remoteFingerprint } from '../plan/judge.js';
+import type { RunFailure } from '../plan/outcome.js';
 import { temporaryName } from '../plan/temporary.js';
 import { type Failure, judge } from '../remote/failure.js';
 import { wholeSeconds } from '../remote/remote.js';
@@ -20,7 +21,7 @@ import { backoffMs } from './backoff.js';
 import { settleMsOf, type Voyage } from './context.js';
 import type { Result } from './crew.js';
 import { RunEnded } from './end.js';
-import { Outage } from './outage.js';
+import type { Outage } from './outage.js';
 import { hashOf, recoverUpload } from './recover.js';
 import { Skips } from './skips.js';
 import type { DownloadTask, ExamineTask, RecoverTask, Task, UploadTask } from './task.js';
@@ -30,18 +31,15 @@ export class Carrier {
   readonly #outage: Outage;
   readonly #skips: Skips;
   readonly #settleMs: number;
+  /** Files whose bytes never agreed with what the other side holds, and the last that was said of one. */
+  #mismatched = { files: 0, message: '' };
 
-  constructor(voyage: Voyage) {
+  /** @param outage what all who talk to the server share */
+  constructor(voyage: Voyage, outage: Outage) {
     this.#voyage = voyage;
+    this.#outage = outage;
     this.#settleMs = settleMsOf(voyage.job);
     this.#skips = new Skips((change) => this.#record(change));
-    this.#outage = new Outage({
-      retries: voyage.job.retries,
-      server: voyage.job.server.name,
-      where: { job: voyage.job.name, run: voyage.run },
-      listener: voyage.context.listener,
-      random: voyage.random,
-    });
   }
 
   /** A temporary name that no other file and no other run uses. */
@@ -56,6 +54,9 @@ export class Carrier {
    */
   async work(task: Task): Promise<Result<Task>> {
     const beganMs = performance.now();
+    const { remainingMs } = this.#outage;
+    // Else the whole queue would knock at the door of a server that is away.
+    if (remainingMs > 0) return { again: task, inMs: remainingMs };
     try {
       return await this.#carryOut(task, beganMs);
     } catch (error) {
@@ -64,9 +65,21 @@ export class Carrier {
     }
   }
 
-  /** The run has come to its end: what was held back is recorded. */
-  finish(): void {
+  /**
+   * The run has come to its end: what was held back is recorded.
+   *
+   * @returns what a person must know although nothing stopped the run: a server that confirms what it does not hold
+   */
+  finish(): RunFailure | undefined {
     this.#skips.finish();
+    const { files, message } = this.#mismatched;
+    if (files === 0) return undefined;
+    const what = files === 1 ? '1 file' : `${files} files`;
+    return {
+      kind: 'verification',
+      code: 'mismatch',
+      message: `${what} did not arrive whole although the other side said so: ${fullStop(message)} The next run tries again.`,
+    };
   }
 
   /** The run ended before its time. */
@@ -316,6 +329,9 @@ export class Carrier {
         : task.kind === 'upload'
           ? task.file
           : undefined;
+    if (failure.kind === 'verification') {
+      this.#mismatched = { files: this.#mismatched.files + 1, message: failure.message };
+    }
     this.#skip(task, beganMs, {
       code: failure.code,
       message:

@@ -64,14 +64,6 @@ export class Crew<Item> {
     }
   }
 
-  /** Queues an item that is not to be worked on before a time has passed. */
-  async addLater(item: Item, inMs: number): Promise<void> {
-    while (this.#state === 'open' && this.#queue.length + this.#later.length >= this.#options.capacity) {
-      await this.#change();
-    }
-    if (this.#state === 'open') this.#wait(item, inMs);
-  }
-
   /**
    * Nothing more will be added: waits until all is done, or the crew has ended.
    *

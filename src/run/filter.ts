@@ -13,7 +13,8 @@ import { isTemporary } from '../plan/temporary.js';
 export type Filter = (path: string) => boolean;
 
 export function filterOf(job: Pick<Job, 'include' | 'exclude'>): Filter {
-  const options = { dot: true, nonegate: true };
+  // `s`: a name with a line break is matched like any other, and then told; else it would stay behind in silence.
+  const options = { dot: true, nonegate: true, flags: 's' };
   const included = picomatch([...job.include], options);
   const excluded = picomatch([...job.exclude], options);
   return (path) => {

@@ -29,6 +29,12 @@ export class Outage {
   /** A session worked. */
   over(): void {
     this.#failures = 0;
+    this.#untilMs = 0;
+  }
+
+  /** How long nobody should try to connect, in milliseconds; 0 where there is no outage. */
+  get remainingMs(): number {
+    return Math.max(0, this.#untilMs - performance.now());
   }
 
   /**

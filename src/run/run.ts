@@ -13,6 +13,8 @@ import { Carrier } from './carry.js';
 import { bindingKey, type RunContext, type RunReport, type Voyage } from './context.js';
 import { Crew } from './crew.js';
 import { failureOf, RunEnded } from './end.js';
+import { Lister } from './lister.js';
+import { Outage } from './outage.js';
 import { type Finding, type Scan, scanLocal, scanRemote } from './scan.js';
 import type { DownloadTask, Task, UploadTask } from './task.js';
 
@@ -71,7 +73,7 @@ export async function runJob(job: Job, context: RunContext): Promise<RunReport> 
 
 type Begun = Pick<Voyage, 'job' | 'context' | 'run' | 'binding' | 'tally'>;
 
-/** @returns why the run ended early, or undefined where it came to its end */
+/** @returns why the run ended early, or what went wrong with files on its way; undefined where there is neither */
 async function sail(begun: Begun): Promise<RunFailure | undefined> {
   const { job, context } = begun;
   try {
@@ -84,16 +86,22 @@ async function sail(begun: Begun): Promise<RunFailure | undefined> {
       settings: settingsIdentity(job.server),
       random: context.random ?? Math.random,
     };
-    const carrier = new Carrier(voyage);
+    const outage = new Outage({
+      retries: job.retries,
+      server: job.server.name,
+      where: { job: job.name, run: begun.run },
+      listener: context.listener,
+      random: voyage.random,
+    });
+    const carrier = new Carrier(voyage, outage);
     try {
       await recover(voyage, carrier);
-      await carryAll(voyage, carrier);
+      await carryAll(voyage, carrier, outage);
     } catch (error) {
       carrier.abandon();
       throw error;
     }
-    carrier.finish();
-    return undefined;
+    return carrier.finish();
   } catch (error) {
     return failureOf(error);
   }
@@ -128,7 +136,7 @@ async function recover(voyage: Voyage, carrier: Carrier): Promise<void> {
   await crew.finish();
 }
 
-async function carryAll(voyage: Voyage, carrier: Carrier): Promise<void> {
+async function carryAll(voyage: Voyage, carrier: Carrier, outage: Outage): Promise<void> {
   const { job, context } = voyage;
   const crew = new Crew<Task>({
     workers: job.server.connections,
@@ -145,7 +153,7 @@ async function carryAll(voyage: Voyage, carrier: Carrier): Promise<void> {
     await crew.add(tasks);
   };
   try {
-    for await (const verdict of verdicts(voyage)) {
+    for await (const verdict of verdicts(voyage, new Lister(voyage, outage))) {
       if (crew.ended) break;
       if (verdict.kind !== 'kept') seen += 1;
       const task = taskOf(verdict, carrier, voyage);
@@ -167,8 +175,8 @@ async function carryAll(voyage: Voyage, carrier: Carrier): Promise<void> {
   if (seen === 0 && job.direction === 'push' && context.stop?.aborted !== true) refuseEmpty(voyage);
 }
 
-function verdicts(voyage: Voyage): AsyncGenerator<Verdict> {
-  const { job, context, binding, settings, root, remote, run, tally } = voyage;
+function verdicts(voyage: Voyage, lister: Lister): AsyncGenerator<Verdict> {
+  const { job, context, binding, settings, root, run, tally } = voyage;
   const scan: Scan = {
     job,
     ledger: context.ledger,
@@ -179,7 +187,7 @@ function verdicts(voyage: Voyage): AsyncGenerator<Verdict> {
       tell(finding, voyage, run);
     },
   };
-  return job.direction === 'push' ? scanLocal(scan, root) : scanRemote(scan, remote);
+  return job.direction === 'push' ? scanLocal(scan, root) : scanRemote(scan, lister);
 }
 
 function tell(finding: Finding, voyage: Voyage, run: number): void {
@@ -247,9 +255,10 @@ function asEnd(error: unknown): unknown {
 }
 
 function outcomeOf(tally: Tally, failure: RunFailure | undefined, context: RunContext): Outcome {
-  if (failure?.code === 'interrupted' || (failure === undefined && context.stop?.aborted === true)) {
+  // A mismatch did not end the run; whatever else has this kind, the other files were carried.
+  const stopsShort = failure !== undefined && failure.kind !== 'verification';
+  if (failure?.code === 'interrupted' || (!stopsShort && context.stop?.aborted === true))
     return 'interrupted';
-  }
-  if (failure !== undefined) return failure.kind === 'held' ? 'held' : 'failed';
+  if (stopsShort) return failure.kind === 'held' ? 'held' : 'failed';
   return tally.skipped > 0 ? 'partial' : 'ok';
 }

@@ -11,6 +11,7 @@ import { judgePull, judgePush } from '../plan/judge.js';
 import { march } from '../plan/march.js';
 import { judge } from '../remote/failure.js';
 import type { Remote } from '../remote/remote.js';
+import { RunEnded } from './end.js';
 import { filterOf } from './filter.js';
 
 /** Something in the source that is no file to send. */
@@ -27,6 +28,9 @@ export interface Scan {
   readonly onFinding: (finding: Finding) => void;
 }
 
+/** Where a pull gets its listings from: the remote itself, or something more patient. */
+export type Lists = Pick<Remote, 'list' | 'label'>;
+
 /** The verdicts of a push, in the order of the paths. */
 export async function* scanLocal(scan: Scan, root: string): AsyncGenerator<Verdict> {
   async function* files(): AsyncGenerator<LocalFile> {
@@ -41,7 +45,7 @@ export async function* scanLocal(scan: Scan, root: string): AsyncGenerator<Verdi
 }
 
 /** The verdicts of a pull, in the order of the paths. Asks the server for its listings. */
-export async function* scanRemote(scan: Scan, remote: Remote): AsyncGenerator<Verdict> {
+export async function* scanRemote(scan: Scan, remote: Lists): AsyncGenerator<Verdict> {
   const wants = filterOf(scan.job);
   for await (const { path, item, known } of march(listed(remote, '', wants, scan), remembered(scan))) {
     yield judgePull(path, item, known, scan.settings);
@@ -54,7 +58,7 @@ function remembered(scan: Scan): Iterator<Known> {
 }
 
 async function* listed(
-  remote: Remote,
+  remote: Lists,
   directory: string,
   wants: (path: string) => boolean,
   scan: Scan,
@@ -85,9 +89,9 @@ async function* listed(
   }
 }
 
-/** A directory that the server refuses to list is told, and does not keep the others from being fetched. */
+/** A directory that the server does not list is told, and does not keep the others from being fetched. */
 async function* listedBelow(
-  remote: Remote,
+  remote: Lists,
   directory: string,
   wants: (path: string) => boolean,
   scan: Scan,
@@ -96,7 +100,8 @@ async function* listedBelow(
     yield* listed(remote, directory, wants, scan);
   } catch (error) {
     const failure = judge(error);
-    if (failure.decision !== 'skip') throw error;
+    const ends = failure.beforeSession || failure.decision === 'abort' || failure.decision === 'hold';
+    if (error instanceof RunEnded || ends) throw error;
     scan.onFinding({ kind: 'unreadable', path: directory, code: failure.code, message: failure.message });
   }
 }

@@ -122,13 +122,22 @@ export class Stage implements AsyncDisposable {
     return daemon;
   }
 
-  /** Regular files below a directory of the stage, by path. */
-  async files(directory: string): Promise<Map<string, Buffer>> {
-    const found = new Map<string, Buffer>();
-    for (const path of await pathsBelow(this.at(directory))) {
-      found.set(path, await readFile(this.at(directory, path)));
+  /**
+   * Compares what lies below a directory of the stage with what should, byte for byte. @returns a line for each file
+   * that is missing, other, or too many; nothing where all is as it should be
+   */
+  async differences(
+    directory: string,
+    expected: Readonly<Record<string, string | Uint8Array>>,
+  ): Promise<string[]> {
+    const there = new Set(await pathsBelow(this.at(directory)));
+    const lines: string[] = [];
+    for (const [path, content] of Object.entries(expected)) {
+      if (!there.delete(path)) lines.push(`${path} is missing`);
+      else if (!(await readFile(this.at(directory, path))).equals(Buffer.from(content)))
+        lines.push(`${path} is not what it should be`);
     }
-    return found;
+    return [...lines, ...[...there].map((path) => `${path} is too many`)];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -169,4 +178,14 @@ export async function pathsBelow(directory: string): Promise<string[]> {
   const files: string[] = [];
   for (const name of names) if ((await lstat(join(directory, name))).isFile()) files.push(name);
   return files.sort();
+}
+
+/** Does something at the very moment at which the server hears such a command for the first time. */
+export async function atFirst(server: FtpServer, wanted: string, act: () => void): Promise<void> {
+  const off = server.on('command', (verb) => {
+    if (verb !== wanted) return;
+    off();
+    act();
+  });
+  await server.waitFor(wanted);
 }

@@ -1,0 +1,526 @@
+/*
+ * The pool with connections that are nothing but names: what is lent, shared, refused, dropped and closed, and when.
+ * Time is faked where minutes have to pass.
+ */
+import { getEventListeners } from 'node:events';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { Pool, type Pooled, type PoolOptions } from '../../src/remote/pool.js';
+
+class Connection implements Pooled {
+  usable = true;
+  ended: 'closed' | 'reset' | undefined;
+  readonly name: number;
+
+  constructor(name: number) {
+    this.name = name;
+  }
+
+  async close(): Promise<void> {
+    this.usable = false;
+    this.ended ??= 'closed';
+  }
+
+  reset(): void {
+    this.usable = false;
+    this.ended ??= 'reset';
+  }
+}
+
+/** Something that a test lets happen when it wants. */
+function gate<T = void>(): {
+  promise: Promise<T>;
+  open: (value: T) => void;
+  fail: (reason: unknown) => void;
+} {
+  let open: (value: T) => void = () => {};
+  let fail: (reason: unknown) => void = () => {};
+  const promise = new Promise<T>((resolve, reject) => {
+    open = resolve;
+    fail = reject;
+  });
+  return { promise, open, fail };
+}
+
+const tooMany = new Error('421 too many');
+
+function harness(options: Partial<PoolOptions<Connection>> = {}) {
+  const made: Connection[] = [];
+  const shrunk: number[] = [];
+  const pool = new Pool<Connection>({
+    limit: 3,
+    open: async () => {
+      const connection = new Connection(made.length + 1);
+      made.push(connection);
+      return connection;
+    },
+    isTooMany: (error) => error === tooMany,
+    onShrink: (connections) => shrunk.push(connections),
+    ...options,
+  });
+  /** Borrows a connection until it is given back. */
+  const borrow = (signal?: AbortSignal) => {
+    const lent = gate<Connection>();
+    const hold = gate();
+    const done = pool.use(signal, async (connection) => {
+      lent.open(connection);
+      await hold.promise;
+      return connection.name;
+    });
+    done.catch(lent.fail);
+    lent.promise.catch(() => {});
+    return { lent: lent.promise, giveBack: () => hold.open(), done };
+  };
+  return { pool, made, shrunk, borrow };
+}
+
+/** Lets everything that can go on do so. */
+const settle = () => vi.advanceTimersByTimeAsync(0);
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+describe('lending', () => {
+  test('one after the other share one connection', async () => {
+    const { pool, made } = harness();
+    for (let round = 0; round < 10; round += 1)
+      expect(await pool.use(undefined, async ({ name }) => name)).toBe(1);
+    expect(made).toHaveLength(1);
+    await pool.close();
+  });
+
+  test('at the same time there are as many as the limit allows, and never more', async () => {
+    const { pool, made } = harness();
+    let busy = 0;
+    let peak = 0;
+    const users = Array.from({ length: 20 }, () =>
+      pool.use(undefined, async () => {
+        busy += 1;
+        peak = Math.max(peak, busy);
+        await Promise.resolve();
+        await Promise.resolve();
+        busy -= 1;
+      }),
+    );
+    await Promise.all(users);
+    expect(peak).toBe(3);
+    expect(made).toHaveLength(3);
+    await pool.close();
+  });
+
+  test('nobody holds a connection that another one has', async () => {
+    const { pool } = harness();
+    const held = new Set<Connection>();
+    await Promise.all(
+      Array.from({ length: 50 }, () =>
+        pool.use(undefined, async (connection) => {
+          expect(held.has(connection)).toBe(false);
+          held.add(connection);
+          await settle();
+          held.delete(connection);
+        }),
+      ),
+    );
+    await pool.close();
+  });
+
+  test('an error of the work passes through, and the connection is lent again', async () => {
+    const { pool, made } = harness();
+    const reason = new Error('550');
+    await expect(pool.use(undefined, () => Promise.reject(reason))).rejects.toBe(reason);
+    await pool.use(undefined, async () => {});
+    expect(made).toHaveLength(1);
+    await pool.close();
+  });
+
+  test('a broken connection is replaced', async () => {
+    const { pool, made } = harness({ limit: 1 });
+    await pool.use(undefined, async (connection) => {
+      connection.usable = false;
+    });
+    expect(await pool.use(undefined, async ({ name }) => name)).toBe(2);
+    expect(made[0]?.ended).toBe('reset');
+    await pool.close();
+  });
+
+  test('one that broke while it was idle is replaced too', async () => {
+    const { pool, made } = harness({ limit: 1 });
+    await pool.use(undefined, async () => {});
+    if (made[0] !== undefined) made[0].usable = false;
+    expect(await pool.use(undefined, async ({ name }) => name)).toBe(2);
+    await pool.close();
+  });
+
+  test('a broken one makes room for those who wait', async () => {
+    const { pool, borrow } = harness({ limit: 1 });
+    const first = borrow();
+    const second = borrow();
+    (await first.lent).usable = false;
+    first.giveBack();
+    expect((await second.lent).name).toBe(2);
+    second.giveBack();
+    await second.done;
+    await pool.close();
+  });
+
+  test('an opening that fails is told to the one who asked, and the others go on', async () => {
+    const refused = new Error('ECONNREFUSED');
+    let count = 0;
+    const { pool } = harness({
+      limit: 1,
+      open: async () => {
+        count += 1;
+        if (count === 1) throw refused;
+        return new Connection(count);
+      },
+    });
+    const first = pool.use(undefined, async ({ name }) => name);
+    const second = pool.use(undefined, async ({ name }) => name);
+    await expect(first).rejects.toBe(refused);
+    expect(await second).toBe(2);
+    await pool.close();
+  });
+});
+
+describe('idle connections', () => {
+  test('are closed in good order after 30 seconds, and not before', async () => {
+    const { pool, made } = harness();
+    await pool.use(undefined, async () => {});
+    await vi.advanceTimersByTimeAsync(29_999);
+    expect(made[0]?.ended).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(made[0]?.ended).toBe('closed');
+    expect(await pool.use(undefined, async ({ name }) => name)).toBe(2);
+    await pool.close();
+  });
+
+  test('one that is used again begins its 30 seconds anew', async () => {
+    const { pool, made } = harness();
+    for (let round = 0; round < 5; round += 1) {
+      await pool.use(undefined, async () => {});
+      await vi.advanceTimersByTimeAsync(20_000);
+    }
+    expect(made).toHaveLength(1);
+    expect(made[0]?.ended).toBeUndefined();
+    await pool.close();
+  });
+
+  test('one that is being closed counts until it is gone', async () => {
+    const goodbye = gate();
+    let open = 0;
+    let peak = 0;
+    const { pool } = harness({
+      limit: 1,
+      open: async () => {
+        open += 1;
+        peak = Math.max(peak, open);
+        const connection = new Connection(open);
+        connection.close = async () => {
+          await goodbye.promise;
+          open -= 1;
+        };
+        return connection;
+      },
+    });
+    await pool.use(undefined, async () => {});
+    await vi.advanceTimersByTimeAsync(30_000);
+    const next = pool.use(undefined, async () => 'done');
+    await settle();
+    expect(open).toBe(1);
+    goodbye.open();
+    expect(await next).toBe('done');
+    expect(peak).toBe(1);
+    await pool.close();
+  });
+});
+
+describe('a server with too many connections', () => {
+  function limited(allowed: number) {
+    const state = { allowed, open: 0, asked: 0 };
+    const parts = harness({
+      limit: 4,
+      open: async () => {
+        state.asked += 1;
+        if (state.open >= state.allowed) throw tooMany;
+        state.open += 1;
+        const connection = new Connection(state.open);
+        const { close, reset } = connection;
+        const gone = () => {
+          if (connection.ended === undefined) state.open -= 1;
+        };
+        connection.close = () => {
+          gone();
+          return close.call(connection);
+        };
+        connection.reset = () => {
+          gone();
+          reset.call(connection);
+        };
+        return connection;
+      },
+    });
+    return { ...parts, state };
+  }
+
+  test('the pool shrinks to what there is, and the work is done all the same', async () => {
+    const { pool, shrunk, state } = limited(2);
+    const users = Array.from({ length: 12 }, (_, place) =>
+      pool.use(undefined, async () => {
+        await settle();
+        return place;
+      }),
+    );
+    expect(await Promise.all(users)).toHaveLength(12);
+    expect(shrunk.at(-1)).toBe(2);
+    expect(state.open).toBe(2);
+    await pool.close();
+  });
+
+  test('all may ask at once: as long as one connection is being made, nobody fails', async () => {
+    const login = gate();
+    let count = 0;
+    const { pool, shrunk } = harness({
+      limit: 4,
+      open: async () => {
+        count += 1;
+        const name = count;
+        if (name > 1) throw tooMany;
+        // The refusals come before the first one's login is through.
+        await login.promise;
+        return new Connection(name);
+      },
+    });
+    const users = Array.from({ length: 4 }, () => pool.use(undefined, async ({ name }) => name));
+    await settle();
+    login.open();
+    expect(await Promise.all(users)).toEqual([1, 1, 1, 1]);
+    expect(shrunk.at(-1)).toBe(1);
+    await pool.close();
+  });
+
+  test('with none of ours standing it is the caller’s failure', async () => {
+    const { pool } = limited(0);
+    await expect(pool.use(undefined, async () => {})).rejects.toBe(tooMany);
+    await pool.close();
+  });
+
+  test('it grows again by one a minute, up to its limit', async () => {
+    const { pool, borrow, state } = limited(1);
+    const most = async (): Promise<number> => {
+      const users = Array.from({ length: 6 }, () => borrow());
+      await settle();
+      const { open } = state;
+      for (const user of users) user.giveBack();
+      await Promise.all(users.map((user) => user.done));
+      return open;
+    };
+    expect(await most()).toBe(1);
+    state.allowed = 10;
+    expect(await most()).toBe(1);
+    const seen: number[] = [];
+    for (let minute = 0; minute < 5; minute += 1) {
+      // The connections are kept from falling idle for too long.
+      for (let part = 0; part < 3; part += 1) {
+        await vi.advanceTimersByTimeAsync(20_001);
+        if (part < 2) {
+          const users = Array.from({ length: state.open }, () => borrow());
+          await settle();
+          for (const user of users) user.giveBack();
+          await Promise.all(users.map((user) => user.done));
+        }
+      }
+      seen.push(await most());
+    }
+    expect(seen).toEqual([2, 3, 4, 4, 4]);
+    await pool.close();
+  });
+});
+
+describe('aborts', () => {
+  test('before: nothing is opened', async () => {
+    const { pool, made } = harness();
+    const reason = new Error('stopped');
+    await expect(pool.use(AbortSignal.abort(reason), async () => {})).rejects.toBe(reason);
+    expect(made).toEqual([]);
+  });
+
+  test('a waiter leaves at once, and the others keep their turn', async () => {
+    const { pool, borrow } = harness({ limit: 1 });
+    const controller = new AbortController();
+    const first = borrow();
+    await first.lent;
+    const second = borrow(controller.signal);
+    const third = borrow();
+    await settle();
+    controller.abort(new Error('stopped'));
+    await expect(second.done).rejects.toThrow('stopped');
+    first.giveBack();
+    expect((await third.lent).name).toBe(1);
+    third.giveBack();
+    await third.done;
+    await pool.close();
+  });
+
+  test('one that is called and gives up in the same moment passes the call on', async () => {
+    const { pool, borrow } = harness({ limit: 1 });
+    const controller = new AbortController();
+    const first = borrow();
+    await first.lent;
+    const second = borrow(controller.signal);
+    const third = borrow();
+    await settle();
+    // The call goes to the second, who is gone before it can hear it.
+    const given = pool.use(undefined, async () => {}).catch(() => {});
+    first.giveBack();
+    await first.done;
+    controller.abort(new Error('stopped'));
+    await expect(second.done).rejects.toThrow('stopped');
+    await third.lent;
+    third.giveBack();
+    await Promise.all([third.done, given]);
+    await pool.close();
+  });
+
+  test('a caller who gives up while a connection is opened leaves it to the next', async () => {
+    const opened = gate<Connection>();
+    let count = 0;
+    const { pool } = harness({
+      open: () => {
+        count += 1;
+        return opened.promise;
+      },
+    });
+    const controller = new AbortController();
+    const first = pool.use(controller.signal, async () => {});
+    await settle();
+    controller.abort(new Error('stopped'));
+    await expect(first).rejects.toThrow('stopped');
+    opened.open(new Connection(1));
+    await settle();
+    expect(await pool.use(undefined, async ({ name }) => name)).toBe(1);
+    expect(count).toBe(1);
+    await pool.close();
+  });
+
+  test('and where that opening fails, there is room again', async () => {
+    const opened = gate<Connection>();
+    let count = 0;
+    const { pool } = harness({
+      limit: 1,
+      open: async () => {
+        count += 1;
+        return count === 1 ? opened.promise : new Connection(count);
+      },
+    });
+    const controller = new AbortController();
+    const first = pool.use(controller.signal, async () => {});
+    const second = pool.use(undefined, async ({ name }) => name);
+    await settle();
+    controller.abort(new Error('stopped'));
+    await expect(first).rejects.toThrow('stopped');
+    opened.fail(new Error('refused'));
+    expect(await second).toBe(2);
+    await pool.close();
+  });
+
+  test('no listener stays with the signal', async () => {
+    const { pool, borrow } = harness({ limit: 1 });
+    const { signal } = new AbortController();
+    const users = Array.from({ length: 5 }, () => borrow(signal));
+    for (const user of users) user.giveBack();
+    await Promise.all(users.map((user) => user.done));
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+    await pool.close();
+  });
+});
+
+describe('close', () => {
+  test('says goodbye to the idle and resets the busy', async () => {
+    const { pool, made, borrow } = harness();
+    const [busy, idle] = [borrow(), borrow()];
+    await Promise.all([busy.lent, idle.lent]);
+    idle.giveBack();
+    await idle.done;
+    await pool.close();
+    expect(made.map(({ ended }) => ended)).toEqual(['reset', 'closed']);
+    busy.giveBack();
+    await busy.done;
+    await expect(pool.use(undefined, async () => {})).rejects.toThrow('closed');
+    expect(made).toHaveLength(2);
+  });
+
+  test('turns those away who wait', async () => {
+    const { pool, borrow } = harness({ limit: 1 });
+    const busy = borrow();
+    await busy.lent;
+    const waiting = [borrow(), borrow(), borrow()];
+    await settle();
+    await pool.close();
+    for (const waiter of waiting) await expect(waiter.done).rejects.toThrow('closed');
+    busy.giveBack();
+    await busy.done;
+  });
+
+  test('leaves no timer behind', async () => {
+    const { pool, made } = harness();
+    await pool.use(undefined, async () => {});
+    expect(vi.getTimerCount()).toBe(1);
+    await pool.close();
+    expect(vi.getTimerCount()).toBe(0);
+    expect(made[0]?.ended).toBe('closed');
+  });
+
+  test('ends what is being opened, and waits for that', async () => {
+    let ended = false;
+    const { pool } = harness({
+      open: (signal) =>
+        new Promise((_, reject) => {
+          signal.addEventListener('abort', () => {
+            ended = true;
+            reject(new Error('not wanted any more'));
+          });
+        }),
+    });
+    const user = pool.use(undefined, async () => {});
+    const outcome = expect(user).rejects.toThrow('not wanted any more');
+    await settle();
+    await pool.close();
+    expect(ended).toBe(true);
+    await outcome;
+  });
+
+  test('resets a connection that comes all the same', async () => {
+    const opened = gate<Connection>();
+    const { pool } = harness({ open: () => opened.promise });
+    const user = pool.use(undefined, async () => {});
+    const outcome = expect(user).rejects.toThrow('closed');
+    await settle();
+    const closing = pool.close();
+    const connection = new Connection(1);
+    opened.open(connection);
+    await closing;
+    await outcome;
+    expect(connection.ended).toBe('reset');
+  });
+
+  test('waits for goodbyes under way', async () => {
+    const goodbye = gate();
+    const { pool, made } = harness();
+    await pool.use(undefined, async () => {});
+    const [connection] = made;
+    if (connection !== undefined) connection.close = () => goodbye.promise;
+    await vi.advanceTimersByTimeAsync(30_000);
+    let closed = false;
+    const closing = pool.close().then(() => {
+      closed = true;
+    });
+    await settle();
+    expect(closed).toBe(false);
+    goodbye.open();
+    await closing;
+  });
+});
