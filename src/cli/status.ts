@@ -5,7 +5,7 @@
 import type { Job } from '../job/job.js';
 import { lockDirectory, whoHolds } from '../ledger/lock.js';
 import type { LedgerReader } from '../ledger/reader.js';
-import type { RunRecord } from '../ledger/record.js';
+import type { RunRecord, TransferRecord } from '../ledger/record.js';
 import type { RememberedSkip } from '../plan/entry.js';
 import { printable } from '../report/printable.js';
 import { runSentence } from '../report/summary.js';
@@ -17,6 +17,9 @@ import { ago, columns, moment } from './table.js';
 /** How many skipped files are shown of each job; the rest is counted. */
 const SKIPS_SHOWN = 20;
 
+/** How far back into the last run's transfers `status` looks. */
+const TRANSFERS_READ = 10_000;
+
 interface JobStatus {
   readonly job: string;
   readonly description: string;
@@ -26,6 +29,8 @@ interface JobStatus {
   readonly loaded: boolean;
   readonly skips: readonly RememberedSkip[];
   readonly skipCount: number;
+  /** What the last run left behind besides: it is tried again by each run. */
+  readonly leftBehind: readonly TransferRecord[];
 }
 
 /** Always 0, unless the named job is unknown: that a run failed is told, not signalled. */
@@ -87,7 +92,19 @@ function statusOf(
     loaded: job !== undefined,
     skips: ledger?.skips(name, SKIPS_SHOWN) ?? [],
     skipCount: ledger?.countSkips(name) ?? 0,
+    leftBehind: leftBehind(name, lastRun, ledger),
   };
+}
+
+function leftBehind(
+  job: string,
+  lastRun: RunRecord | undefined,
+  ledger: LedgerReader | undefined,
+): TransferRecord[] {
+  if (lastRun === undefined || ledger === undefined) return [];
+  const remembered = new Set(ledger.skips(job, TRANSFERS_READ).map(({ path }) => path));
+  const transfers = ledger.transfers({ runId: lastRun.id }, TRANSFERS_READ);
+  return transfers.filter(({ result, path }) => result === 'skipped' && !remembered.has(path)).reverse();
 }
 
 function readable(status: JobStatus, daemonRuns: boolean): string {
@@ -101,6 +118,14 @@ function readable(status: JobStatus, daemonRuns: boolean): string {
     text += `  skipped until they change, the settings change, or ferryd run ${status.job} --retry-skipped: ${skipCount}\n`;
     for (const skip of skips) text += `    ${printable(skip.path)}: ${printable(skip.text)}\n`;
     if (skipCount > skips.length) text += `    and ${skipCount - skips.length} more\n`;
+  }
+  const { leftBehind } = status;
+  if (leftBehind.length > 0) {
+    text += `  left behind by the last run, and looked at again by the next one: ${leftBehind.length}\n`;
+    for (const file of leftBehind.slice(0, SKIPS_SHOWN)) {
+      if (file.result !== 'delivered') text += `    ${printable(file.path)}: ${printable(file.text)}\n`;
+    }
+    if (leftBehind.length > SKIPS_SHOWN) text += `    and ${leftBehind.length - SKIPS_SHOWN} more\n`;
   }
   return `${text}\n`;
 }
@@ -148,6 +173,10 @@ function toJson(status: JobStatus, daemonPid: number | undefined): object {
     nextRun: iso(status.nextRunMs),
     watched: status.watched,
     skippedFiles: status.skipCount,
+    leftBehind: status.leftBehind.map((file) => ({
+      path: file.path,
+      ...(file.result === 'delivered' ? {} : { code: file.code, text: file.text }),
+    })),
     skips: status.skips.map(({ path, code, text, atMs }) => ({ path, code, text, at: iso(atMs) })),
   };
 }

@@ -53,9 +53,9 @@ export function parseMachineListing(body: Buffer): Listing {
 }
 
 const UNIX_LINE =
-  /^([-dlbcpsD])[-rwxsStTlL]{9}[+.@]?\s+\d+\s+(?:\S+\s+){1,2}(\d+)\s+(?:[A-Za-z]{3}\s+\d{1,2}|\d{1,2}\s+[A-Za-z]{3}|\d{4}-\d{2}-\d{2})\s+(?:\d{1,2}:\d{2}|\d{4})\s(.+)$/;
+  /^([-dlbcpsD])[-rwxsStTlL]{9}[+.@]?\s+\d+\s+(?:\S+\s+){1,2}(\d+)\s+(?:[A-Za-z]{3}\s+\d{1,2}|\d{1,2}\s+[A-Za-z]{3}|\d{4}-\d{2}-\d{2})\s+(?:\d{1,2}:\d{2}|\d{4})\s(.+)$/s;
 /* IIS pads `<DIR>` with nine spaces, and keeps spaces that a name begins with. */
-const DOS_LINE = /^\d{2}-\d{2}-(?:\d{2}|\d{4})\s+\d{2}:\d{2}(?:[AP]M)?\s+(?:(<DIR>)\s{1,10}|(\d+)\s)(.+)$/;
+const DOS_LINE = /^\d{2}-\d{2}-(?:\d{2}|\d{4})\s+\d{2}:\d{2}(?:[AP]M)?\s+(?:(<DIR>)\s{1,10}|(\d+)\s)(.+)$/s;
 
 /** Reads the body of a LIST transfer in its Unix or DOS form. `.` and `..` are left out. */
 export function parseListing(body: Buffer): Listing {

@@ -18,12 +18,22 @@ export function resetConnection(raw: net.Socket, secure: tls.TLSSocket | 'unknow
     // Node would put the reset off until it is connected, which may be never.
     raw.destroy();
   } else if (secure === undefined) {
-    raw.resetAndDestroy();
+    reset(raw, raw);
   } else {
     if (secure !== 'unknown') secure.on('error', () => {});
     setImmediate(() => {
-      raw.resetAndDestroy();
+      reset(raw, secure === 'unknown' ? raw : secure);
       if (secure !== 'unknown') secure.destroy();
     });
   }
+}
+
+function reset(raw: net.Socket, stream: net.Socket): void {
+  // All is sent and the FIN is under way: the system refuses a reset then, and Node would lose the socket for good.
+  if (endsNow(raw) || endsNow(stream)) raw.destroy();
+  else raw.resetAndDestroy();
+}
+
+function endsNow(socket: net.Socket): boolean {
+  return socket.writableEnded && !socket.writableFinished && socket.writableLength === 0;
 }

@@ -97,7 +97,8 @@ async function* walkDirectory(root: string, prefix: string, options: WalkOptions
   } catch (error) {
     const code = codeOf(error);
     // Deleted since its parent was read: as if it had never been seen. The root itself must be there.
-    if (prefix === '' || (code !== 'ENOENT' && code !== 'ENOTDIR')) yield unreadable(prefix.slice(0, -1), error);
+    if (prefix === '' || (code !== 'ENOENT' && code !== 'ENOTDIR'))
+      yield unreadable(prefix.slice(0, -1), error);
     return;
   }
   // Directories sort as `name/`, so that the files come out in the order of their whole paths.

@@ -278,6 +278,8 @@ const LOCAL: Readonly<Record<string, Decision>> = {
   EACCES: 'pass',
   EPERM: 'pass',
   EIO: 'pass',
+  EBUSY: 'pass',
+  ESTALE: 'pass', // replaced on the file server that it lies on
   ELOOP: 'pass', // swapped for a link since the scan
   OUTSIDE: 'pass',
   EISDIR: 'pass', // a directory stands where the file should go

@@ -30,6 +30,13 @@ export interface PoolOptions<C extends Pooled> {
 const IDLE_LIMIT_MS = 30_000;
 const GROW_AFTER_MS = 60_000;
 
+/**
+ * A server needs a moment to notice that a connection of ours was reset, and counts it until then: for so long
+ * "too many" is asked again, at this pace, before it is believed.
+ */
+const NOTICE_MS = 3_000;
+const NOTICE_PACE_MS = 300;
+
 interface Waiter {
   readonly wake: () => void;
 }
@@ -42,10 +49,13 @@ export class Pool<C extends Pooled> {
   /** Openings and endings under way; none of them rejects. */
   readonly #pending = new Set<Promise<unknown>>();
   readonly #waiters: Waiter[] = [];
+  /** Ends each pause that is being made. */
+  readonly #pauses = new Set<() => void>();
   /** Connections that stand or are being opened. */
   #count = 0;
   #ceiling: number;
   #shrunkAtMs = 0;
+  #droppedAtMs = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   constructor(options: PoolOptions<C>) {
@@ -76,6 +86,7 @@ export class Pool<C extends Pooled> {
   async close(): Promise<void> {
     this.#closed = true;
     for (const waiter of [...this.#waiters]) waiter.wake();
+    for (const end of [...this.#pauses]) end();
     for (const connection of this.#busy) connection.reset();
     for (const opening of this.#opening) opening.abort();
     for (const { connection, timer } of this.#idle.splice(0)) {
@@ -108,7 +119,7 @@ export class Pool<C extends Pooled> {
     }
   }
 
-  /** @returns undefined where the server has too many connections and others of ours stand or are being opened */
+  /** @returns undefined where the server has too many connections, and it is worth waiting and asking again */
   async #open(signal: AbortSignal | undefined): Promise<C | undefined> {
     this.#count += 1;
     const controller = new AbortController();
@@ -129,7 +140,12 @@ export class Pool<C extends Pooled> {
         throw signal?.reason;
       }
       this.#gone();
-      if (!this.#options.isTooMany(error) || this.#count === 0) throw error;
+      if (this.#closed || !this.#options.isTooMany(error)) throw error;
+      if (this.#count === 0) {
+        if (performance.now() - this.#droppedAtMs > NOTICE_MS) throw error;
+        await this.#pause(signal, NOTICE_PACE_MS);
+        return undefined;
+      }
       this.#ceiling = Math.max(1, this.#count);
       this.#shrunkAtMs = performance.now();
       this.#options.onShrink?.(this.#ceiling);
@@ -145,6 +161,22 @@ export class Pool<C extends Pooled> {
       this.#shrunkAtMs = now;
     }
     return this.#ceiling;
+  }
+
+  /** Not among the waiters: whoever fails next must not call this one before its time. */
+  async #pause(signal: AbortSignal | undefined, delayMs: number): Promise<void> {
+    if (signal?.aborted === true) return;
+    await new Promise<void>((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', end);
+        this.#pauses.delete(end);
+        resolve();
+      };
+      const timer = setTimeout(end, delayMs);
+      this.#pauses.add(end);
+      signal?.addEventListener('abort', end, { once: true });
+    });
   }
 
   async #wait(signal: AbortSignal | undefined): Promise<void> {
@@ -181,6 +213,7 @@ export class Pool<C extends Pooled> {
   }
 
   #drop(connection: C): void {
+    this.#droppedAtMs = performance.now();
     this.#count -= 1;
     connection.reset();
   }

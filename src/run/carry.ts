@@ -33,6 +33,8 @@ export class Carrier {
   readonly #settleMs: number;
   /** Files whose bytes never agreed with what the other side holds, and the last that was said of one. */
   #mismatched = { files: 0, message: '' };
+  /** What ended the run for all workers. */
+  #ended: RunEnded | undefined;
 
   /** @param outage what all who talk to the server share */
   constructor(voyage: Voyage, outage: Outage) {
@@ -58,11 +60,21 @@ export class Carrier {
     // Else the whole queue would knock at the door of a server that is away.
     if (remainingMs > 0) return { again: task, inMs: remainingMs };
     try {
-      return await this.#carryOut(task, beganMs);
+      return await this.#carryOut(task, beganMs).catch((error: unknown) =>
+        this.#failed(task, error, beganMs),
+      );
     } catch (error) {
-      if (error instanceof RunEnded) throw error;
-      return this.#failed(task, error, beganMs);
+      if (error instanceof RunEnded) this.#ended ??= error;
+      throw error;
     }
+  }
+
+  /**
+   * To be asked right before the server is: another worker may have ended the run while this one looked at its disk.
+   * Else each of them would try the wrong password once more.
+   */
+  #goOn(): void {
+    if (this.#ended !== undefined) throw this.#ended;
   }
 
   /**
@@ -119,6 +131,7 @@ export class Carrier {
     const source = await LocalSource.open(root, task.file);
     try {
       const { path, temporary } = task;
+      this.#goOn();
       const delivered = await remote.deliver({ path, temporary, source }, { signal: context.cut });
       this.#delivered(task, beganMs, { baseline: baselineOf(task, delivered), bytes: delivered.bytes });
       return 'done';
@@ -186,6 +199,7 @@ export class Carrier {
     }
     const sink = await LocalSink.open({ root, path, temporary });
     try {
+      this.#goOn();
       const bytes = await remote.fetch(path, (chunk) => sink.write(chunk), { signal: context.cut });
       // A fetch takes its time: what a person put there since is not overwritten either.
       if (!sameSight(here, await standsAt(root, path))) {
@@ -213,7 +227,9 @@ export class Carrier {
       this.#record({ kind: 'intent-dropped', bindingId: binding, path, temporary: intent.temporary });
       return 'done';
     }
-    const recovery = await recoverUpload(this.#voyage, intent, await lookAt(root, path), this.#before(path));
+    const file = await lookAt(root, path);
+    this.#goOn();
+    const recovery = await recoverUpload(this.#voyage, intent, file, this.#before(path));
     this.#outage.over();
     const where = { job: job.name, run, path };
     if (recovery.kind === 'cleared') {
@@ -262,6 +278,7 @@ export class Carrier {
   }
 
   async #failed(task: Task, error: unknown, beganMs: number): Promise<Result<Task>> {
+    if (error instanceof RunEnded) throw error;
     const { job, context, random, run } = this.#voyage;
     const { retries } = job;
     if (context.cut?.aborted === true)

@@ -176,28 +176,43 @@ async function carryAll(voyage: Voyage, carrier: Carrier, outage: Outage): Promi
 }
 
 function verdicts(voyage: Voyage, lister: Lister): AsyncGenerator<Verdict> {
-  const { job, context, binding, settings, root, run, tally } = voyage;
+  const { job, context, binding, settings, root } = voyage;
   const scan: Scan = {
     job,
     ledger: context.ledger,
     binding,
     settings,
-    onFinding: (finding) => {
-      if (finding.kind !== 'ignored') tally.skipped += 1;
-      tell(finding, voyage, run);
-    },
+    onFinding: (finding) => tell(finding, voyage),
   };
   return job.direction === 'push' ? scanLocal(scan, root) : scanRemote(scan, lister);
 }
 
-function tell(finding: Finding, voyage: Voyage, run: number): void {
-  const { job, context } = voyage;
+/** What the scan left out is told, and what was meant to go along stands in the history too. */
+function tell(finding: Finding, voyage: Voyage): void {
+  const { job, context, run, binding, tally } = voyage;
   const { path, message } = finding;
   const where = { job: job.name, run, path, message };
-  if (finding.kind === 'ignored') context.listener({ event: 'file.ignored', ...where });
-  else if (finding.kind === 'unreadable')
-    context.listener({ event: 'scan.problem', ...where, code: finding.code });
-  else context.listener({ event: 'file.skipped', ...where, code: finding.code, remembered: false });
+  if (finding.kind === 'ignored') {
+    context.listener({ event: 'file.ignored', ...where });
+    return;
+  }
+  const { kind, code } = finding;
+  tally.skipped += 1;
+  if (kind === 'unreadable') context.listener({ event: 'scan.problem', ...where, code });
+  else context.listener({ event: 'file.skipped', ...where, code, remembered: false });
+  context.ledger.record({
+    kind: 'skipped',
+    bindingId: binding,
+    runId: run,
+    path: path === '' ? '.' : path,
+    attempt: 1,
+    durationMs: 0,
+    atMs: Date.now(),
+    code,
+    text: message,
+    remember: undefined,
+    temporary: undefined,
+  });
 }
 
 function taskOf(verdict: Verdict, carrier: Carrier, voyage: Voyage): Task | undefined {

@@ -73,3 +73,27 @@ test('a slot is given back where the work fails, and hands on what the work give
   expect(await second).toBe('second');
   expect(await slots.use(async () => 'third')).toBe('third');
 });
+
+test('a slot that is handed on is not free besides', async () => {
+  const slots = new Slots(1);
+  const works = Array.from({ length: 3 }, work);
+  const began: number[] = [];
+  const ask = (place: number): Promise<void> =>
+    slots.use(() => {
+      began.push(place);
+      return works[place]?.done ?? Promise.resolve();
+    });
+  const first = ask(0);
+  const second = ask(1);
+  works[0]?.end();
+  await first;
+  await settled();
+  expect(began).toEqual([0, 1]);
+  const third = ask(2);
+  await settled();
+  expect(began).toEqual([0, 1]);
+  works[1]?.end();
+  works[2]?.end();
+  await Promise.all([second, third]);
+  expect(began).toEqual([0, 1, 2]);
+});

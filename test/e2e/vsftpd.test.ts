@@ -10,6 +10,7 @@ import { expect, test } from 'vitest';
 import { certificates } from '../support/certificates.js';
 import { describeReal, type RealServer } from '../support/real-server.js';
 import { startVsftpd } from '../support/servers/vsftpd.js';
+import type { Ended } from './command.js';
 import { pathsBelow, Stage, type Written } from './stage.js';
 
 const FILES = 1_000;
@@ -194,6 +195,13 @@ for (const security of ['plain', 'explicit'] as const) {
       });
     }
   });
+}
+
+/** What a run that should have gone well complained about: the answer to "why" when it did not. */
+function said(ended: Ended): string[] {
+  return ended.code === 0
+    ? []
+    : [...ended.words, ...ended.log.filter(({ level }) => level !== 'info').map(({ message }) => message)];
 }
 
 /** Makes the server's files visible on the stage. */

@@ -102,6 +102,7 @@ describe('LIST, Unix form', () => {
     ['-rw-r--r--    1 user                     5 Sep 13 12:26 no-group', entry('no-group', 'file', 5)],
     ['-rw-r--r--    1 user     group           5 Sep 13 12:26 2020', entry('2020', 'file', 5)],
     ['-rw-r--r--    1 user     group           5 Sep 13 12:26 Füße 日本', entry('Füße 日本', 'file', 5)],
+    ['-rw-r--r--    1 user     group           5 Sep 13 12:26 a\u2028b', entry('a\u2028b', 'file', 5)],
   ])('%s', (line, expected) => {
     expect(list(line)).toEqual({ entries: [expected], unreadable: 0 });
   });
@@ -136,6 +137,7 @@ describe('LIST, DOS form', () => {
     ['09-13-20  12:26PM       <DIR>          sub', entry('sub', 'directory', undefined)],
     ['09-13-2020  00:26       <DIR>          Füße', entry('Füße', 'directory', undefined)],
     ['09-13-20  12:26AM           5000000000 big', entry('big', 'file', 5_000_000_000)],
+    ['09-13-20  12:26AM                    5 a\u2028b', entry('a\u2028b', 'file', 5)],
   ])('%s', (line, expected) => {
     expect(list(line)).toEqual({ entries: [expected], unreadable: 0 });
   });

@@ -178,6 +178,24 @@ describe('a file that is changed while it is read', () => {
   });
 });
 
+it('a file that grows as fast as it is read is left, and not read for ever', async () => {
+  const file = await put('f', randomBytes(2 * MIB));
+  let pieces = 0;
+  const error = await opened(file, (source) =>
+    localError(
+      (async () => {
+        for await (const _ of source.chunks()) {
+          pieces += 1;
+          await fs.appendFile(root.join('f'), Buffer.alloc(MIB));
+          if (pieces > 20) throw new Error('it is read for ever');
+        }
+      })(),
+    ),
+  );
+  expect(error.code).toBe('CHANGED');
+  expect(pieces).toBeLessThanOrEqual(3);
+});
+
 describe('something else in the place of the file', () => {
   it('a link is not followed', async () => {
     const file = await put('f', 'inside');

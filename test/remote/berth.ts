@@ -1,6 +1,6 @@
 /* A remote on a scripted server, opened as the daemon opens it: through an account with its pool. */
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { RemotePath, Server } from '../../src/job/job.js';
 import { Account } from '../../src/remote/account.js';
 import type { Remote } from '../../src/remote/remote.js';
@@ -66,7 +66,7 @@ export class FtpBerth implements Berth {
       root: directory.path,
     });
     options.prepare?.(server);
-    const disk = join(directory.path, root.absolute ? '' : home, root.path);
+    const disk = resolve(join(directory.path, root.absolute ? '' : home, root.path));
     await mkdir(disk, { recursive: true });
     const learned: string[] = [];
     const wire: string[] = [];

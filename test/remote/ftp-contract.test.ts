@@ -30,7 +30,7 @@ const kinds: Readonly<Record<string, readonly [FtpBerthOptions, Traits?]>> = {
   'like ProFTPD': [{ server: { ...serverLike('proftpd'), security: 'explicit' } }],
   'like Pure-FTPd': [{ server: serverLike('pure-ftpd') }, { names: 'altered' }],
   'like pyftpdlib': [{ server: serverLike('pyftpdlib') }],
-  'like IIS': [{ server: serverLike('iis') }, { times: 'asked' }],
+  'like IIS': [{ server: serverLike('iis') }, { times: 'asked', links: 'unseen' }],
   'like a printer': [{ server: serverLike('printer') }, { times: 'none' }],
   'without MFMT': [without('MFMT')],
   'without MFMT and the setting MDTM': [without('MFMT', 'MDTM-SET')],

@@ -308,6 +308,53 @@ describe('a server with too many connections', () => {
     await pool.close();
   });
 
+  test('one of ours was reset a moment ago: the server is asked again until it has noticed', async () => {
+    const { pool, state } = limited(1);
+    await pool.use(undefined, async (connection) => {
+      connection.usable = false;
+    });
+    // The server still counts the one that was reset.
+    state.allowed = 0;
+    const next = pool.use(undefined, async () => 'done');
+    await vi.advanceTimersByTimeAsync(1_000);
+    state.allowed = 1;
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(await next).toBe('done');
+    expect(state.asked).toBeLessThan(8);
+    await pool.close();
+  });
+
+  test('and where it never does, its word is taken after three seconds', async () => {
+    const { pool, state } = limited(1);
+    await pool.use(undefined, async (connection) => {
+      connection.usable = false;
+    });
+    state.allowed = 0;
+    const outcome = expect(pool.use(undefined, async () => {})).rejects.toBe(tooMany);
+    await vi.advanceTimersByTimeAsync(4_000);
+    await outcome;
+    expect(state.asked).toBeLessThan(15);
+    expect(vi.getTimerCount()).toBe(0);
+    await pool.close();
+  });
+
+  test('an abort or a close ends that wait at once', async () => {
+    const { pool, state } = limited(1);
+    await pool.use(undefined, async (connection) => {
+      connection.usable = false;
+    });
+    state.allowed = 0;
+    const controller = new AbortController();
+    const aborted = expect(pool.use(controller.signal, async () => {})).rejects.toThrow('stopped');
+    const closed = expect(pool.use(undefined, async () => {})).rejects.toThrow();
+    await settle();
+    controller.abort(new Error('stopped'));
+    await aborted;
+    await pool.close();
+    await closed;
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   test('it grows again by one a minute, up to its limit', async () => {
     const { pool, borrow, state } = limited(1);
     const most = async (): Promise<number> => {

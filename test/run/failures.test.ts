@@ -1,12 +1,16 @@
+import { promises as fs } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Accounts } from '../../src/run/accounts.js';
 import { certificates } from '../support/certificates.js';
 import type { Fault, Rule } from '../support/ftp-server/fault.js';
 import { PASSWORD, type VoyageOptions, World } from './support/voyage.js';
 
 let world: World;
-afterEach(() => world[Symbol.asyncDispose]());
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await world[Symbol.asyncDispose]();
+});
 
 /** A world whose target directory is there already, so that one STOR is one attempt. */
 async function open(options: VoyageOptions = {}): Promise<World> {
@@ -68,18 +72,20 @@ describe('tried again', () => {
   it('the others do not wait for it', async () => {
     await open({
       settings: { connections: 1 },
-      job: { retries: { attempts: 2, firstDelayMs: 60, maxDelayMs: 60 } },
+      job: { retries: { attempts: 2, firstDelayMs: 3_600_000, maxDelayMs: 3_600_000 } },
     });
     await world.put('bad/f');
     for (let i = 0; i < 5; i += 1) await world.put(`good${i}`);
     world.server.script({ on: 'STOR', path: BAD, do: { kind: 'reply', text: '451 Not yet.' } });
-    expect(await world.run()).toMatchObject({ outcome: 'ok' });
-    expect(
-      world
-        .told('file.uploaded')
-        .map(({ path }) => path)
-        .at(-1),
-    ).toBe('bad/f');
+    const stop = new AbortController();
+    const report = await world.run({
+      stop: stop.signal,
+      listener: (event) => {
+        if (event.event === 'file.uploaded' && event.path === 'good4') stop.abort();
+      },
+    });
+    expect(report).toMatchObject({ outcome: 'interrupted', tally: { uploaded: 5 } });
+    expect(world.told('file.retry')).toMatchObject([{ path: 'bad/f', delayMs: 2_700_000 }]);
   });
 
   it('for ever in vain: given up for this run, not remembered, and tried by the next', async () => {
@@ -319,6 +325,23 @@ describe('trust', () => {
       { outcome: 'failed', failure: { kind: 'trust', code: '530' } },
     ]);
     expect(JSON.stringify(world.events)).not.toContain(PASSWORD);
+  });
+
+  it('nor does a worker try it again that was still busy with its disk', async () => {
+    await manyFiles({ server: { users: { ferry: 'another' } } });
+    // The workers' files open one after the other, each once the login of the one before was refused.
+    const opened = fs.open.bind(fs) as (...args: unknown[]) => Promise<fs.FileHandle>;
+    let opens = 0;
+    vi.spyOn(fs, 'open').mockImplementation((async (path: string, ...more: unknown[]) => {
+      const handle = await opened(path, ...more);
+      if (path.startsWith(world.local('')) && opens++ > 0) {
+        await world.server.until((journal) => journal.connections > 0 && journal.open === 0);
+      }
+      return handle;
+    }) as unknown as typeof fs.open);
+    expect(await world.run()).toMatchObject({ outcome: 'failed', failure: { kind: 'trust', code: '530' } });
+    expect(opens).toBeGreaterThan(1);
+    expect(world.count('PASS')).toBe(1);
   });
 
   it('a login that worked before is tried once more, and no more', async () => {

@@ -1,42 +1,78 @@
 /*
  * Real servers for tests: finding them, saying loudly where one is missing, and running one as a child process with
- * its own directory, on a free loopback port, in the foreground, as whoever runs the tests. What is particular to a
- * server stands in servers/. Nothing of the system's own configuration is read or changed.
+ * its own directory, on a free port, in the foreground, as whoever runs the tests. What is particular to a server
+ * stands in servers/. Nothing of the system's own configuration is read or changed.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, closeSync, constants, openSync, readdirSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { connect, createServer, type Socket } from 'node:net';
+import { lchown, mkdir, readdir, readFile, readlink } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { delimiter, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connect as connectTls } from 'node:tls';
 import { describe, test } from 'vitest';
+import type { KeyAndCertificate } from './ftp-server/settings.js';
+import { type Command, loopback, type Place, runAt } from './place.js';
 import { type TemporaryDirectory, temporaryDirectory } from './temporary.js';
 
 const startMs = 10_000;
 const attempts = 5;
 const outputFile = 'output.log';
+/** In /proc/net/tcp. */
+const listening = '0A';
 
-/** Servers that a suite may ask for, with the Debian package they come in. */
-const packages = {
-  vsftpd: { binary: 'vsftpd', debian: 'vsftpd' },
+/** What a suite may ask for: the file that proves it is there, and the Debian packages it comes in. */
+const known = {
+  vsftpd: { proof: ['vsftpd'], debian: 'vsftpd', rootOnly: false },
+  proftpd: { proof: ['proftpd'], debian: 'proftpd-core proftpd-mod-crypto', rootOnly: false },
+  // Its sessions take on the account's user id in any case, and it has no account with the id 0.
+  'pure-ftpd': { proof: ['pure-ftpd'], debian: 'pure-ftpd', rootOnly: true },
+  pyftpdlib: {
+    proof: ['python3', 'pyftpdlib/servers.py'],
+    debian: 'python3-pyftpdlib python3-openssl',
+    rootOnly: false,
+  },
 } as const;
 
-export type ServerName = keyof typeof packages;
+export type ServerName = keyof typeof known;
+
+/** What every real server can be told. */
+export interface ServerOptions {
+  /** `loopback` unless told; `loopback6` is ::1, and a link's ends are places too. */
+  readonly at?: Place;
+  /** `plain` unless told. */
+  readonly security?: 'plain' | 'explicit' | 'implicit';
+  /** True: login and data are refused without TLS, which is how a public server would stand. */
+  readonly requireTls?: boolean;
+  /** The process's `good` certificate unless told. */
+  readonly certificate?: KeyAndCertificate;
+  /** Existing directory that the login begins in; unset makes one that goes with the server. */
+  readonly root?: string;
+  /** `secret` unless told. No line ends. */
+  readonly password?: string;
+  /** Sessions at once; what one more hears stands in the server's own file. */
+  readonly maxClients?: number;
+}
 
 /** A real server that runs. */
 export interface RealServer extends AsyncDisposable {
   readonly name: ServerName;
-  readonly host: '127.0.0.1';
+  readonly host: string;
   readonly port: number;
   /** Directory on disk that a login begins in. */
   readonly root: string;
+  /** The same directory as PWD tells it. */
+  readonly home: string;
   readonly user: string;
   readonly password: string;
   /** Process id of the server; its children share its process group. */
   readonly pid: number;
   /** What the server logged so far, its standard output and error included. */
   log(): Promise<string>;
+  /**
+   * Gives everything in `root` to the user that the server works as: to be called once the test has put files there
+   * itself. Matters for Pure-FTPd only, the others work as whoever runs the tests.
+   */
+  adopt(): Promise<void>;
   /** Ends the server with all its sessions, and removes what was made for it. Safe to call twice. */
   stop(): Promise<void>;
 }
@@ -46,29 +82,58 @@ function unpackedTree(): string {
   return process.env.FERRYD_SERVERS ?? resolve(import.meta.dirname, '../../.servers');
 }
 
-/** Path of a server's binary: the unpacked tree first, then PATH, then /usr/sbin; undefined where there is none. */
+/**
+ * Path of what a server needs to run: its binary, or pyftpdlib's module. The unpacked tree first, then PATH, then the
+ * system's own directories.
+ *
+ * @returns undefined where there is none
+ */
 export function findServer(name: ServerName): string | undefined {
-  const { binary } = packages[name];
-  const directories = [
-    join(unpackedTree(), 'usr/sbin'),
-    ...(process.env.PATH ?? '').split(delimiter).filter((directory) => directory !== ''),
-    '/usr/sbin',
-    '/usr/local/sbin',
-  ];
-  return directories.map((directory) => join(directory, binary)).find(executable);
+  let found: string | undefined;
+  for (const proof of known[name].proof) {
+    found = proof.endsWith('.py') ? findModule(proof) : findProgram(proof);
+    if (found === undefined) return undefined;
+  }
+  return found;
 }
 
-function executable(path: string): boolean {
+/**
+ * Path of a program: of the unpacked tree, of PATH, or of the system's directories.
+ *
+ * @returns undefined where there is none
+ */
+export function findProgram(name: string): string | undefined {
+  const system = ['/usr/sbin', '/usr/bin', '/usr/local/sbin'];
+  const directories = [
+    ...['usr/sbin', 'usr/bin'].map((part) => join(unpackedTree(), part)),
+    // Debian's own Python is the only one that sees Debian's modules; another one may stand before it on PATH.
+    ...(name === 'python3' ? system : []),
+    ...(process.env.PATH ?? '').split(delimiter).filter((directory) => directory !== ''),
+    ...system,
+  ];
+  return directories.map((directory) => join(directory, name)).find((path) => allows(path, constants.X_OK));
+}
+
+function findModule(file: string): string | undefined {
+  const directories = [pythonModules(), '/usr/lib/python3/dist-packages'];
+  return directories.map((directory) => join(directory, file)).find((path) => allows(path, constants.R_OK));
+}
+
+function pythonModules(): string {
+  return join(unpackedTree(), 'usr/lib/python3/dist-packages');
+}
+
+function allows(path: string, mode: number): boolean {
   try {
-    accessSync(path, constants.X_OK);
+    accessSync(path, mode);
     return true;
   } catch {
     return false;
   }
 }
 
-/** Environment for a server of the unpacked tree: its libraries lie beside it. */
-function environment(): NodeJS.ProcessEnv {
+/** Environment for what comes out of the unpacked tree: its libraries and modules lie beside it. */
+export function unpackedEnvironment(): NodeJS.ProcessEnv {
   const own = ['lib', 'usr/lib'].flatMap((part) => {
     const directory = join(unpackedTree(), part);
     try {
@@ -81,71 +146,117 @@ function environment(): NodeJS.ProcessEnv {
     }
   });
   const path = [...own, process.env.LD_LIBRARY_PATH ?? ''].filter((part) => part !== '').join(delimiter);
-  return { ...process.env, ...(path === '' ? {} : { LD_LIBRARY_PATH: path }) };
+  return {
+    ...process.env,
+    ...(path === '' ? {} : { LD_LIBRARY_PATH: path }),
+    PYTHONPATH: pythonModules(),
+    PYTHONDONTWRITEBYTECODE: '1',
+    PYTHONUNBUFFERED: '1',
+  };
 }
 
-const announced = new Set<ServerName>();
+const announced = new Set<string>();
 
 /**
- * A `describe` that needs a real server. Where it is missing the suite is skipped, which is said on standard error
- * once per test file, or fails where `FERRYD_REQUIRE_SERVERS=1` forbids skipping.
+ * A `describe` that needs a real server. Where it is missing, or needs root, the suite is skipped, which is said on
+ * standard error once per test file, or fails where `FERRYD_REQUIRE_SERVERS=1` forbids skipping.
  */
 export function describeReal(name: ServerName, title: string, suite: () => void): void {
-  if (findServer(name) !== undefined) {
+  describeWhere(`a real ${name}`, missing(name), title, suite);
+}
+
+function missing(name: ServerName): string | undefined {
+  const { debian, rootOnly } = known[name];
+  if (findServer(name) === undefined)
+    return `${name} is not installed: run .ci/servers, or sudo apt-get install ${debian}`;
+  if (rootOnly && process.getuid?.() !== 0) return `${name} runs as root only: run the tests as root`;
+  return undefined;
+}
+
+/**
+ * A `describe` that needs something of the machine; `advice` says what is missing and how to get it, and is undefined
+ * where nothing is. Skips loudly, or fails under `FERRYD_REQUIRE_SERVERS=1`.
+ */
+export function describeWhere(
+  what: string,
+  advice: string | undefined,
+  title: string,
+  suite: () => void,
+): void {
+  if (advice === undefined) {
     describe(title, suite);
     return;
   }
-  const advice = `${name} is not installed: run .ci/servers, or sudo apt-get install ${packages[name].debian}`;
   if (process.env.FERRYD_REQUIRE_SERVERS === '1') {
     test(title, () => {
       throw new Error(`${advice}. FERRYD_REQUIRE_SERVERS=1 forbids skipping.`);
     });
     return;
   }
-  if (!announced.has(name)) {
-    announced.add(name);
-    process.stderr.write(`\n*** SKIPPED: the tests against a real ${name}. ${advice}\n\n`);
+  if (!announced.has(what)) {
+    announced.add(what);
+    process.stderr.write(`\n*** SKIPPED: the tests against ${what}. ${advice}\n\n`);
   }
   describe.skip(`${title} (${advice})`, suite);
+}
+
+/** Where a server is about to run. */
+export interface Berth {
+  readonly directory: TemporaryDirectory;
+  /** Directory that the login begins in; exists. */
+  readonly root: string;
+  readonly host: string;
+  readonly port: number;
+  /** What `findServer` found. */
+  readonly found: string;
 }
 
 /** What a server's own file says about how it is run. */
 export interface Launch {
   readonly name: ServerName;
-  /** Writes the configuration for that port into the directory and tells the arguments. */
-  readonly prepare: (directory: TemporaryDirectory, port: number) => Promise<readonly string[]>;
-  /** In the first line the server says; proves that it is this one that holds the port. */
-  readonly banner: string;
-  readonly tls: 'implicit' | 'none at first';
+  readonly at: Place | undefined;
+  /** Writes the configuration into the directory and tells the command. */
+  readonly prepare: (berth: Berth) => Promise<Command>;
   readonly user: string;
   readonly password: string;
   /** Directory the login begins in; unset makes one that goes with the server. */
-  readonly root?: string | undefined;
+  readonly root: string | undefined;
+  /** What PWD says after the login: the root's real path, or `/`. */
+  readonly home: 'real path' | '/';
+  /** User and group id that sessions work as, where it is not who runs the tests. */
+  readonly account?: { readonly uid: number; readonly gid: number };
   /** Log file in the server's directory. */
   readonly logFile: string;
+  /** Removes what the server, or a session of its process group, leaves outside its directory. */
+  readonly sweep?: (group: number) => Promise<void>;
 }
 
 /**
- * Runs a server until it greets.
+ * Runs a server until it listens.
  *
- * @throws Error where the binary is missing, or the server does not greet; its own words stand in the message
+ * @throws Error where the server is missing, or does not listen; its own words stand in the message
  */
 export async function launch(options: Launch): Promise<RealServer> {
-  const binary = findServer(options.name);
-  if (binary === undefined) throw new Error(`${options.name} is not installed: run .ci/servers`);
+  const advice = missing(options.name);
+  const found = findServer(options.name);
+  if (advice !== undefined || found === undefined) throw new Error(advice);
+  const at = options.at ?? loopback;
   const directory = await temporaryDirectory(options.name);
   try {
+    const root = options.root ?? directory.join('root');
+    if (options.root === undefined) await mkdir(root);
     for (let attempt = 1; ; attempt += 1) {
       // The port is free now, and may be taken when the server binds it: then another one is tried.
-      const port = await freePort();
-      const child = new Child(binary, await options.prepare(directory, port), directory.join(outputFile));
-      if (await greets(child, port, options)) {
-        await child.alone();
-        return running(options, directory, child, port);
-      }
+      const port = await freePort(at);
+      const command = await options.prepare({ directory, root, host: at.host, port, found });
+      await adopt(root, options);
+      const child = new Child(runAt(at, command), directory.join(outputFile));
+      if (await child.listens(port))
+        return running(options, { directory, root, host: at.host, port, found }, child);
       await child.stop();
-      if (attempt === attempts)
-        throw new Error(`${options.name} does not start: ${await words(directory, options)}`);
+      const said = await words(directory, options);
+      if (attempt === attempts || !/\bbind|in use/i.test(said))
+        throw new Error(`${options.name} does not start: ${said}`);
     }
   } catch (error) {
     await directory.remove();
@@ -153,28 +264,33 @@ export async function launch(options: Launch): Promise<RealServer> {
   }
 }
 
-async function running(
-  options: Launch,
-  directory: TemporaryDirectory,
-  child: Child,
-  port: number,
-): Promise<RealServer> {
+async function running(options: Launch, berth: Berth, child: Child): Promise<RealServer> {
   const stop = async (): Promise<void> => {
     await child.stop();
-    await directory.remove();
+    await options.sweep?.(child.pid);
+    await berth.directory.remove();
   };
   return {
     name: options.name,
-    host: '127.0.0.1',
-    port,
-    root: options.root ?? directory.join('root'),
+    host: berth.host,
+    port: berth.port,
+    root: berth.root,
+    home: options.home === '/' ? '/' : berth.root,
     user: options.user,
     password: options.password,
     pid: child.pid,
-    log: () => words(directory, options),
+    log: () => words(berth.directory, options),
+    adopt: () => adopt(berth.root, options),
     stop,
     [Symbol.asyncDispose]: stop,
   };
+}
+
+async function adopt(root: string, { account }: Launch): Promise<void> {
+  if (account === undefined) return;
+  await lchown(root, account.uid, account.gid);
+  for (const entry of await readdir(root, { withFileTypes: true, recursive: true }))
+    await lchown(join(entry.parentPath, entry.name), account.uid, account.gid);
 }
 
 async function words(directory: TemporaryDirectory, options: Launch): Promise<string> {
@@ -187,17 +303,21 @@ class Child {
   readonly #process: ChildProcess;
   readonly #exited: Promise<void>;
   readonly #atExit: () => void;
-  over = false;
+  #over = false;
 
-  constructor(binary: string, args: readonly string[], output: string) {
+  constructor([program, ...args]: Command, output: string) {
     // Its own group: a session's process outlives the listener, and is ended together with it. All three descriptors
     // go to the file, for vsftpd says on the first of them why it does not start.
     const file = openSync(output, 'a+');
-    this.#process = spawn(binary, args, { detached: true, env: environment(), stdio: [file, file, file] });
+    this.#process = spawn(program, args, {
+      detached: true,
+      env: unpackedEnvironment(),
+      stdio: [file, file, file],
+    });
     closeSync(file);
     this.#exited = new Promise((done) => {
       const ended = (): void => {
-        this.over = true;
+        this.#over = true;
         done();
       };
       this.#process.once('error', ended);
@@ -211,23 +331,29 @@ class Child {
     return this.#process.pid ?? 0;
   }
 
-  /** Waits until the session that asked for the banner is gone, so that it does not count as a client. */
-  async alone(): Promise<void> {
-    const deadline = performance.now() + 2000;
-    while (performance.now() < deadline) {
-      // Where the kernel does not tell children there is nothing to wait for.
-      const children = await readFile(`/proc/${this.pid}/task/${this.pid}/children`, 'utf8').catch(() => '');
-      if (children.trim() === '') return;
+  /**
+   * True once the process listens on that port; false where it ended, or 10 s went by. The kernel is asked, not the
+   * port: so it is surely this server, no session of ours counts as a client, and it works in any namespace.
+   */
+  async listens(port: number): Promise<boolean> {
+    const deadline = performance.now() + startMs;
+    while (!this.#over && performance.now() < deadline) {
+      const wanted = await listeners(this.pid, port);
+      const mine = await descriptors(this.pid);
+      if (mine !== undefined && wanted.some((inode) => mine.has(`socket:[${inode}]`))) return true;
+      if (mine === undefined && wanted.length > 0) {
+        // ProFTPD hides its descriptors from an ordinary user. Were the listener another one's, it would end now.
+        await sleep(100);
+        return !this.#over;
+      }
       await sleep(5);
     }
+    return false;
   }
 
   async stop(): Promise<void> {
     process.off('exit', this.#atExit);
-    this.#signal('SIGTERM');
-    // Sessions have nothing to lose: what a test wants of them it has asked for before.
-    const killed = sleep(500, undefined, { ref: false }).then(() => this.#signal('SIGKILL'));
-    await Promise.race([this.#exited, killed]);
+    // Nothing has anything to lose, and ProFTPD takes half a second to go of its own accord.
     this.#signal('SIGKILL');
     await this.#exited;
   }
@@ -242,11 +368,18 @@ class Child {
   }
 }
 
-async function freePort(): Promise<number> {
+let nextPort = 2121;
+
+async function freePort(at: Place): Promise<number> {
+  if (at.enter.length > 0) {
+    // A namespace is ours alone: no port is taken but those we gave away.
+    nextPort += 1;
+    return nextPort;
+  }
   const probe = createServer();
   await new Promise<void>((done, reject) => {
     probe.once('error', reject);
-    probe.listen(0, '127.0.0.1', done);
+    probe.listen(0, at.host, done);
   });
   const address = probe.address();
   await new Promise((done) => probe.close(done));
@@ -254,33 +387,25 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** True once the server said its banner; false where it ended, or 10 s went by. */
-async function greets(child: Child, port: number, options: Launch): Promise<boolean> {
-  const deadline = performance.now() + startMs;
-  while (!child.over && performance.now() < deadline) {
-    if ((await firstWords(port, options.tls)).includes(options.banner)) return true;
-    await sleep(20);
+/** Inodes of the sockets that listen on a port, in the network of a process. */
+async function listeners(pid: number, port: number): Promise<string[]> {
+  const wanted = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  const found: string[] = [];
+  for (const table of ['tcp', 'tcp6']) {
+    const lines = await readFile(`/proc/${pid}/net/${table}`, 'latin1').catch(() => '');
+    for (const line of lines.split('\n')) {
+      const words = line.trim().split(/\s+/);
+      const [, local, , state] = words;
+      const inode = words[9];
+      if (local?.endsWith(wanted) === true && state === listening && inode !== undefined) found.push(inode);
+    }
   }
-  return false;
+  return found;
 }
 
-function firstWords(port: number, tls: Launch['tls']): Promise<string> {
-  return new Promise((done) => {
-    const where = { host: '127.0.0.1', port };
-    // Trust is not the question here, only whether it is our server that speaks.
-    const socket: Socket =
-      tls === 'implicit' ? connectTls({ ...where, rejectUnauthorized: false }) : connect(where);
-    let text = '';
-    const finish = (): void => {
-      socket.destroy();
-      done(text);
-    };
-    socket.setTimeout(2000, finish);
-    socket.on('error', finish);
-    socket.on('close', finish);
-    socket.on('data', (chunk) => {
-      text += chunk.toString('latin1');
-      if (text.includes('\n')) finish();
-    });
-  });
+/** What the descriptors of a process are; undefined where it hides them. */
+async function descriptors(pid: number): Promise<Set<string> | undefined> {
+  const names = await readdir(`/proc/${pid}/fd`).catch(() => undefined);
+  if (names === undefined) return undefined;
+  return new Set(await Promise.all(names.map((name) => readlink(`/proc/${pid}/fd/${name}`).catch(() => ''))));
 }

@@ -91,6 +91,8 @@ export async function retrieve(
     await exchange.final(`550 Failed to open file. ${errorCode(error) ?? ''}`.trimEnd());
     return;
   }
+  // A transfer may go on beside the commands, and needs its file for so long.
+  let closing: 'here' | 'by the transfer' = 'here';
   try {
     if (!(await file.stat()).isFile()) {
       session.data.discard();
@@ -98,15 +100,11 @@ export async function retrieve(
       return;
     }
     const source = exchange.faults.find('content') === undefined ? readFrom(file, offset) : [];
-    await send(
-      session,
-      exchange,
-      session.ascii ? carriageReturns(source) : source,
-      settings.replies.sent,
-      'file',
-    );
+    const content = session.ascii ? carriageReturns(source) : source;
+    closing = 'by the transfer';
+    await send(session, exchange, content, settings.replies.sent, { what: 'file', done: () => file.close() });
   } finally {
-    await file.close();
+    if (closing === 'here') await file.close();
   }
 }
 
@@ -118,7 +116,7 @@ export async function sendListing(
   finalReply: string,
 ): Promise<void> {
   if (!(await dataAllowed(session, exchange))) return;
-  await send(session, exchange, [listing], finalReply, 'listing');
+  await send(session, exchange, [listing], finalReply, { what: 'listing', done: async () => {} });
 }
 
 type Source = Iterable<Buffer> | AsyncIterable<Buffer>;
@@ -128,15 +126,20 @@ async function send(
   exchange: Exchange,
   source: Source,
   finalReply: string,
-  what: 'file' | 'listing',
+  { what, done }: { readonly what: 'file' | 'listing'; readonly done: () => Promise<void> },
 ): Promise<void> {
   const running = new Running(session);
   await running.over(async () => {
-    const channel = await open(session, exchange, running, finalReply);
-    if (channel === undefined) return;
-    const replaced = exchange.faults.find('content');
-    const content = replaced === undefined ? source : [Buffer.from(replaced.bytes as string)];
-    const end = await transmit(session, exchange.faults, running, channel, content, what);
+    let end: End;
+    try {
+      const channel = await open(session, exchange, running, finalReply);
+      if (channel === undefined) return;
+      const replaced = exchange.faults.find('content');
+      const content = replaced === undefined ? source : [Buffer.from(replaced.bytes as string)];
+      end = await transmit(session, exchange.faults, running, channel, content, what);
+    } finally {
+      await done();
+    }
     await conclude(exchange, running, end, finalReply);
   });
 }

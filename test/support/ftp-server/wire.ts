@@ -111,7 +111,13 @@ export class Wire {
   }
 
   reset(): void {
-    if (!this.#gone) this.#raw.resetAndDestroy();
+    if (this.#gone) return;
+    // In the middle of its FIN a socket cannot be reset: Node would lose the handle and never say 'close'.
+    const ending = [this.#raw, this.#stream].some(
+      (socket) => socket.writableEnded && !socket.writableFinished && socket.writableLength === 0,
+    );
+    if (ending) this.#raw.destroy();
+    else this.#raw.resetAndDestroy();
   }
 
   /** FIN (with close_notify under TLS), then closed for good as soon as it is out. */
@@ -165,6 +171,7 @@ export function handshake(server: TlsServer, raw: Socket): Promise<TLSSocket> {
     };
     const onSecure = (socket: TLSSocket): void => {
       settle();
+      socket.allowHalfOpen = halfOpen;
       socket.on('error', () => undefined);
       resolve(socket);
     };
@@ -176,6 +183,9 @@ export function handshake(server: TlsServer, raw: Socket): Promise<TLSSocket> {
     server.on('secureConnection', onSecure);
     server.on('tlsClientError', onError);
     raw.once('close', onClose);
+    // A FIN in the middle of the handshake must end it; the TLS socket takes this over from the raw one.
+    const halfOpen = raw.allowHalfOpen;
+    raw.allowHalfOpen = false;
     server.emit('connection', raw);
   });
 }

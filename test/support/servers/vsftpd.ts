@@ -4,28 +4,15 @@
  * (530), and all of STOR, RNTO, MKD, DELE, SIZE and MDTM (both ways), without PAM and without a chroot: PWD tells the
  * real path. vsftpd.conf(5) explains every setting. Not for anything but loopback.
  */
-import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { certificates } from '../certificates.js';
-import type { KeyAndCertificate } from '../ftp-server/settings.js';
-import { launch, type RealServer } from '../real-server.js';
+import { type Berth, launch, type RealServer, type ServerOptions } from '../real-server.js';
 
-export interface VsftpdOptions {
-  /** `plain` unless told. */
-  readonly security?: 'plain' | 'explicit' | 'implicit';
+/** The password is compared with lines of a file: no spaces around. One session too many is 421. */
+export interface VsftpdOptions extends ServerOptions {
   /** True (vsftpd's own default): a data connection must resume the control connection's TLS session. */
   readonly requireSessionReuse?: boolean;
-  /** True: login and data are refused without TLS, which is how a public server would stand. */
-  readonly requireTls?: boolean;
-  /** The process's `good` certificate unless told. */
-  readonly certificate?: KeyAndCertificate;
-  /** Existing directory that the login begins in; unset makes one that goes with the server. */
-  readonly root?: string;
-  /** `secret` unless told. vsftpd compares it with lines of a file: no line ends, no spaces around. */
-  readonly password?: string;
-  /** Sessions at once; one more is 421. */
-  readonly maxClients?: number;
   /** Settings of vsftpd.conf that go before ours: `{ idle_session_timeout: '2' }`. */
   readonly settings?: Readonly<Record<string, string>>;
 }
@@ -36,29 +23,25 @@ export interface VsftpdOptions {
  * @throws Error where vsftpd is missing or does not start; its own words stand in the message
  */
 export async function startVsftpd(options: VsftpdOptions = {}): Promise<RealServer> {
-  const banner = `ferryd-test-${randomBytes(8).toString('hex')}`;
   const password = options.password ?? 'secret';
   const security = options.security ?? 'plain';
   const certificate = options.certificate ?? (await certificates()).good;
   return launch({
     name: 'vsftpd',
-    banner,
-    tls: security === 'implicit' ? 'implicit' : 'none at first',
+    at: options.at,
     user: 'anonymous',
     password,
     root: options.root,
+    home: 'real path',
     logFile: 'vsftpd.log',
-    prepare: async (directory, port) => {
-      const root = options.root ?? directory.join('root');
-      for (const needed of [directory.join('root'), directory.join('empty')])
-        await mkdir(needed, { recursive: true });
+    prepare: async ({ directory, root, host, port, found }) => {
+      await mkdir(directory.join('empty'), { recursive: true });
       await writeFile(directory.join('passwords'), `${password}\n`, { mode: 0o600 });
       await writeFile(directory.join('certificate.pem'), certificate.cert);
       await writeFile(directory.join('key.pem'), certificate.key, { mode: 0o600 });
       const me = userInfo().username;
       const settings: Record<string, string> = {
-        listen: 'YES',
-        listen_address: '127.0.0.1',
+        ...address(host),
         listen_port: String(port),
         background: 'NO',
         run_as_launching_user: 'YES',
@@ -66,7 +49,6 @@ export async function startVsftpd(options: VsftpdOptions = {}): Promise<RealServ
         ftp_username: me,
         nopriv_user: me,
         secure_chroot_dir: directory.join('empty'),
-        ftpd_banner: banner,
         anonymous_enable: 'YES',
         local_enable: 'NO',
         secure_email_list_enable: 'YES',
@@ -95,9 +77,15 @@ export async function startVsftpd(options: VsftpdOptions = {}): Promise<RealServ
           .map(([name, value]) => `${name}=${value}\n`)
           .join(''),
       );
-      return [file];
+      return [found, file];
     },
   });
+}
+
+function address(host: Berth['host']): Record<string, string> {
+  return host.includes(':')
+    ? { listen: 'NO', listen_ipv6: 'YES', listen_address6: host }
+    : { listen: 'YES', listen_address: host };
 }
 
 function tlsSettings(options: VsftpdOptions, directory: string): Record<string, string> {

@@ -1,0 +1,173 @@
+/*
+ * The slow link is as slow as it says, carries whole files between a real server and a client, sees nothing of the
+ * machine's own network, and is gone afterwards, whatever ran on it and however the tests ended.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { readlink, stat } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
+import { expect, test } from 'vitest';
+import { describeLink, type Link, slowLink } from './link.js';
+import type { Place } from './place.js';
+import { describeReal, findProgram, type RealServer, type ServerName } from './real-server.js';
+import { startProftpd } from './servers/proftpd.js';
+import { startPureFtpd } from './servers/pure-ftpd.js';
+import { startPyftpdlib } from './servers/pyftpdlib.js';
+import { startVsftpd } from './servers/vsftpd.js';
+
+const python = findProgram('python3') ?? 'python3';
+
+/** Says how many milliseconds a NOOP takes, and whether 3 MB that were stored come back whole. */
+const client = `
+import ftplib, hashlib, io, sys, time
+host, port, user, password = sys.argv[1:]
+ftp = ftplib.FTP(timeout=20)
+ftp.connect(host, int(port))
+ftp.login(user, password)
+before = time.monotonic()
+ftp.voidcmd('NOOP')
+print((time.monotonic() - before) * 1000)
+content = hashlib.sha512(b'x').digest() * 48000
+back = io.BytesIO()
+ftp.storbinary('STOR a', io.BytesIO(content))
+ftp.retrbinary('RETR a', back.write)
+print('whole' if back.getvalue() == content else 'torn')
+ftp.quit()
+`;
+
+const servers: Readonly<Record<ServerName, (options: { readonly at: Place }) => Promise<RealServer>>> = {
+  vsftpd: startVsftpd,
+  proftpd: startProftpd,
+  'pure-ftpd': startPureFtpd,
+  pyftpdlib: startPyftpdlib,
+};
+
+/** What a program at the near end says. */
+async function output(child: ChildProcess): Promise<string> {
+  return child.stdout === null ? '' : text(child.stdout);
+}
+
+/** Inode of the network that a process is in. */
+async function networkOf(pid: number | undefined): Promise<string> {
+  return readlink(`/proc/${pid}/ns/net`);
+}
+
+describeLink('a slow link', () => {
+  for (const roundTripMs of [40, 0]) {
+    test(`a round trip takes ${roundTripMs} ms, by IPv4 and by IPv6`, async () => {
+      await using link = await slowLink({ roundTripMs });
+      for (const by of ['IPv4', 'IPv6'] as const) {
+        const measuredMs = await link.measure(by);
+        // Node's clock and the wire's are read at different moments.
+        expect(measuredMs).toBeGreaterThan(roundTripMs - 1);
+        expect(measuredMs).toBeLessThan(roundTripMs + 20);
+      }
+    });
+  }
+
+  test('40 ms unless told', async () => {
+    await using link = await slowLink();
+    expect(link.roundTripMs).toBe(40);
+  });
+
+  for (const [name, start] of Object.entries(servers)) {
+    describeReal(name as ServerName, `with ${name} at the far end`, () => {
+      test('a client at the near end stores and fetches, by IPv4 and by IPv6', async () => {
+        await using link = await slowLink();
+        for (const at of [link.far, link.far.v6]) {
+          await using server = await start({ at });
+          expect(server.host).toBe(at.host);
+          const where = [server.host, String(server.port), server.user, server.password];
+          const child = link.near.spawn([python, '-c', client, ...where], {
+            stdio: ['ignore', 'pipe', 'inherit'],
+          });
+          const [noopMs, verdict] = (await output(child)).trim().split('\n');
+          expect(Number(noopMs)).toBeGreaterThan(39);
+          expect(verdict).toBe('whole');
+          expect((await stat(join(server.root, 'a'))).size).toBe(64 * 48_000);
+        }
+      });
+    });
+  }
+
+  test('each end has its loopback, and nothing else of the machine', async () => {
+    await using link = await slowLink();
+    const ours = createServer((socket) => socket.end());
+    ours.listen(0, '127.0.0.1');
+    await once(ours, 'listening');
+    const address = ours.address();
+    const port = typeof address === 'object' ? address?.port : undefined;
+    for (const end of [link.near, link.far]) {
+      const own = `require('net').createServer(s => s.end()).listen(0, '127.0.0.1', function () {
+        require('net').connect(this.address().port, '127.0.0.1')
+          .on('connect', () => { console.log('own'); this.close(); }).on('error', e => console.log(e.code));
+      })`;
+      const foreign = `require('net').connect(${port}, '127.0.0.1')
+        .on('connect', () => console.log('open')).on('error', e => console.log(e.code))`;
+      const said = await Promise.all(
+        [own, foreign].map((program) =>
+          output(end.spawn([process.execPath, '-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })),
+        ),
+      );
+      expect(said.map((line) => line.trim())).toEqual(['own', 'ECONNREFUSED']);
+    }
+    ours.close();
+  });
+
+  test('what still runs at its ends goes with it', async () => {
+    const link = await slowLink();
+    const children = [link.near, link.far].map((end) =>
+      end.spawn([process.execPath, '-e', 'console.log(1); setInterval(() => 0, 1000)'], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      }),
+    );
+    for (const child of children) if (child.stdout !== null) await once(child.stdout, 'data');
+    const networks = await Promise.all(children.map((child) => networkOf(child.pid)));
+    expect(new Set([...networks, await networkOf(process.pid)]).size).toBe(3);
+    const exits = children.map((child) => once(child, 'exit'));
+    await link.remove();
+    await link.remove();
+    for (const exit of exits) expect((await exit)[1]).toBe('SIGKILL');
+    expect(existsSync(holderOf(link))).toBe(false);
+  });
+
+  test('the wire ends with the one who holds it, however that ends', async () => {
+    // What slowLink starts, started by a process that is then killed.
+    const wire = JSON.stringify([
+      join(import.meta.dirname, 'link/delay.py'),
+      '20',
+      ...['10.40.0.1', 'fd40::1', '10.40.0.2', 'fd40::2'],
+    ]);
+    const holder = spawn(
+      process.execPath,
+      [
+        '-e',
+        `const wire = require('child_process').spawn(${JSON.stringify(python)}, ${wire}, { stdio: ['pipe', 'pipe', 2] });
+         wire.stdout.once('data', () => console.log(wire.pid));`,
+      ],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    const over = once(holder, 'exit');
+    const [pid] = await once(createInterface({ input: holder.stdout }), 'line');
+    expect(await networkOf(Number(pid))).not.toBe(await networkOf(process.pid));
+    holder.kill('SIGKILL');
+    await over;
+    // A process that is no more, or is only waiting to be forgotten, has no network.
+    await expect.poll(() => networkOf(Number(pid)).catch(() => 'none'), { timeout: 5000 }).toBe('none');
+  });
+});
+
+/** The process that a link lives in, as its words to enter tell it. */
+function holderOf(link: Link): string {
+  return /\/proc\/\d+/.exec(link.near.enter.join(' '))?.[0] ?? '';
+}
+
+if (process.getuid?.() !== 0) {
+  test('an ordinary user is told that it takes root', async () => {
+    await expect(slowLink()).rejects.toThrow(/root/);
+  });
+}
