@@ -96,7 +96,7 @@ for (const security of ['plain', 'explicit'] as const) {
       const planted = await plant(stage);
       const env = environment(server);
       const first = await stage.start(['--json', 'run', 'nightly'], { env }).inTime(150_000);
-      expect(first.code).toBe(0);
+      expect({ code: first.code, said: said(first) }).toEqual({ code: 0, said: [] });
       const sizes = Object.values(planted).reduce((sum, { length }) => sum + length, 0);
       expect(JSON.parse(first.stdout)).toMatchObject({
         outcome: 'ok',
