@@ -44,6 +44,45 @@ export interface TransferOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What became of one step of a convoy. */
+export type Settled<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly error: unknown };
+
+/**
+ * The last steps of earlier uploads, which travel in the packet of a later one. Each hears its own end, as soon
+ * as its replies are there.
+ */
+export interface Convoy {
+  /** Renames a file that is proven. */
+  readonly publish?:
+    | { readonly from: string; readonly to: string; readonly settled: (end: Settled<void>) => void }
+    | undefined;
+  /** Asks the size of a file that was sent, and sets its time; the reply to that comes whatever its code. */
+  readonly prove?:
+    | {
+        readonly path: string;
+        readonly modifiedMs: number;
+        readonly form: SetTimeForm;
+        readonly settled: (end: Settled<{ sizeBytes: number; timeReply: Reply }>) => void;
+      }
+    | undefined;
+}
+
+export interface ConvoyedTransfer extends TransferOptions {
+  readonly convoy: Convoy;
+  /** The port for the data connection, where it was asked for behind the transfer before. */
+  readonly port: number | undefined;
+  /**
+   * `ask`: ask for the next port behind the STOR. The server finds it in its buffer when the transfer has ended;
+   * one that reads it before that is out of step.
+   */
+  readonly nextPort: 'ask' | 'leave';
+}
+
+/** What a packet may hold to be sure to arrive in one piece; the port is then not asked for behind. */
+const PACKET_LIMIT_BYTES = 1_200;
+
 /** The body of one listing; a larger one is refused, since a server could send for ever. */
 const LISTING_LIMIT_BYTES = 64 * 1024 * 1024;
 
@@ -52,6 +91,18 @@ const OF_OTHER_COMMANDS: readonly number[] = [211, 213, 214, 215, 220, 221, 227,
 
 /** When the data connection breaks, the server's reply often says why: how long to wait for it. */
 const EXPLANATION_WAIT_MS = 3_000;
+
+/** What a transfer does with its data connection. */
+type Move = (data: DataConnection) => Promise<{ bytes: number; finish: () => Promise<void> }>;
+
+/** What travels in one write with the command of a transfer. */
+interface Packet {
+  readonly ahead: readonly Command[];
+  readonly behind: readonly Command[];
+  readonly port: number | undefined;
+  /** Hears the replies to all of it, in order, as promises. */
+  readonly onSent: (replies: readonly Promise<Reply>[]) => void;
+}
 
 export class FtpClient {
   readonly #control: ControlConnection;
@@ -248,10 +299,70 @@ export class FtpClient {
    *   command was sent, the control connection is ended. Settles only when the source has been left.
    */
   async store(path: string, source: AsyncIterable<Buffer>, options: TransferOptions): Promise<number> {
-    return this.#transfer('STOR', path, options, async (data) => {
-      const bytes = await data.send(source);
-      return { bytes, finish: () => data.closed() };
-    });
+    return this.#transfer('STOR', path, options, sending(source));
+  }
+
+  /**
+   * STOR in a convoy: the last steps of earlier uploads, this STOR and the question for the next port in one
+   * packet, sent together with the SYN of the data connection: two round trips a file. Where the port is not
+   * known, it is asked for together with the convoy: three.
+   *
+   * @returns the number of bytes sent, and the next port where it was asked for and told
+   * @throws as `store`; the steps of the convoy have heard their own ends by then
+   */
+  async storeInConvoy(
+    path: string,
+    source: AsyncIterable<Buffer>,
+    options: ConvoyedTransfer,
+  ): Promise<{ bytes: number; nextPort: number | undefined }> {
+    const { convoy } = options;
+    const steps = convoyCommands(convoy);
+    const behind: Command[] =
+      options.nextPort === 'ask' && fitsPacket(steps, path) ? [{ verb: 'EPSV', phase: 'data-setup' }] : [];
+    let { port } = options;
+    let ahead = steps;
+    let next: Promise<Reply> | undefined;
+    try {
+      this.#unlessAborted(options.signal, 'STOR');
+      if (port === undefined) {
+        ahead = [];
+        port = await this.#portWithConvoy(convoy, options.passive);
+      }
+      const bytes = await this.#transfer('STOR', path, options, sending(source), () => {}, {
+        ahead,
+        behind,
+        port,
+        onSent: (replies) => {
+          if (ahead.length > 0) this.#tellConvoy(convoy, replies.slice(0, ahead.length));
+          if (behind.length > 0) next = replies.at(-1);
+          ahead = [];
+        },
+      });
+      const answer = await next?.catch(() => undefined);
+      return { bytes, nextPort: answer === undefined ? undefined : extendedPassivePort(answer) };
+    } catch (error) {
+      // What never left has no reply to wait for.
+      if (ahead.length > 0)
+        this.#tellConvoy(
+          convoy,
+          ahead.map(() => Promise.reject(error)),
+        );
+      throw error;
+    }
+  }
+
+  /**
+   * Looks whether a path can travel in a command.
+   *
+   * @throws {FtpError} kind `argument`
+   */
+  checkPath(path: string): void {
+    this.#control.check({ verb: 'STOR', argument: path, phase: 'transfer' });
+  }
+
+  /** A convoy by itself, in one write: nothing more is to be sent. */
+  settle(convoy: Convoy): void {
+    this.#tellConvoy(convoy, this.#control.pipeline(convoyCommands(convoy)));
   }
 
   /**
@@ -304,6 +415,49 @@ export class FtpClient {
     this.#control.reset(why);
   }
 
+  async #portWithConvoy(convoy: Convoy, form: PassiveForm): Promise<number> {
+    const steps = convoyCommands(convoy);
+    const replies = this.#control.pipeline([...steps, { verb: form, phase: 'data-setup' } as const]);
+    this.#tellConvoy(convoy, replies.slice(0, steps.length));
+    const [answer] = replies.slice(steps.length);
+    if (answer === undefined) throw new Error('a question without its answer');
+    return this.#portOf(await answer, form);
+  }
+
+  /** Hands the replies of a convoy to its steps, in the order in which `convoyCommands` wrote them. */
+  #tellConvoy(convoy: Convoy, replies: readonly Promise<Reply>[]): void {
+    const { publish, prove } = convoy;
+    const rest = [...replies];
+    if (publish !== undefined) {
+      const [rnfr, rnto] = rest.splice(0, 2);
+      settled(this.#renamed(rnfr, rnto), publish.settled);
+    }
+    if (prove !== undefined) {
+      const [size, time] = rest;
+      settled(this.#proven(size, time), prove.settled);
+    }
+  }
+
+  async #renamed(rnfr: Promise<Reply> | undefined, rnto: Promise<Reply> | undefined): Promise<void> {
+    rnto?.catch(() => {});
+    if (rnfr === undefined || rnto === undefined) return;
+    const first = await rnfr;
+    const second = await rnto;
+    this.#expect(first, [3], 'command', 'RNFR');
+    this.#expect(second, [2], 'command', 'RNTO');
+  }
+
+  async #proven(
+    size: Promise<Reply> | undefined,
+    time: Promise<Reply> | undefined,
+  ): Promise<{ sizeBytes: number; timeReply: Reply }> {
+    time?.catch(() => {});
+    if (size === undefined || time === undefined) throw new Error('a convoy without its replies');
+    const sizeReply = await size;
+    const timeReply = await time;
+    return { sizeBytes: this.#sizeOf(sizeReply), timeReply };
+  }
+
   async #listing(
     verb: 'MLSD' | 'LIST',
     argument: string | undefined,
@@ -351,14 +505,15 @@ export class FtpClient {
     verb: 'STOR' | 'RETR' | 'MLSD' | 'LIST',
     argument: string | undefined,
     options: TransferOptions,
-    move: (data: DataConnection) => Promise<{ bytes: number; finish: () => Promise<void> }>,
+    move: Move,
     onFinal: (reply: Reply) => void = () => {},
+    packet: Packet = { ahead: [], behind: [], port: undefined, onSent: () => {} },
   ): Promise<number> {
     const control = this.#control;
     const command: Command = { verb, argument, phase: 'transfer', patience: 'transfer' };
     control.check(command);
     this.#unlessAborted(options.signal, verb);
-    const port = await this.#passivePort(options.passive);
+    const port = packet.port ?? (await this.#passivePort(options.passive));
     this.#unlessAborted(options.signal, verb);
     const data = new DataConnection({
       host: this.#options.host,
@@ -377,9 +532,12 @@ export class FtpClient {
           }
         : undefined,
     });
-    const exchange = control.exchange(command);
+    const exchanges = control.exchanges([...packet.ahead, command, ...packet.behind]);
+    const exchange = exchanges[packet.ahead.length];
+    if (exchange === undefined) throw new Error('a transfer without its command');
+    packet.onSent(exchanges.map(({ reply }) => reply));
     let sent = false;
-    let moving: ReturnType<typeof move> | undefined;
+    let moving: ReturnType<Move> | undefined;
     let refusal: Reply | undefined;
     // A refusal ends the data connection at once; nothing of the source is sent in vain.
     const answered = exchange.reply.then(
@@ -414,10 +572,16 @@ export class FtpClient {
       if (error instanceof FtpError && (error.kind === 'reply' || error.kind === 'unconfirmed')) throw error;
       exchange.dataEnded();
       const reason = refusal ?? (await this.#explanation(answered, error));
-      if (reason !== undefined && replyClass(reason) >= 4) throw this.#unexpected(reason, 'transfer', verb);
-      control.reset('a transfer was broken off');
+      if (reason !== undefined) this.#explained(reason, verb);
+      control.breakOff('a transfer on it failed');
       throw error;
     }
+  }
+
+  /** A data connection that broke, and the server's word on it: a refusal, or a sign that it is out of step. */
+  #explained(reply: Reply, verb: string): void {
+    if (replyClass(reply) >= 4) throw this.#unexpected(reply, 'transfer', verb);
+    if (OF_OTHER_COMMANDS.includes(reply.code)) throw this.#outOfStep(reply, 'transfer', verb);
   }
 
   /** Never resolves for a reply that lets the transfer go on; throws the refusal. */
@@ -455,8 +619,12 @@ export class FtpClient {
   }
 
   async #passivePort(form: PassiveForm): Promise<number> {
+    return this.#portOf(await this.#send(form, undefined, 'data-setup'), form);
+  }
+
+  #portOf(answer: Reply, form: PassiveForm): number {
     const code = form === 'EPSV' ? 229 : 227;
-    const reply = this.#expect(await this.#send(form, undefined, 'data-setup'), [2], 'data-setup', form);
+    const reply = this.#expect(answer, [2], 'data-setup', form);
     this.#exactly(reply, code, form, 'data-setup');
     const port = form === 'EPSV' ? extendedPassivePort(reply) : passivePort(reply);
     if (port === undefined) {
@@ -530,7 +698,7 @@ export class FtpClient {
   }
 
   #outOfStep(reply: Reply, phase: Phase, verb: string): FtpError {
-    this.#control.reset('replies are out of step');
+    this.#control.breakOff('its replies are out of step');
     return new FtpError(
       'malformed',
       `${this.where} answered ${verb} with ${reply.code} ${this.#control.words(reply)}, which belongs to another command: replies are out of step.`,
@@ -544,6 +712,43 @@ function setTimeCommand(path: string, modifiedMs: number, form: SetTimeForm): Co
   return form === 'SITE UTIME'
     ? { verb: 'SITE', argument: `UTIME ${time} ${path}`, phase: 'features' }
     : { verb: form, argument: `${time} ${path}`, phase: 'features' };
+}
+
+function convoyCommands({ publish, prove }: Convoy): Command[] {
+  return [
+    ...(publish === undefined
+      ? []
+      : [
+          { verb: 'RNFR', argument: publish.from },
+          { verb: 'RNTO', argument: publish.to },
+        ]),
+    ...(prove === undefined
+      ? []
+      : [{ verb: 'SIZE', argument: prove.path }, setTimeCommand(prove.path, prove.modifiedMs, prove.form)]),
+  ];
+}
+
+/** True where the packet surely arrives in one piece with a question for the next port at its end. */
+function fitsPacket(steps: readonly Command[], path: string): boolean {
+  const perCommandBytes = 12;
+  const words = [...steps.map(({ argument = '' }) => argument), path];
+  const sizeBytes = words.reduce((sum, text) => sum + Buffer.byteLength(text) + perCommandBytes, 0);
+  return sizeBytes <= PACKET_LIMIT_BYTES;
+}
+
+/** Tells the end of a step, and lets no rejection escape. */
+function settled<T>(work: Promise<T>, tell: (end: Settled<T>) => void): void {
+  work.then(
+    (value) => tell({ ok: true, value }),
+    (error: unknown) => tell({ ok: false, error }),
+  );
+}
+
+function sending(source: AsyncIterable<Buffer>): Move {
+  return async (data) => {
+    const bytes = await data.send(source);
+    return { bytes, finish: () => data.closed() };
+  };
 }
 
 function truncated(listing: Listing, complete: boolean): Listing {

@@ -189,10 +189,15 @@ export class ControlConnection {
 
   /** Sends several commands in one write. The replies come in order, one promise each. */
   pipeline<const C extends readonly Command[]>(commands: C): { [K in keyof C]: Promise<Reply> } {
+    return this.exchanges(commands).map(({ reply }) => reply) as { [K in keyof C]: Promise<Reply> };
+  }
+
+  /** Sends several commands in one write; the wait for each can be steered. */
+  exchanges(commands: readonly Command[]): Exchange[] {
     const lines = commands.map((command) => this.#encode(command));
-    const replies = commands.map((command) => this.#expect(command).reply);
+    const exchanges = commands.map((command) => this.#expect(command));
     this.#write(Buffer.concat(lines));
-    return replies as { [K in keyof C]: Promise<Reply> };
+    return exchanges;
   }
 
   /**
@@ -254,6 +259,11 @@ export class ControlConnection {
   /** Ends the connection at once (TCP reset) and rejects what waits. */
   reset(why: string): void {
     this.#fail('aborted', `The connection to ${this.where} was ended: ${why}.`, { phase: 'command' });
+  }
+
+  /** As `reset`, where it is the server's doing: what waits is lost, and not called off by us. */
+  breakOff(why: string): void {
+    this.#fail('lost', `The connection to ${this.where} was broken off: ${why}.`, { phase: 'command' });
   }
 
   #listen(stream: net.Socket | tls.TLSSocket): void {

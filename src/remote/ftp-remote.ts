@@ -1,15 +1,17 @@
 /*
  * The Remote contract over FTP and FTPS: a directory on a server, reached through the account's pool.
- * Turns relative paths into server paths, makes directories when a STOR misses them, and carries the upload
- * through: temporary name, size, time, rename.
+ * Turns relative paths into server paths, and sends uploads through lanes, as many as there are connections.
  */
 import { FtpError } from '../ftp/errors.js';
 import type { RelativePath, RemoteFile } from '../plan/entry.js';
+import { Directories } from './directories.js';
 import { judge } from './failure.js';
 import type { FtpSession } from './ftp-session.js';
+import { Lane, type Passage } from './lane.js';
 import type { Pool } from './pool.js';
 import {
   type Delivered,
+  type DeliverOptions,
   type Delivery,
   type OperationOptions,
   type Remote,
@@ -25,13 +27,23 @@ export interface FtpRemoteOptions {
   readonly root: { readonly path: string; readonly absolute: boolean };
 }
 
+/** One is sent while one is proven and one published; without the third the lane would run dry. */
+const DELIVERIES_PER_LANE = 3;
+
+type Waiting = Pick<Passage, 'delivery' | 'signal' | 'resolve' | 'reject'> & Pick<DeliverOptions, 'stop'>;
+
 export class FtpRemote implements Remote {
   readonly label: string;
   readonly #pool: Pool<FtpSession>;
   readonly #root: FtpRemoteOptions['root'];
-  /** Directories that are known to be there, and those being made: each once, however many workers want it. */
-  readonly #made = new Set<string>();
-  readonly #making = new Map<string, Promise<void>>();
+  readonly #directories = new Directories();
+  /** Uploads that wait for a lane. */
+  readonly #waiting: Waiting[] = [];
+  /** Lanes that are open or wait for a connection, and those that have one. */
+  #lanes = 0;
+  #sailing = 0;
+  /** Why no session is to be had, for good. */
+  #refusal: { readonly error: unknown } | undefined;
 
   constructor(options: FtpRemoteOptions) {
     this.label = options.label;
@@ -39,22 +51,68 @@ export class FtpRemote implements Remote {
     this.#root = options.root;
   }
 
-  async deliver(delivery: Delivery, options: OperationOptions = {}): Promise<Delivered> {
-    return this.#pool.use(options.signal, async (session) => {
-      const temporary = this.#on(session, delivery.temporary);
-      const bytes = await this.#storeWithParent(session, temporary, delivery, options.signal);
-      const sha256 = await delivery.source.confirm();
-      const held = await session.sizeAndSetTime(temporary, delivery.source.modifiedMs);
-      if (held.sizeBytes !== bytes) {
-        throw new FtpError(
-          'mismatch',
-          `${session.where} confirmed ${delivery.path} with ${held.sizeBytes} bytes, and ${bytes} were sent.`,
-          { phase: 'transfer', verb: 'STOR' },
-        );
-      }
-      await session.replace(temporary, this.#on(session, delivery.path));
-      return { bytes, sha256, modifiedMs: held.modifiedMs };
+  get appetite(): number {
+    return this.#pool.limit * DELIVERIES_PER_LANE;
+  }
+
+  async deliver(delivery: Delivery, options: DeliverOptions = {}): Promise<Delivered> {
+    if (this.#refusal !== undefined) throw this.#refusal.error;
+    return new Promise<Delivered>((resolve, reject) => {
+      this.#waiting.push({ delivery, signal: options.signal, stop: options.stop, resolve, reject });
+      // A lane that is just coming free takes it; only else another connection is wanted.
+      setImmediate(() => this.#openLane());
     });
+  }
+
+  /** A lane for the upload that waits longest, unless there are as many as connections. */
+  #openLane(): void {
+    if (this.#lanes >= this.#pool.limit) return;
+    const first = this.#waiting.shift();
+    if (first === undefined) return;
+    this.#lanes += 1;
+    this.#pool
+      .use(first.signal, async (session) => {
+        this.#sailing += 1;
+        await this.#sail(session, first).finally(() => {
+          this.#sailing -= 1;
+        });
+      })
+      .catch((error: unknown) => {
+        first.reject(error);
+        // Where no session can be had, nobody who waits would fare better, and asking anew could lock the account.
+        if (this.#sailing > 0 || first.signal?.aborted === true) return;
+        const { decision } = judge(error);
+        if (decision === 'abort' || decision === 'hold') this.#refusal = { error };
+        for (const waiting of this.#waiting.splice(0)) waiting.reject(error);
+      })
+      .finally(() => {
+        this.#lanes -= 1;
+        this.#openLane();
+      });
+  }
+
+  /** Carries what waits over one connection, until nothing does, it breaks, or somebody else wants it. */
+  async #sail(session: FtpSession, first: Waiting): Promise<void> {
+    const lane = new Lane(session, this.#directories);
+    for (let next: Waiting | undefined = first; next !== undefined; ) {
+      if (next.stop?.aborted === true) {
+        next.reject(next.stop.reason);
+      } else {
+        const end = await lane.carry({
+          ...next,
+          temporary: this.#on(session, next.delivery.temporary),
+          final: this.#on(session, next.delivery.path),
+        });
+        if (end === 'again') this.#waiting.unshift(next);
+      }
+      const goesOn = session.usable && !this.#pool.wanted;
+      next = goesOn ? this.#waiting.shift() : undefined;
+      if (next === undefined) {
+        await lane.settle();
+        // Those who heard of their delivery may have brought the next one.
+        next = goesOn && session.usable ? this.#waiting.shift() : undefined;
+      }
+    }
   }
 
   async publish(
@@ -136,39 +194,6 @@ export class FtpRemote implements Remote {
 
   async remove(path: RelativePath): Promise<void> {
     await this.#pool.use(undefined, (session) => session.remove(this.#on(session, path)));
-  }
-
-  /**
-   * STOR first: where the directory is there, and it nearly always is, nothing else has to be asked. Only
-   * when the server refuses is the parent looked after, once.
-   */
-  async #storeWithParent(
-    session: FtpSession,
-    temporary: string,
-    delivery: Delivery,
-    signal: AbortSignal | undefined,
-  ): Promise<number> {
-    const parent = temporary.slice(0, temporary.lastIndexOf('/'));
-    try {
-      return await session.store(temporary, delivery.source.chunks(), signal);
-    } catch (error) {
-      if (parent === '' || judge(error).decision !== 'skip') throw error;
-      // Made by us before: somebody may have removed it since.
-      if (this.#made.has(parent) && (await session.isDirectory(parent))) throw error;
-      await this.#makeOnce(session, parent);
-      return session.store(temporary, delivery.source.chunks(), signal);
-    }
-  }
-
-  async #makeOnce(session: FtpSession, directory: string): Promise<void> {
-    const making = this.#making.get(directory) ?? session.makeDirectory(directory);
-    this.#making.set(directory, making);
-    try {
-      await making;
-      this.#made.add(directory);
-    } finally {
-      this.#making.delete(directory);
-    }
   }
 
   /** The server's path of a relative one. */

@@ -3,7 +3,15 @@
  * the profile names, and where failure.ts says `fallback` it takes the next form and remembers that.
  * Works on absolute server paths; directories on the way are found out, never assumed.
  */
-import { type ClientOptions, FtpClient, type Listing, type Login, type SetTimeForm } from '../ftp/client.js';
+import {
+  type ClientOptions,
+  type Convoy,
+  FtpClient,
+  type Listing,
+  type Login,
+  type PassiveForm,
+  type SetTimeForm,
+} from '../ftp/client.js';
 import { FtpError } from '../ftp/errors.js';
 import { judge } from './failure.js';
 import type { Pooled } from './pool.js';
@@ -23,12 +31,16 @@ export interface FileStatus {
 
 const SET_TIME_FORMS: readonly SetTimeForm[] = ['MFMT', 'MDTM', 'SITE UTIME'];
 
+/** How many transfers in a row may fail before the command behind them is suspected. */
+const STUMBLES = 2;
+
 /** How many times of a listing are asked for in one write. */
 const TIMES_AT_ONCE = 100;
 
 export class FtpSession implements Pooled {
   readonly #client: FtpClient;
   readonly #profile: Profile;
+  #hasStumbled = false;
   /** The login directory, or undefined where the server does not tell: then paths stay relative to it. */
   readonly loginDirectory: string | undefined;
 
@@ -81,6 +93,79 @@ export class FtpSession implements Pooled {
     return this.#withPort((passive) => this.#client.store(path, source, { passive, signal }));
   }
 
+  /** True where this session was lost because the server stumbled over a packet; the next one takes another form. */
+  get stumbled(): boolean {
+    return this.#hasStumbled && !this.usable;
+  }
+
+  /** Throws FtpError of kind `argument` where a path cannot travel in a command. */
+  checkPath(path: string): void {
+    this.#client.checkPath(path);
+  }
+
+  /** True where the last steps of an upload can travel with a later one. */
+  get convoys(): boolean {
+    const { size, setTime, rename } = this.#profile.facts;
+    return size === 'SIZE' && setTime !== 'none' && rename === 'overwrites';
+  }
+
+  /** The form in which `prove` sets the time, where `convoys`. */
+  get timeForm(): SetTimeForm {
+    const { setTime } = this.#profile.facts;
+    return setTime === 'none' ? 'MFMT' : setTime;
+  }
+
+  /** As `store`, with the last steps of earlier uploads; the port is the one that the transfer before told. */
+  async storeInConvoy(
+    path: string,
+    source: AsyncIterable<Buffer>,
+    options: {
+      readonly convoy: Convoy;
+      readonly port: number | undefined;
+      readonly signal: AbortSignal | undefined;
+    },
+  ): Promise<{ bytes: number; nextPort: number | undefined }> {
+    const { passive, roundTrips } = this.#profile.facts;
+    const asks = passive === 'EPSV' && roundTrips === 'two';
+    try {
+      const stored = await this.#client.storeInConvoy(path, source, {
+        ...options,
+        passive,
+        nextPort: asks ? 'ask' : 'leave',
+      });
+      if (asks) this.#profile.stumbles = 0;
+      return stored;
+    } catch (error) {
+      if (this.#turnsToPasv(error)) {
+        // The convoy went with the question; only the file is left to send.
+        return { bytes: await this.store(path, source, options.signal), nextPort: undefined };
+      }
+      if (asks && this.#stumblesWith(error)) {
+        this.#hasStumbled = true;
+        this.#profile.learn(
+          'roundTrips',
+          'three',
+          `${this.where} stumbles over a command behind STOR: the port for each file is asked for by itself.`,
+        );
+      }
+      throw error;
+    }
+  }
+
+  /** A reply out of step says it at once; another trouble only when it comes twice and no transfer between. */
+  #stumblesWith(error: unknown): boolean {
+    // A link that breaks says nothing about the server.
+    const suspect = ['malformed', 'data', 'unconfirmed'] as const;
+    if (!(error instanceof FtpError) || isRefusal(error) || !suspect.some((kind) => kind === error.kind))
+      return false;
+    this.#profile.stumbles += 1;
+    return error.kind === 'malformed' || this.#profile.stumbles >= STUMBLES;
+  }
+
+  settle(convoy: Convoy): void {
+    this.#client.settle(convoy);
+  }
+
   async retrieve(
     path: string,
     sink: (chunk: Buffer) => Promise<void>,
@@ -100,21 +185,41 @@ export class FtpSession implements Pooled {
       try {
         const form = facts.setTime;
         const { sizeBytes, timeReply } = await this.#client.sizeAndSetModified(path, modifiedMs, form);
-        // 202 says that the command is superfluous here, so nothing was set.
-        const { code } = timeReply;
-        if (code >= 200 && code < 300 && code !== 202) return { sizeBytes, modifiedMs: seconds(modifiedMs) };
-        // "Not now" is no reason to give the form up: it is asked again, and fails as it must.
-        const modified = code >= 400 && code < 500 ? this.setTime(path, modifiedMs) : undefined;
-        return { sizeBytes, modifiedMs: await (modified ?? this.#setTimeAfter(form, path, modifiedMs)) };
+        return { sizeBytes, modifiedMs: await this.timeAfter(timeReply, form, path, modifiedMs) };
       } catch (error) {
-        if (isMissingSize(error)) throw this.#vanished(path);
-        if (!lacksSize(error)) throw error;
-        this.#profile.learn('size', 'listing', `${this.where} has no SIZE: sizes are read from listings.`);
+        this.sizeRefused(error, path);
       }
     }
     const sizeBytes = await this.size(path);
     if (sizeBytes === undefined) throw this.#vanished(path);
     return { sizeBytes, modifiedMs: await this.setTime(path, modifiedMs) };
+  }
+
+  /**
+   * What became of the time, after the server's reply to the setting; where it does not know the form, the others
+   * are tried.
+   *
+   * @returns the time that the server took over, in whole seconds; undefined where it takes none
+   */
+  async timeAfter(
+    reply: { readonly code: number },
+    form: SetTimeForm,
+    path: string,
+    modifiedMs: number,
+  ): Promise<number | undefined> {
+    const { code } = reply;
+    // 202 says that the command is superfluous here, so nothing was set.
+    if (code >= 200 && code < 300 && code !== 202) return seconds(modifiedMs);
+    // "Not now" is no reason to give the form up: it is asked again, and fails as it must.
+    if (code >= 400 && code < 500) return this.setTime(path, modifiedMs);
+    return this.#setTimeAfter(form, path, modifiedMs);
+  }
+
+  /** Returns where SIZE was refused because the server does not have it; throws what it means else. */
+  sizeRefused(error: unknown, path: string): void {
+    if (isMissingSize(error)) throw this.#vanished(path);
+    if (!lacksSize(error)) throw error;
+    this.#profile.learn('size', 'listing', `${this.where} has no SIZE: sizes are read from listings.`);
   }
 
   /** Sets a modification time in the first form that the server takes; undefined where it takes none. */
@@ -162,15 +267,25 @@ export class FtpSession implements Pooled {
         await this.#client.rename(from, to);
         return;
       } catch (error) {
-        // Refused: because the target exists? Only then is there another way.
-        if (judge(error).decision !== 'fallback' || (await this.size(to)) === undefined) throw error;
-        this.#profile.learn(
-          'rename',
-          'refuses',
-          `${this.where} does not rename onto a file that exists: the old file is removed first.`,
-        );
+        await this.replaceAfter(error, from, to);
+        return;
       }
     }
+    await this.#removeAndRename(from, to);
+  }
+
+  /** After a rename that was refused: because the target exists? Only then is there another way. */
+  async replaceAfter(error: unknown, from: string, to: string): Promise<void> {
+    if (judge(error).decision !== 'fallback' || (await this.size(to)) === undefined) throw error;
+    this.#profile.learn(
+      'rename',
+      'refuses',
+      `${this.where} does not rename onto a file that exists: the old file is removed first.`,
+    );
+    await this.#removeAndRename(from, to);
+  }
+
+  async #removeAndRename(from: string, to: string): Promise<void> {
     // The new file is whole and lies beside it, so a cut between these two loses nothing.
     if ((await this.size(to)) !== undefined) await this.#client.remove(to);
     await this.#client.rename(from, to);
@@ -269,24 +384,34 @@ export class FtpSession implements Pooled {
   }
 
   /** Runs a transfer in the passive form that works; EPSV is simply tried, PASV is IPv4's second choice. */
-  async #withPort<T>(transfer: (passive: 'EPSV' | 'PASV') => Promise<T>): Promise<T> {
+  async #withPort<T>(transfer: (passive: PassiveForm) => Promise<T>): Promise<T> {
     try {
       return await transfer(this.#profile.facts.passive);
     } catch (error) {
-      if (!(error instanceof FtpError) || error.phase !== 'data-setup' || this.#client.isIpv6) throw error;
-      const form = this.#profile.facts.passive;
-      if (form === 'EPSV' && judge(error).decision === 'fallback') {
-        this.#profile.learn('passive', 'PASV', `${this.where} refuses EPSV: PASV is used.`);
-        return transfer('PASV');
-      }
-      // The port was told, and nobody answers there: the other form may lead elsewhere (NAT), on a new connection.
-      if (error.kind === 'data' || error.kind === 'timeout' || error.kind === 'malformed') {
-        const other = form === 'EPSV' ? 'PASV' : 'EPSV';
-        const sentence = `${this.where} was asked for a port with ${form}, and there is no way to it: ${other} is tried next.`;
-        this.#profile.learn('passive', other, sentence);
-      }
-      throw error;
+      if (!this.#turnsToPasv(error)) throw error;
+      return transfer('PASV');
     }
+  }
+
+  /**
+   * What a transfer that found no data connection says about the passive form.
+   *
+   * @returns true where EPSV was refused and the same session can go on with PASV
+   */
+  #turnsToPasv(error: unknown): boolean {
+    if (!(error instanceof FtpError) || error.phase !== 'data-setup' || this.#client.isIpv6) return false;
+    const form = this.#profile.facts.passive;
+    if (form === 'EPSV' && judge(error).decision === 'fallback') {
+      this.#profile.learn('passive', 'PASV', `${this.where} refuses EPSV: PASV is used.`);
+      return true;
+    }
+    // The port was told, and nobody answers there: the other form may lead elsewhere (NAT), on a new connection.
+    if (error.kind === 'data' || error.kind === 'timeout' || error.kind === 'malformed') {
+      const other = form === 'EPSV' ? 'PASV' : 'EPSV';
+      const sentence = `${this.where} was asked for a port with ${form}, and there is no way to it: ${other} is tried next.`;
+      this.#profile.learn('passive', other, sentence);
+    }
+    return false;
   }
 
   async #setTimeAfter(failed: SetTimeForm, path: string, modifiedMs: number): Promise<number | undefined> {
@@ -334,7 +459,7 @@ async function unlessRefused<T>(asked: Promise<T>): Promise<T | undefined> {
 }
 
 /** The server answered and said no, for good. */
-function isRefusal(error: unknown): boolean {
+export function isRefusal(error: unknown): boolean {
   return error instanceof FtpError && error.reply !== undefined && error.reply.code >= 500;
 }
 

@@ -63,6 +63,16 @@ export class Pool<C extends Pooled> {
     this.#ceiling = options.limit;
   }
 
+  /** The most connections that there may be. */
+  get limit(): number {
+    return this.#options.limit;
+  }
+
+  /** True while somebody waits for a connection. */
+  get wanted(): boolean {
+    return this.#waiters.length > 0;
+  }
+
   /**
    * Lends a connection to `work` and takes it back when that is done. The signal resets the connection, whatever
    * `work` waits for.

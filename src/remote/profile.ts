@@ -17,6 +17,11 @@ export interface Facts {
   listing: 'MLSD' | 'LIST';
   /** Whether RNTO replaces a file that exists. */
   rename: 'overwrites' | 'refuses';
+  /**
+   * How many round trips a small file takes: `two` where the server finds the question for the next port in its
+   * buffer when a transfer has ended, `three` where that puts it out of step.
+   */
+  roundTrips: 'two' | 'three';
 }
 
 export class Profile {
@@ -26,7 +31,10 @@ export class Profile {
     size: 'SIZE',
     listing: 'MLSD',
     rename: 'overwrites',
+    roundTrips: 'two',
   };
+  /** Transfers in a row that failed with a command behind their STOR. */
+  stumbles = 0;
   readonly #onLearned: (sentence: string) => void;
 
   /** @param onLearned hears one sentence for each fact that is corrected */

@@ -48,19 +48,28 @@ export interface RemoteDirectory {
 }
 
 export interface OperationOptions {
+  /** Aborted: the operation is broken off. */
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface DeliverOptions extends OperationOptions {
+  /** Aborted: a delivery that was not begun is not begun any more; it rejects with the signal's reason. */
+  readonly stop?: AbortSignal | undefined;
 }
 
 export interface Remote {
   /** How messages name it: `nas:dumps`. */
   readonly label: string;
 
+  /** How many deliveries should be under way at the same time to keep all connections busy. */
+  readonly appetite: number;
+
   /**
    * Sends a file under its temporary name, proves its size, sets its time and renames it onto its final
    * name. Missing directories are made. After an error nothing stands under the final name that was not
    * there before; a part may stand under the temporary name.
    */
-  deliver(delivery: Delivery, options?: OperationOptions): Promise<Delivered>;
+  deliver(delivery: Delivery, options?: DeliverOptions): Promise<Delivered>;
 
   /**
    * The last steps of `deliver` alone, for a temporary file that is whole: time, rename.

@@ -132,7 +132,8 @@ export class Carrier {
     try {
       const { path, temporary } = task;
       this.#goOn();
-      const delivered = await remote.deliver({ path, temporary, source }, { signal: context.cut });
+      const { cut, stop } = context;
+      const delivered = await remote.deliver({ path, temporary, source }, { signal: cut, stop });
       this.#delivered(task, beganMs, { baseline: baselineOf(task, delivered), bytes: delivered.bytes });
       return 'done';
     } catch (error) {
@@ -281,7 +282,8 @@ export class Carrier {
     if (error instanceof RunEnded) throw error;
     const { job, context, random, run } = this.#voyage;
     const { retries } = job;
-    if (context.cut?.aborted === true)
+    const notBegun = context.stop?.aborted === true && error === context.stop.reason;
+    if (context.cut?.aborted === true || notBegun)
       throw new RunEnded('failed', 'interrupted', 'The run was interrupted.');
     const failure = judge(error);
     const ends = failure.decision === 'abort' || failure.decision === 'hold';

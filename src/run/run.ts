@@ -18,8 +18,8 @@ import { Outage } from './outage.js';
 import { type Finding, type Scan, scanLocal, scanRemote } from './scan.js';
 import type { DownloadTask, Task, UploadTask } from './task.js';
 
-/** How many files may be planned ahead of the workers, for each of them. */
-const AHEAD_PER_WORKER = 32;
+/** How many files may be planned ahead of the workers, for each connection. */
+const AHEAD_PER_CONNECTION = 32;
 
 /** How many intents are written in one transaction at the most. */
 const INTENTS_AT_ONCE = 64;
@@ -138,9 +138,11 @@ async function recover(voyage: Voyage, carrier: Carrier): Promise<void> {
 
 async function carryAll(voyage: Voyage, carrier: Carrier, outage: Outage): Promise<void> {
   const { job, context } = voyage;
+  // Several uploads share a connection, one behind the other; a download has one for itself.
+  const workers = job.direction === 'push' ? voyage.remote.appetite : job.server.connections;
   const crew = new Crew<Task>({
-    workers: job.server.connections,
-    capacity: job.server.connections * AHEAD_PER_WORKER,
+    workers,
+    capacity: job.server.connections * AHEAD_PER_CONNECTION,
     work: (task) => carrier.work(task),
     stop: context.stop,
   });

@@ -293,7 +293,7 @@ describe('stop', () => {
     await atFirst(server, 'STOR', () => daemon.signal('SIGTERM'));
     const { code } = await daemon.inTime();
     expect(code).toBe(0);
-    expect(await pathsBelow(stage.at('remote/in'))).toEqual(['a.txt']);
+    expect(await pathsBelow(stage.at('remote/in'))).toHaveLength(1);
     const { result } = await stage.run('outbox');
     expect(result).toMatchObject({ uploaded: 2, unchanged: 1 });
     expect(server.journal.stored).toBe(3);

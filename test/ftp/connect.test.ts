@@ -427,7 +427,7 @@ describe('secrets', () => {
       await failure(client.rename('/a', '/b')),
       await failure(client.size('/a')),
     ];
-    expect(errors.map(({ kind }) => kind)).toEqual(['reply', 'reply', 'malformed', 'aborted']);
+    expect(errors.map(({ kind }) => kind)).toEqual(['reply', 'reply', 'malformed', 'lost']);
     const shown = [...errors.map((error) => inspect(error, { depth: 9 })), ...stage.wire].join('\n');
     expect(shown).toContain('MKD');
     expect(shown).not.toContain('hunter');

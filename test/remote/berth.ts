@@ -92,7 +92,10 @@ export class FtpBerth implements Berth {
 }
 
 /** Settings that fit a scripted server. */
-export function serverSettings(server: FtpServer, security: Server['security']): Server {
+export function serverSettings(
+  server: { readonly address: string; readonly port: number },
+  security: Server['security'],
+): Server {
   return {
     name: 'nas',
     protocol: 'ftp',

@@ -20,8 +20,8 @@ export interface Berth extends AsyncDisposable {
 export interface Traits {
   /** `none`: modification times can neither be set nor asked for. `asked`: they can be asked for only. */
   readonly times?: 'none' | 'asked';
-  /** `altered`: it stores some odd names under other names. */
-  readonly names?: 'altered';
+  /** `altered`: it stores some odd names under other names. `no-globs`: no directory may have `*` or `?` in its name. */
+  readonly names?: 'altered' | 'no-globs';
   /** `unseen`: its listings show links as if they were files. */
   readonly links?: 'unseen';
 }
@@ -103,7 +103,7 @@ const oddNames = [
 export function remoteContract(name: string, open: () => Promise<Berth>, traits: Traits = {}): void {
   const setsTimes = traits.times === undefined;
   const tellsTimes = traits.times !== 'none';
-  const exactNames = traits.names === undefined;
+  const exactNames = traits.names !== 'altered';
 
   describe(`${name}: deliver`, () => {
     const contents: Readonly<Record<string, Buffer>> = {
@@ -179,7 +179,9 @@ export function remoteContract(name: string, open: () => Promise<Berth>, traits:
         const found = await berth.remote.stat(odd);
         expect(found, odd).toMatchObject({ path: odd, sizeBytes: Buffer.byteLength(odd) });
       }
-      const below = oddNames.map((odd) => `d${odd.slice(0, 100)}/${odd}`);
+      const directories =
+        traits.names === 'no-globs' ? oddNames.filter((odd) => !/[*?]/.test(odd)) : oddNames;
+      const below = directories.map((odd) => `d${odd.slice(0, 100)}/${odd}`);
       for (const path of below) {
         await berth.remote.deliver(deliveryOf(path, sourceOf('below')));
         expect((await berth.remote.stat(path))?.sizeBytes, path).toBe(5);

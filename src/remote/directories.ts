@@ -1,0 +1,46 @@
+/*
+ * The directories of a remote that uploads need: which are known to be there, and the making of those that are
+ * not, each once however many connections want it at the same time.
+ */
+import type { FtpSession } from './ftp-session.js';
+
+export class Directories {
+  readonly #known = new Set<string>();
+  readonly #making = new Map<string, Promise<void>>();
+
+  /** True where the directory of this file was made, or found, by an earlier upload. */
+  knowsParentOf(file: string): boolean {
+    const parent = parentOf(file);
+    return parent === '' || this.#known.has(parent);
+  }
+
+  /**
+   * Sees to the directory of a file that the server refused.
+   *
+   * @param knownBefore what `knowsParentOf` said before the file was sent; in the meantime another connection may
+   *   have made the directory, and then it was missing all the same
+   * @returns `was-there` where a missing directory was not the reason
+   */
+  async makeParentOf(
+    file: string,
+    knownBefore: ReturnType<Directories['knowsParentOf']>,
+    session: FtpSession,
+  ): Promise<'made' | 'was-there'> {
+    const parent = parentOf(file);
+    // Made by us before, but somebody may have removed it since.
+    if (parent === '' || (knownBefore && (await session.isDirectory(parent)))) return 'was-there';
+    const making = this.#making.get(parent) ?? session.makeDirectory(parent);
+    this.#making.set(parent, making);
+    try {
+      await making;
+      this.#known.add(parent);
+      return 'made';
+    } finally {
+      this.#making.delete(parent);
+    }
+  }
+}
+
+function parentOf(file: string): string {
+  return file.slice(0, Math.max(0, file.lastIndexOf('/')));
+}
