@@ -2,7 +2,7 @@
  * A ledger that cannot be used: each command says so in a sentence, with its exit code, and leaves the file alone.
  */
 import { createHash } from 'node:crypto';
-import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { pathsBelow, Stage } from './stage.js';
@@ -83,16 +83,6 @@ test('a directory in its place, or above it a file', async () => {
   const ended = await stage.ferryd('--ledger', stage.at('file/ledger.db'), 'run', 'nightly');
   expect(ended).toMatchObject({ code: 2, stdout: '' });
   expect(ended.words[0]).toContain('file/ledger.db');
-});
-
-test('a directory that may not be written', async ({ skip }) => {
-  // Root may write everywhere.
-  if (process.getuid?.() === 0) skip();
-  await using stage = await prepared();
-  await mkdir(stage.at('locked'));
-  await chmod(stage.at('locked'), 0o500);
-  const ended = await stage.ferryd('--ledger', stage.at('locked/ledger.db'), 'run', 'nightly');
-  expect(ended).toMatchObject({ code: 2, stdout: '' });
 });
 
 test('it is made where it is missing, with the directories above it, for its owner alone', async () => {

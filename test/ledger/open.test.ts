@@ -15,6 +15,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ledgerExists, openDatabase } from '../../src/ledger/database.js';
 import { openLedger } from '../../src/ledger/ledger.js';
 import { APPLICATION_ID, migrate, SCHEMA_VERSION } from '../../src/ledger/migrations.js';
+import { asOrdinaryUser } from '../support/ordinary-user.js';
 import { compileLedger, startChild } from './child.js';
 import {
   BINDING,
@@ -335,11 +336,24 @@ describe('opening for reading', () => {
     database.close();
   });
 
-  it.skipIf(process.getuid?.() === 0)('tells a user who may not read it', () => {
+  it('tells a user who may not read it', () => {
     openLedger(file).close();
     chmodSync(file, 0);
-    expect(problemOf(() => openLedger(file, { access: 'read-only' })).kind).toBe('unreadable');
-    expect(problemOf(() => openLedger(file)).kind).toBe('unreadable');
+    // Of the directory the user is the owner, and not of the file.
+    asOrdinaryUser([directory.path], () => {
+      expect(problemOf(() => openLedger(file, { access: 'read-only' })).kind).toBe('unreadable');
+      expect(problemOf(() => openLedger(file)).kind).toBe('unreadable');
+    });
+  });
+});
+
+it('tells a user who may not write to its directory', () => {
+  const locked = join(directory.path, 'locked');
+  mkdirSync(locked, { mode: 0o500 });
+  asOrdinaryUser([directory.path, locked], () => {
+    const problem = problemOf(() => openLedger(join(locked, 'ledger.db')));
+    expect(problem.kind).toBe('unreadable');
+    expect(problem.message).toContain(locked);
   });
 });
 
