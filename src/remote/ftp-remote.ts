@@ -64,9 +64,9 @@ export class FtpRemote implements Remote {
     });
   }
 
-  /** A lane for the upload that waits longest, unless there are as many as connections. */
+  /** A lane for the upload that waits longest, unless there are as many as connections to be had. */
   #openLane(): void {
-    if (this.#lanes >= this.#pool.limit) return;
+    if (this.#lanes >= this.#pool.ceiling) return;
     const first = this.#waiting.shift();
     if (first === undefined) return;
     this.#lanes += 1;

@@ -41,6 +41,9 @@ interface Proven extends Sent {
   readonly modifiedMs: number | undefined;
 }
 
+/** A file that takes its time must not keep those before it from their final names. */
+const LARGE_BYTES = 1024 * 1024;
+
 export class Lane {
   readonly #session: FtpSession;
   readonly #directories: Directories;
@@ -63,6 +66,7 @@ export class Lane {
    *   the file: another session has to send it
    */
   async carry(passage: Passage): Promise<'moved' | 'again'> {
+    if (passage.delivery.source.sizeBytes > LARGE_BYTES) await this.settle();
     try {
       this.#session.checkPath(passage.final);
       this.#session.checkPath(passage.temporary);

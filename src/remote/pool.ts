@@ -63,9 +63,14 @@ export class Pool<C extends Pooled> {
     this.#ceiling = options.limit;
   }
 
-  /** The most connections that there may be. */
+  /** The most connections that there may ever be. */
   get limit(): number {
     return this.#options.limit;
+  }
+
+  /** The most that the server is known to let in now. */
+  get ceiling(): number {
+    return this.#room();
   }
 
   /** True while somebody waits for a connection. */

@@ -64,6 +64,20 @@ describe('packets', () => {
     }
   });
 
+  test('a large file does not keep those before it from their final names', async () => {
+    await using berth = await open();
+    const large = Buffer.alloc(3_000_000, 'large ');
+    await Promise.all([
+      ...names.slice(0, 3).map((name) => berth.remote.deliver(deliveryOf(name, sourceOf(contentOf(name))))),
+      berth.remote.deliver(deliveryOf('large', sourceOf(large))),
+    ]);
+    const { journal } = berth.server;
+    const begun = journal.of('STOR').at(-1)?.order ?? 0;
+    const published = journal.of('RNTO').filter(({ order }) => order < begun);
+    expect(published).toHaveLength(3);
+    expect(await readFile(join(berth.disk, 'large'))).toEqual(large);
+  });
+
   test('long names leave no room behind STOR: the port is asked for by itself', async () => {
     await using berth = await open();
     const long = ['a', 'b', 'c', 'd'].map((letter) => `${letter.repeat(200)}/${letter.repeat(250)}`);
