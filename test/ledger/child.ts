@@ -33,9 +33,13 @@ export interface Child {
   ended(): Promise<number | null>;
 }
 
+let started = 0;
+
 /** Starts `script` (an ES module) with `directory` as its home. */
 export function startChild(directory: string, script: string, args: readonly string[] = []): Child {
-  const file = join(directory, 'child.mjs');
+  // One file each: a child may be reading its own when the next is started.
+  started += 1;
+  const file = join(directory, `child-${started}.mjs`);
   writeFileSync(file, script);
   const child: ChildProcess = spawn(process.execPath, [file, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
   if (child.stdout === null || child.stdin === null || child.stderr === null) throw new Error('no pipes');
