@@ -33,6 +33,8 @@ export class Carrier {
   readonly #settleMs: number;
   /** Files whose bytes never agreed with what the other side holds, and the last that was said of one. */
   #mismatched = { files: 0, message: '' };
+  /** Settles when all files that were begun so far are open, or could not be opened. */
+  #openings: Promise<unknown> = Promise.resolve();
   /** What ended the run for all workers. */
   #ended: RunEnded | undefined;
 
@@ -128,7 +130,7 @@ export class Carrier {
         return 'done';
       }
     }
-    const source = await LocalSource.open(root, task.file);
+    const source = await this.#openInTurn(LocalSource.open(root, task.file));
     try {
       const { path, temporary } = task;
       this.#goOn();
@@ -141,6 +143,14 @@ export class Carrier {
     } finally {
       await source.close();
     }
+  }
+
+  /** Files are opened at the same time, and handed on in the order in which their tasks were begun. */
+  async #openInTurn(opening: Promise<LocalSource>): Promise<LocalSource> {
+    const earlier = this.#openings;
+    this.#openings = Promise.allSettled([earlier, opening]);
+    await earlier;
+    return opening;
   }
 
   async #examine(task: ExamineTask): Promise<Result<Task>> {
