@@ -34,7 +34,7 @@ export class Carrier {
   /** Files whose bytes never agreed with what the other side holds, and the last that was said of one. */
   #mismatched = { files: 0, message: '' };
   /** Settles when all files that were begun so far are open, or could not be opened. */
-  #openings: Promise<unknown> = Promise.resolve();
+  #openings: Promise<void> = Promise.resolve();
   /** What ended the run for all workers. */
   #ended: RunEnded | undefined;
 
@@ -148,7 +148,8 @@ export class Carrier {
   /** Files are opened at the same time, and handed on in the order in which their tasks were begun. */
   async #openInTurn(opening: Promise<LocalSource>): Promise<LocalSource> {
     const earlier = this.#openings;
-    this.#openings = Promise.allSettled([earlier, opening]);
+    // Without the result, which would hold on to every file before it.
+    this.#openings = Promise.allSettled([earlier, opening]).then(() => {});
     await earlier;
     return opening;
   }
