@@ -16,6 +16,7 @@ import { FtpError } from '../ftp/errors.js';
 import { judge } from './failure.js';
 import type { Pooled } from './pool.js';
 import type { Profile } from './profile.js';
+import { wholeSeconds } from './remote.js';
 
 export interface SessionOptions {
   readonly client: ClientOptions;
@@ -209,7 +210,7 @@ export class FtpSession implements Pooled {
   ): Promise<number | undefined> {
     const { code } = reply;
     // 202 says that the command is superfluous here, so nothing was set.
-    if (code >= 200 && code < 300 && code !== 202) return seconds(modifiedMs);
+    if (code >= 200 && code < 300 && code !== 202) return wholeSeconds(modifiedMs);
     // "Not now" is no reason to give the form up: it is asked again, and fails as it must.
     if (code >= 400 && code < 500) return this.setTime(path, modifiedMs);
     return this.#setTimeAfter(form, path, modifiedMs);
@@ -228,7 +229,7 @@ export class FtpSession implements Pooled {
     if (form === 'none') return undefined;
     try {
       await this.#client.setModified(path, modifiedMs, form);
-      return seconds(modifiedMs);
+      return wholeSeconds(modifiedMs);
     } catch (error) {
       if (judge(error).decision !== 'fallback') throw error;
       return this.#setTimeAfter(form, path, modifiedMs);
@@ -419,7 +420,7 @@ export class FtpSession implements Pooled {
       try {
         await this.#client.setModified(path, modifiedMs, form);
         this.#profile.learn('setTime', form, `${this.where} sets modification times with ${form}.`);
-        return seconds(modifiedMs);
+        return wholeSeconds(modifiedMs);
       } catch (error) {
         if (judge(error).decision !== 'fallback') throw error;
       }
@@ -480,8 +481,4 @@ function lacksSize(error: unknown): boolean {
     error.reply?.code !== 550 &&
     judge(error).decision === 'fallback'
   );
-}
-
-function seconds(ms: number): number {
-  return Math.floor(ms / 1000) * 1000;
 }
