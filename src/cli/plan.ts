@@ -26,7 +26,10 @@ export async function plan(name: string, options: GlobalOptions): Promise<ExitCo
   if (job === undefined) throw new CommandFailed(2, `There is no job ${name}.`);
   const log = openLog(options, configuration.agent);
   const ledger = openForReading(options);
-  const accounts = new Accounts(log.listener, { wire: wireOf(options, configuration.agent) });
+  const accounts = new Accounts(log.listener, {
+    wire: wireOf(options, configuration.agent),
+    profiles: ledger,
+  });
   const show = (line: Planned): void => {
     process.stdout.write(
       options.json === true

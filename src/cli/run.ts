@@ -30,10 +30,10 @@ export async function run(names: readonly string[], options: RunOptions): Promis
 
   const log = openLog(options, agent);
   const signals = stopSignals(agent.stop.withinMs);
-  const accounts = new Accounts(log.listener, { wire: wireOf(options, agent) });
-  signals.cut.addEventListener('abort', () => void accounts.close(), { once: true });
   try {
     const ledger = openForWriting(options, log.listener);
+    const accounts = new Accounts(log.listener, { wire: wireOf(options, agent), profiles: ledger });
+    signals.cut.addEventListener('abort', () => void accounts.close(), { once: true });
     const codes: ExitCode[] = [];
     try {
       for (const job of jobs) {

@@ -46,7 +46,7 @@ export class Daemon {
   private constructor(options: DaemonOptions, lock: Lock) {
     this.#options = options;
     this.#lock = lock;
-    this.#accounts = new Accounts(options.listener, { wire: options.wire });
+    this.#accounts = new Accounts(options.listener, { wire: options.wire, profiles: options.ledger });
     this.#slots = new Slots(options.agent.runsAtOnce);
   }
 

@@ -11,6 +11,7 @@
  */
 import net from 'node:net';
 import type tls from 'node:tls';
+import { type Charset, UTF_8 } from './charset.js';
 import { FtpError, type FtpErrorDetails, type FtpErrorKind, type Phase, systemCode } from './errors.js';
 import { MalformedReply, printable, type Reply, ReplyParser, replyText } from './reply.js';
 import { resetConnection } from './reset.js';
@@ -22,6 +23,13 @@ export interface ControlOptions {
   readonly connectTimeoutMs: number;
   /** How long the server may take for one whole reply. */
   readonly replyTimeoutMs: number;
+  /** How names are written on this server; UTF-8 unless told. */
+  readonly charset?: Charset | undefined;
+  /**
+   * `doubled`: the server takes the byte 0xFF for the beginning of a Telnet command (RFC 959 section 4.1.1.2, as
+   * ProFTPD does), so a name's own has to be sent twice. `once` unless told.
+   */
+  readonly telnetBytes?: 'once' | 'doubled' | undefined;
   /** Hears every line sent and received, passwords taken out. */
   readonly onWire?: ((line: string) => void) | undefined;
   /** Ends the connection at once. Meant for the opening: once it is over, this must not abort any more. */
@@ -36,6 +44,8 @@ export interface Command {
   readonly secrecy?: 'secret';
   /** `transfer`: the data connection owns the time until `dataEnded` is called. */
   readonly patience?: 'transfer';
+  /** How much longer than any other reply this one may take. */
+  readonly extraMs?: number;
   /** `tls`: where the server consents, nothing it sends behind its consent is read as a reply any more. */
   readonly next?: 'tls';
   readonly onPreliminary?: (reply: Reply) => void;
@@ -62,7 +72,7 @@ export class ControlConnection {
   readonly #options: ControlOptions;
   readonly #raw: net.Socket;
   #stream: net.Socket | tls.TLSSocket;
-  #parser = new ReplyParser();
+  readonly #parser: ReplyParser;
   readonly #waiting: Waiting[] = [];
   readonly #secrets: string[] = [];
   #timer: NodeJS.Timeout | undefined;
@@ -76,6 +86,7 @@ export class ControlConnection {
   private constructor(options: ControlOptions, raw: net.Socket) {
     this.where = whereOf(options);
     this.#options = options;
+    this.#parser = new ReplyParser(options.charset ?? UTF_8);
     this.#raw = raw;
     this.#stream = raw;
     this.#listen(raw);
@@ -135,6 +146,11 @@ export class ControlConnection {
     return this.#raw.remoteAddress ?? this.#options.host;
   }
 
+  /** This side's address on the control connection: where data connections come in, in active mode. */
+  get localAddress(): string {
+    return this.#raw.localAddress ?? (this.family === 6 ? '::' : '0.0.0.0');
+  }
+
   /** 6 where the control connection runs over IPv6. */
   get family(): 4 | 6 {
     return this.#raw.remoteFamily === 'IPv6' ? 6 : 4;
@@ -171,12 +187,7 @@ export class ControlConnection {
    * @throws {FtpError} kind `argument`
    */
   check(command: Command): void {
-    const line = lineOf(command);
-    if (!/[\r\n\0]/.test(line)) return;
-    throw new FtpError('argument', `A name with a line break or NUL in it cannot be sent to ${this.where}.`, {
-      phase: command.phase ?? 'command',
-      verb: command.verb,
-    });
+    this.#bytesOf(command);
   }
 
   /** Sends one command whose wait the caller steers (transfers). */
@@ -391,25 +402,39 @@ export class ControlConnection {
     clearTimeout(this.#timer);
     const head = this.#waiting[0];
     if (head === undefined || head.patient || this.#ended !== undefined) return;
+    const waitMs = this.#options.replyTimeoutMs + (head.command.extraMs ?? 0);
     this.#timer = setTimeout(() => {
-      this.#fail(
-        'timeout',
-        `${this.where} did not answer ${head.command.verb} in ${this.#options.replyTimeoutMs} ms.`,
-        {
-          phase: head.command.phase ?? 'command',
-          verb: head.command.verb,
-        },
-      );
-    }, this.#options.replyTimeoutMs);
+      this.#fail('timeout', `${this.where} did not answer ${head.command.verb} in ${waitMs} ms.`, {
+        phase: head.command.phase ?? 'command',
+        verb: head.command.verb,
+      });
+    }, waitMs);
   }
 
   /** The one place where text becomes a command: nothing that could end the line early passes. */
   #encode(command: Command): Buffer {
-    this.check(command);
+    const bytes = this.#bytesOf(command);
     const line = lineOf(command);
     if (command.secrecy === 'secret') this.#options.onWire?.(`> ${command.verb} ****`);
     else this.#options.onWire?.(`> ${printable(this.#censor(line))}`);
-    return Buffer.from(`${line}\r\n`, 'utf8');
+    return bytes;
+  }
+
+  #bytesOf(command: Command): Buffer {
+    const refuse = (what: string): FtpError =>
+      new FtpError('argument', `${what} cannot be sent to ${this.where}.`, {
+        phase: command.phase ?? 'command',
+        verb: command.verb,
+      });
+    const charset = this.#options.charset ?? UTF_8;
+    const encoded = charset.encode(lineOf(command));
+    if (encoded === undefined) throw refuse(`A name with characters that ${charset.label} does not have`);
+    // Looked for after encoding: what ends a line is a byte.
+    if (encoded.includes(0x0d) || encoded.includes(0x0a) || encoded.includes(0)) {
+      throw refuse('A name with a line break or NUL in it');
+    }
+    const line = this.#options.telnetBytes === 'doubled' ? doubled(encoded) : encoded;
+    return Buffer.concat([line, Buffer.from('\r\n')]);
   }
 
   #write(bytes: Buffer): void {
@@ -460,6 +485,12 @@ export class ControlConnection {
 
 function whereOf(options: { readonly host: string; readonly port: number }): string {
   return `${options.host.includes(':') ? `[${options.host}]` : options.host}:${options.port}`;
+}
+
+/** The byte 0xFF twice wherever it stands: Telnet's way to mean itself (RFC 854). */
+function doubled(bytes: Buffer): Buffer {
+  if (!bytes.includes(0xff)) return bytes;
+  return Buffer.from([...bytes].flatMap((byte) => (byte === 0xff ? [byte, byte] : [byte])));
 }
 
 function lineOf(command: Command): string {

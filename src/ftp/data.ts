@@ -1,6 +1,7 @@
 /*
- * One data connection, passive mode (RFC 959 section 5.2, RFC 4217 section 9): made for one transfer, ended
- * with it. Owns the transfer's clock: a transfer is alive while bytes move, whatever the sockets say.
+ * One data connection (RFC 959 section 5.2, RFC 4217 sections 7 and 9), made by us (passive mode) or by the server
+ * (active mode): for one transfer, ended with it. Owns the transfer's clock: a transfer is alive while bytes move,
+ * whatever the sockets say, and never longer than its deadline.
  *
  * The raw TCP socket is kept beside the TLS stream because only it can be reset, and a transfer that is
  * given up must end in a reset: after a FIN the server may keep the part as the whole file.
@@ -9,17 +10,38 @@ import { once } from 'node:events';
 import net from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
+import type { ActiveListener } from './active.js';
 import { FtpError, systemCode } from './errors.js';
+import { fetchReset, HeldEnd } from './goodbye.js';
 import { resetConnection } from './reset.js';
-import { handshake, type TlsTrust } from './tls.js';
+import { handshake, refusedIdentity, type TlsTrust } from './tls.js';
+
+/** Who makes the connection: we, to a port of the server's, or the server, to a listener of ours. */
+export type Route =
+  | { readonly kind: 'passive'; readonly address: string; readonly port: number }
+  | { readonly kind: 'active'; readonly listener: ActiveListener };
+
+/** What a transfer has brought. `cut`: TLS ended without the server's close_notify, so anybody may have ended it. */
+export interface Received {
+  readonly bytes: number;
+  readonly ended: 'cleanly' | 'cut';
+}
 
 export interface DataOptions {
+  /** The server's name, for the certificate and for messages. */
   readonly host: string;
-  readonly address: string;
-  readonly port: number;
+  readonly route: Route;
+  /** How long the connection may take to be made, and its TLS handshake after that. */
   readonly connectTimeoutMs: number;
   /** How long no byte may move before the transfer counts as stalled. */
   readonly stallTimeoutMs: number;
+  /** How long the whole may take, from `open` to the last byte. */
+  readonly deadlineMs: number;
+  /**
+   * `observed`: `receive` tells whether the server ended the data, at the price of speed. `ignored`: any end
+   * counts as `cleanly`, for whatever is proven by its size.
+   */
+  readonly goodbye: 'observed' | 'ignored';
   readonly tls:
     | {
         readonly trust: TlsTrust;
@@ -32,6 +54,9 @@ export interface DataOptions {
 
 /** How long a server may take to close its side after we have closed ours. */
 const CLOSE_WAIT_MS = 5_000;
+
+/** Node's timers know nothing longer, and take it for 1 ms. */
+const LONGEST_TIMER_MS = 2_147_483_647;
 
 /*
  * A write's callback is the only sign that bytes move, so a slice must be small enough to pass within the
@@ -49,79 +74,118 @@ function nextSlice(sliceBytes: number, tookMs: number, stallTimeoutMs: number): 
 
 export class DataConnection {
   readonly #options: DataOptions;
-  readonly #raw: net.Socket;
-  readonly #where: string;
+  /** `data connection to nas.example.net:50000`, for messages. */
+  readonly #name: string;
+  #raw: net.Socket | undefined;
   #stream: Duplex | undefined;
   #secure: TLSSocket | undefined;
+  #heldEnd: HeldEnd | undefined;
   #stallTimer: NodeJS.Timeout | undefined;
+  #deadlineTimer: NodeJS.Timeout | undefined;
   #broken: FtpError | undefined;
   #breakOff: (error: FtpError) => void = () => {};
   /** Rejects when the connection breaks; never resolves. */
   readonly broken: Promise<never>;
   readonly #onAbort = (): void => this.#fail('aborted', 'was ended by this side');
 
+  /** Passive mode connects at once. */
   constructor(options: DataOptions) {
+    const { host, route, signal } = options;
     this.#options = options;
-    this.#where = `${options.host.includes(':') ? `[${options.host}]` : options.host}:${options.port}`;
+    const name = host.includes(':') ? `[${host}]` : host;
+    this.#name =
+      route.kind === 'passive'
+        ? `data connection to ${name}:${route.port}`
+        : `data connection from ${name} to ${route.listener.told}`;
     this.broken = new Promise<never>((_, reject) => {
       this.#breakOff = reject;
     });
     this.broken.catch(() => {});
-    this.#raw = net.connect({
-      host: options.address,
-      port: options.port,
-      noDelay: true,
-    });
-    this.#raw.on('error', (error) =>
-      this.#fail('data', `broke (${systemCode(error) ?? error.message})`, error),
-    );
-    options.signal?.addEventListener('abort', this.#onAbort, { once: true });
-    if (options.signal?.aborted === true) this.#onAbort();
+    if (route.kind === 'passive') {
+      this.#adopt(net.connect({ host: route.address, port: route.port, noDelay: true }));
+    }
+    signal?.addEventListener('abort', this.#onAbort, { once: true });
+    if (signal?.aborted === true) this.#onAbort();
   }
 
   /**
-   * Resolves when the connection stands and, where asked for, TLS is up.
+   * Resolves when the connection stands and, where asked for, TLS is up. In active mode it is to be called when
+   * the command has been sent that makes the server connect.
    *
-   * @throws {FtpError} kind `data` (phase `data-setup`), `timeout`, `certificate`, `handshake`, `aborted`
+   * @throws {FtpError} kind `data` (phase `data-setup`), `timeout`, `stalled`, `certificate`, `handshake`, `aborted`
    */
   async open(): Promise<void> {
-    const { connectTimeoutMs } = this.#options;
+    this.#armDeadline(performance.now() + this.#options.deadlineMs);
+    try {
+      const raw = await this.#connected();
+      this.#stream = await this.#secured(raw);
+    } catch (error) {
+      const why = this.#broken ?? error;
+      this.reset();
+      throw why;
+    }
+  }
+
+  async #connected(): Promise<net.Socket> {
+    const { route, connectTimeoutMs } = this.#options;
+    if (route.kind === 'active') {
+      const coming = route.listener.accept(connectTimeoutMs).then((socket) => this.#adopt(socket));
+      coming.catch(() => {});
+      return Promise.race([coming, this.broken]);
+    }
+    const raw = this.#raw;
+    if (raw === undefined) throw this.#failure('data', 'is not there');
     const timer = setTimeout(
       () => this.#fail('timeout', `could not be made in ${connectTimeoutMs} ms`),
       connectTimeoutMs,
     );
     try {
-      await Promise.race([once(this.#raw, 'connect'), this.broken]);
-      const { tls } = this.#options;
-      if (tls === undefined) {
-        this.#stream = this.#raw;
-      } else {
-        clearTimeout(timer);
-        this.#secure = await Promise.race([
-          handshake({
-            socket: this.#raw,
-            host: this.#options.host,
-            trust: tls.trust,
-            session: tls.session,
-            timeoutMs: connectTimeoutMs,
-            phase: 'data-setup',
-            where: `the data connection to ${this.#where}`,
-            onSession: tls.onSession,
-          }),
-          this.broken,
-        ]);
-        this.#secure.on('error', (error) =>
-          this.#fail('data', `broke (${systemCode(error) ?? error.message})`, error),
-        );
-        this.#stream = this.#secure;
-      }
-    } catch (error) {
-      const why = this.#broken ?? error;
-      this.reset();
-      throw why;
+      await Promise.race([once(raw, 'connect'), this.broken]);
+      return raw;
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  async #secured(raw: net.Socket): Promise<Duplex> {
+    const { tls, goodbye, host, connectTimeoutMs } = this.#options;
+    if (tls === undefined) {
+      // The end may hide a reset, and only a socket that can still be written to tells.
+      if (goodbye === 'observed') raw.allowHalfOpen = true;
+      return raw;
+    }
+    this.#heldEnd = goodbye === 'observed' ? new HeldEnd(raw) : undefined;
+    const where = `the ${this.#name}`;
+    const secure = await Promise.race([
+      handshake({
+        socket: raw,
+        through: this.#heldEnd,
+        host,
+        trust: tls.trust,
+        session: tls.session,
+        timeoutMs: connectTimeoutMs,
+        phase: 'data-setup',
+        where,
+        onSession: tls.onSession,
+      }),
+      this.broken,
+    ]);
+    this.#secure = secure;
+    secure.on('error', (error) => {
+      const refused = refusedIdentity(error, where, 'transfer', tls.trust);
+      if (refused !== undefined && this.#broken === undefined) this.reset(refused);
+      this.#fail('data', `broke (${systemCode(error) ?? error.message})`, error);
+    });
+    return secure;
+  }
+
+  /** Takes a socket for this connection's own. One that comes too late is reset. */
+  #adopt(raw: net.Socket): net.Socket {
+    this.#raw = raw;
+    raw.on('error', (error) => this.#fail('data', `broke (${systemCode(error) ?? error.message})`, error));
+    if (this.#broken !== undefined) resetConnection(raw, undefined);
+    else if (raw.destroyed) this.#fail('data', 'broke before it was used');
+    return raw;
   }
 
   /**
@@ -154,12 +218,14 @@ export class DataConnection {
       throw why;
     } finally {
       this.#unwatch();
+      clearTimeout(this.#deadlineTimer);
     }
   }
 
   /** After `send`: waits a bounded time for the server's close. A server that waits for ours instead is no error. */
   async closed(): Promise<void> {
-    if (this.#raw.closed || this.#raw.destroyed) {
+    const raw = this.#raw;
+    if (raw === undefined || raw.closed || raw.destroyed) {
       this.close();
       return;
     }
@@ -167,7 +233,7 @@ export class DataConnection {
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, CLOSE_WAIT_MS);
     });
-    await Promise.race([once(this.#raw, 'close').then(() => {}), late]).catch(() => {});
+    await Promise.race([once(raw, 'close').then(() => {}), late]).catch(() => {});
     clearTimeout(timer);
     this.close();
   }
@@ -176,21 +242,25 @@ export class DataConnection {
    * Hands every chunk to the sink, in order, waiting for it. Resolves when the server has ended the data;
    * whether that is all of them only the final reply and the size can tell.
    *
-   * @returns the number of bytes received
+   * @returns the number of bytes received, and how they ended; see `DataOptions.goodbye`
    * @throws {FtpError} kind `data`, `stalled`, `aborted`; errors of the sink pass through, after a reset
    */
-  async receive(sink: (chunk: Buffer) => Promise<void>): Promise<number> {
+  async receive(sink: (chunk: Buffer) => Promise<void>): Promise<Received> {
     const stream = this.#opened();
     let bytes = 0;
     try {
       this.#watch();
+      const cut = this.#cutSign(stream);
       for await (const chunk of stream) {
         this.#unwatch();
         bytes += chunk.length;
         await sink(chunk);
         this.#watch();
+        cut.look();
       }
-      return bytes;
+      if (this.#broken !== undefined) throw this.#broken;
+      await this.#unlessReset();
+      return { bytes, ended: cut.seen ? 'cut' : 'cleanly' };
     } catch (error) {
       const why =
         this.#broken ??
@@ -205,12 +275,52 @@ export class DataConnection {
     }
   }
 
-  /** Ends the connection in good order. */
+  /**
+   * Watches for an end without goodbye: the socket has ended, TLS has had all of it, the reader has had all of
+   * TLS, and still TLS has not ended by itself. Only then does it get the socket's end.
+   */
+  #cutSign(stream: Duplex): { look: () => void; readonly seen: boolean } {
+    const heldEnd = this.#heldEnd;
+    let held = false;
+    let seen = false;
+    const look = (): void => {
+      if (heldEnd === undefined || !held || stream.readableLength > 0) return;
+      // An end that has come is told at the next read, and this is one.
+      stream.read(0);
+      setImmediate(() => {
+        if (stream.readableEnded || stream.destroyed || stream.readableLength > 0) return;
+        seen = true;
+        heldEnd.release();
+      });
+    };
+    heldEnd?.held.then(() => {
+      held = true;
+      look();
+    });
+    return {
+      look,
+      get seen() {
+        return seen;
+      },
+    };
+  }
+
+  /** Rejects where the end of a plain connection was a reset in truth. */
+  async #unlessReset(): Promise<void> {
+    const raw = this.#raw;
+    // Below TLS it has been asked for already.
+    if (this.#options.goodbye === 'ignored' || this.#secure !== undefined || raw === undefined) return;
+    if (raw.destroyed || raw.writableEnded) return;
+    await Promise.race([new Promise<void>((resolve) => fetchReset(raw, resolve)), this.broken]);
+  }
+
+  /** Ends the connection in good order; one that was given up stays so. */
   close(): void {
-    this.#options.signal?.removeEventListener('abort', this.#onAbort);
-    this.#unwatch();
+    this.#stop();
+    // The reset may still be under way, and a FIN must not overtake it.
+    if (this.#broken !== undefined) return;
     this.#stream?.destroy();
-    this.#raw.destroy();
+    this.#raw?.destroy();
   }
 
   /**
@@ -224,9 +334,25 @@ export class DataConnection {
       this.#broken = why ?? this.#failure('aborted', 'was given up');
       this.#breakOff(this.#broken);
     }
-    this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    this.#stop();
+    if (this.#raw === undefined) return;
+    const secure = this.#secure;
+    if (this.#heldEnd === undefined) {
+      resetConnection(this.#raw, this.#options.tls === undefined ? undefined : (secure ?? 'unknown'));
+    } else {
+      // TLS does not hold the socket itself.
+      resetConnection(this.#raw, 'unknown');
+      setImmediate(() => secure?.destroy());
+    }
+  }
+
+  /** What every end has in common. */
+  #stop(): void {
+    const { route, signal } = this.#options;
+    signal?.removeEventListener('abort', this.#onAbort);
     this.#unwatch();
-    resetConnection(this.#raw, this.#options.tls === undefined ? undefined : (this.#secure ?? 'unknown'));
+    clearTimeout(this.#deadlineTimer);
+    if (route.kind === 'active') route.listener.close();
   }
 
   /** @returns how long the system took to take the slice, in milliseconds */
@@ -260,15 +386,37 @@ export class DataConnection {
     clearTimeout(this.#stallTimer);
   }
 
+  #armDeadline(endMs: number): void {
+    const leftMs = endMs - performance.now();
+    this.#deadlineTimer = setTimeout(
+      () => {
+        if (leftMs > LONGEST_TIMER_MS) this.#armDeadline(endMs);
+        else this.#fail('stalled', overdue(this.#options.deadlineMs));
+      },
+      Math.min(Math.max(leftMs, 0), LONGEST_TIMER_MS),
+    );
+  }
+
   #fail(kind: 'data' | 'stalled' | 'aborted' | 'timeout', what: string, cause?: unknown): void {
     if (this.#broken === undefined) this.reset(this.#failure(kind, what, cause));
   }
 
   #failure(kind: 'data' | 'stalled' | 'aborted' | 'timeout', what: string, cause?: unknown): FtpError {
-    return new FtpError(kind, `The data connection to ${this.#where} ${what}.`, {
+    return new FtpError(kind, `The ${this.#name} ${what}.`, {
       phase: this.#stream === undefined ? 'data-setup' : 'transfer',
       code: systemCode(cause),
       cause,
     });
   }
+}
+
+/** A predicate for the failure's sentence. */
+function overdue(deadlineMs: number): string {
+  const units: readonly (readonly [number, string])[] = [
+    [3_600_000, 'h'],
+    [60_000, 'min'],
+    [1_000, 's'],
+  ];
+  const [ms, unit] = units.find(([length]) => deadlineMs % length === 0) ?? [1, 'ms'];
+  return `took longer than ${deadlineMs / ms} ${unit} for one transfer, which is what timeouts.transfer allows`;
 }

@@ -28,6 +28,7 @@ export type Phase =
  * - `stalled`: no byte moved on the data connection for the stall limit
  * - `unconfirmed`: all data went out, and no final reply came: nobody knows whether the file is whole
  * - `mismatch`: the server confirmed, but another number of bytes
+ * - `unwilling`: every way of doing what is needed was refused
  * - `argument`: a name that cannot travel in a command
  * - `aborted`: our side ended it
  */
@@ -44,6 +45,7 @@ export type FtpErrorKind =
   | 'stalled'
   | 'unconfirmed'
   | 'mismatch'
+  | 'unwilling'
   | 'argument'
   | 'aborted';
 

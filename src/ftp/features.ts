@@ -44,11 +44,19 @@ export function parseTime(text: string): number | undefined {
   const time = Date.UTC(fullYear, month - 1, day, hour, minute, Math.min(second, 59), ms);
   const date = new Date(time);
   // A leap second is read as the second before it.
-  const real = hour < 24 && minute < 60 && second <= 60;
+  // `Date.UTC` takes the years 0 to 99 for 1900 to 1999.
+  const real = hour < 24 && minute < 60 && second <= 60 && date.getUTCFullYear() === fullYear;
   return real && date.getUTCMonth() === month - 1 && date.getUTCDate() === day ? time : undefined;
 }
 
-/** A time as MFMT and the setting form of MDTM want it: `YYYYMMDDHHMMSS` in UTC. */
+const FIRST_TIME_MS = -62_135_596_800_000;
+const LAST_TIME_MS = Date.UTC(9999, 11, 31, 23, 59, 59);
+
+/**
+ * A time as MFMT and the setting form of MDTM want it: `YYYYMMDDHHMMSS` in UTC. One that lies outside the years 1 to
+ * 9999, which have four digits, becomes the nearest that can be told.
+ */
 export function formatTime(ms: number): string {
-  return new Date(ms).toISOString().replace(/[-:T]/g, '').slice(0, 14);
+  const told = Math.min(Math.max(ms, FIRST_TIME_MS), LAST_TIME_MS);
+  return new Date(told).toISOString().replace(/[-:T]/g, '').slice(0, 14);
 }

@@ -1,118 +1,187 @@
 /*
- * Listings of a directory: MLSD (RFC 3659 section 7) and the Unix and DOS forms of LIST, which no RFC
- * defines. Pure: bytes in, entries out. A line that cannot be read is counted, never guessed, so that a
- * caller can tell an incomplete listing from a complete one. LIST's times are local to the server and
- * coarse, so they are left out.
+ * Listings of a directory: MLSD (RFC 3659 section 7), and LIST in its Unix, DOS, EPLF and VMS forms, which no RFC
+ * defines; the readers of the forms are in listing/. Pure: bytes in, entries out. A listing is of one form, so that
+ * a name cannot pass for a line of another. What cannot be read is counted and what cannot be used is kept apart,
+ * never guessed, so that a caller can tell an incomplete listing from a complete one.
  */
-import { parseTime } from './features.js';
+import { type Charset, UTF_8 } from './charset.js';
+import { readDosLine } from './listing/dos.js';
+import { readEplfLine } from './listing/eplf.js';
+import type { EntryType, ListedTime, Reading, Sighting } from './listing/line.js';
+import { readFacts, readMachineLine } from './listing/machine.js';
+import { readUnixLine } from './listing/unix.js';
+import { readVmsLines } from './listing/vms.js';
+
+export type { EntryType, ListedTime } from './listing/line.js';
 
 export interface ListedEntry {
+  /** One component of a path; `charset.encode(name)` gives `bytes` back. */
   readonly name: string;
-  readonly type: 'file' | 'directory' | 'link' | 'other';
+  /** The name as the server sent it. */
+  readonly bytes: Buffer;
+  readonly type: EntryType;
   /** Undefined where the listing does not tell. */
   readonly sizeBytes: number | undefined;
-  /** UTC, milliseconds since 1970; only from MLSD. */
+  /** UTC, milliseconds since 1970; only from MLSD and EPLF. */
   readonly modifiedMs: number | undefined;
+  /** LIST's own time: a wall clock in a zone that nobody knows. */
+  readonly listed: ListedTime | undefined;
+  /** Unix mode bits, at most 0o7777. */
+  readonly permissions: number | undefined;
+  /** Where a link leads, as the server shows it: for people, never to be followed. */
+  readonly linkTarget: string | undefined;
+}
+
+/** Something in the directory with a name that nobody can use. */
+export interface UnusableEntry {
+  readonly bytes: Buffer;
+  readonly type: EntryType;
 }
 
 export interface Listing {
+  /** Each name once; `.` and `..` are left out. */
   readonly entries: readonly ListedEntry[];
-  /** Lines that could not be read, and names that no component of a path can be. */
+  /**
+   * Names that no component of a path can be (`/`, `\`, control characters), that the charset cannot decode, or in
+   * which the server itself put U+FFFD for what it could not.
+   */
+  readonly unusable: readonly UnusableEntry[];
+  /** Lines that could not be read, a last line that was cut, and names that had been listed before. */
   readonly unreadable: number;
+  /** `empty`: nothing was listed, not even `.`. `unknown`: lines came, and none could be read. */
+  readonly form: 'MLSD' | 'unix' | 'dos' | 'eplf' | 'vms' | 'empty' | 'unknown';
 }
 
-/** Reads the body of an MLSD transfer. The entries for the directory itself and its parent are left out. */
-export function parseMachineListing(body: Buffer): Listing {
-  return collect(body, (line) => {
-    // Exactly one space parts the facts from the name; further spaces belong to the name.
-    const space = line.indexOf(' ');
-    if (space < 0) return 'unreadable';
-    const facts = new Map<string, string>();
-    for (const fact of line.slice(0, space).split(';')) {
-      const equals = fact.indexOf('=');
-      if (equals > 0) facts.set(fact.slice(0, equals).toLowerCase(), fact.slice(equals + 1));
-    }
-    const type = facts.get('type')?.toLowerCase();
-    if (type === undefined) return 'unreadable';
-    if (type === 'cdir' || type === 'pdir') return 'left-out';
-    const modify = facts.get('modify');
-    return {
-      name: line.slice(space + 1),
-      type:
-        type === 'file'
-          ? 'file'
-          : type === 'dir'
-            ? 'directory'
-            : /slink|symlink/.test(type)
-              ? 'link'
-              : 'other',
-      sizeBytes: wholeNumber(facts.get('size')),
-      modifiedMs: modify === undefined ? undefined : parseTime(modify),
-    };
-  });
+export interface ListingOptions {
+  /** Milliseconds since 1970 UTC: the dates of LIST leave out a year that is near. Without it they are no times. */
+  readonly nowMs: number;
 }
 
-const UNIX_LINE =
-  /^([-dlbcpsD])[-rwxsStTlL]{9}[+.@]?\s+\d+\s+(?:\S+\s+){1,2}(\d+)\s+(?:[A-Za-z]{3}\s+\d{1,2}|\d{1,2}\s+[A-Za-z]{3}|\d{4}-\d{2}-\d{2})\s+(?:\d{1,2}:\d{2}|\d{4})\s(.+)$/s;
-/* IIS pads `<DIR>` with nine spaces, and keeps spaces that a name begins with. */
-const DOS_LINE = /^\d{2}-\d{2}-(?:\d{2}|\d{4})\s+\d{2}:\d{2}(?:[AP]M)?\s+(?:(<DIR>)\s{1,10}|(\d+)\s)(.+)$/s;
+/** What MLST tells about one path. */
+export interface MachineEntry {
+  /** As the server wrote it: what was asked for, or the whole path. */
+  readonly name: string;
+  readonly type: EntryType;
+  readonly sizeBytes: number | undefined;
+  /** UTC, milliseconds since 1970. */
+  readonly modifiedMs: number | undefined;
+  /** Unix mode bits, at most 0o7777. */
+  readonly permissions: number | undefined;
+}
 
-/** Reads the body of a LIST transfer in its Unix or DOS form. `.` and `..` are left out. */
-export function parseListing(body: Buffer): Listing {
-  return collect(body, (line) => {
-    if (/^total \d+$/.test(line)) return 'left-out';
-    const unix = UNIX_LINE.exec(line);
-    if (unix?.[1] !== undefined && unix[3] !== undefined) {
-      const kind = unix[1];
-      const name = kind === 'l' ? (unix[3].split(' -> ')[0] ?? unix[3]) : unix[3];
-      return {
-        name,
-        type: kind === '-' ? 'file' : kind === 'd' ? 'directory' : kind === 'l' ? 'link' : 'other',
-        sizeBytes: wholeNumber(unix[2]),
-        modifiedMs: undefined,
-      };
-    }
-    const dos = DOS_LINE.exec(line);
-    if (dos?.[3] === undefined) return 'unreadable';
-    return {
-      name: dos[3],
-      type: dos[1] === undefined ? 'file' : 'directory',
-      sizeBytes: wholeNumber(dos[2]),
-      modifiedMs: undefined,
-    };
-  });
+/** Reads the body of an MLSD transfer. */
+export function parseMachineListing(body: Buffer, charset: Charset = UTF_8): Listing {
+  const lines = linesOf(body);
+  return collect(lines, judged('MLSD', lines.whole.map(readMachineLine)), charset);
+}
+
+/**
+ * Reads the one line of facts in the body of the reply to MLST; the space before it may be missing.
+ *
+ * @returns undefined where it is no such line
+ */
+export function parseMachineEntry(line: string): MachineEntry | undefined {
+  const read = readFacts(line.replace(/^ +/, '').replace(/\r$/, ''));
+  if (read === undefined) return undefined;
+  const { name, type, sizeBytes, modifiedMs, permissions } = read.entry;
+  return { name, type, sizeBytes, modifiedMs, permissions };
+}
+
+/** Reads the body of a LIST transfer, in whichever form it is. */
+export function parseListing(body: Buffer, charset: Charset = UTF_8, options?: ListingOptions): Listing {
+  const lines = linesOf(body);
+  const filled = lines.whole.filter((line) => /[^ \t]/.test(line));
+  return collect(lines, readForm(filled, options?.nowMs), charset);
 }
 
 /** True where a Unix listing shows the directory itself, which proves that `LIST -a` was understood. */
 export function showsItself(body: Buffer): boolean {
-  return /^d\S+\s.*\s\.\r?$/m.test(body.toString('latin1'));
+  return linesOf(body).whole.some((line) => {
+    if (!line.endsWith(' .')) return false;
+    const reading = readUnixLine(line, undefined);
+    return typeof reading === 'object' && reading.name === '.' && reading.type === 'directory';
+  });
 }
 
-function collect(body: Buffer, read: (line: string) => ListedEntry | 'unreadable' | 'left-out'): Listing {
-  const entries: ListedEntry[] = [];
-  let unreadable = 0;
-  for (const line of body.toString('utf8').split('\n')) {
-    const text = line.endsWith('\r') ? line.slice(0, -1) : line;
-    if (text === '') continue;
-    const entry = read(text);
-    if (entry === 'left-out') continue;
-    if (entry === 'unreadable') {
-      unreadable += 1;
-    } else if (entry.name !== '.' && entry.name !== '..') {
-      if (isComponent(entry.name)) entries.push(entry);
-      else unreadable += 1;
-    }
+interface Lines {
+  /** One character for each byte, without line ends; empty lines are left out. */
+  readonly whole: readonly string[];
+  /** True where bytes stood behind the last line end: the listing was cut, perhaps in the middle of a name. */
+  readonly cut: boolean;
+}
+
+/**
+ * Lines end as most of them do. So a line feed inside a name stays inside the name where lines end with CR LF, and
+ * a carriage return that ends a name stays where they end with LF; neither makes another name of it.
+ */
+function linesOf(body: Buffer): Lines {
+  const end = body.lastIndexOf('\n') + 1;
+  const text = body.toString('latin1', 0, end);
+  let long = 0;
+  let short = 0;
+  for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) {
+    if (text[at - 1] === '\r') long += 1;
+    else short += 1;
   }
-  return { entries, unreadable };
+  const lineEnd = long >= short ? '\r\n' : '\n';
+  return { whole: text.split(lineEnd).filter((line) => line !== ''), cut: end < body.length };
 }
 
-/** A name a server may give us: one component, decodable, nothing that could lead elsewhere. */
+interface Judged {
+  readonly form: Listing['form'];
+  readonly readings: Iterable<Reading>;
+}
+
+/** The first line that some reader can read decides on the form; no line can be read in two. */
+function readForm(lines: readonly string[], nowMs: number | undefined): Judged {
+  const forms = [
+    { form: 'unix', read: (line: string) => readUnixLine(line, nowMs) },
+    { form: 'dos', read: readDosLine },
+    { form: 'eplf', read: readEplfLine },
+  ] as const;
+  for (const line of lines) {
+    const found = forms.find(({ read }) => typeof read(line) === 'object');
+    if (found !== undefined) return { form: found.form, readings: lines.map(found.read) };
+  }
+  const vms = judged('vms', [...readVmsLines(lines)]);
+  if (vms.form !== 'unknown') return vms;
+  const total = lines.map((line) => readUnixLine(line, nowMs));
+  return total.every((reading) => reading === 'left-out') ? { form: 'empty', readings: [] } : vms;
+}
+
+function judged(form: Listing['form'], readings: readonly Reading[]): Judged {
+  if (readings.length === 0) return { form: 'empty', readings };
+  return { form: readings.every((reading) => reading === 'unreadable') ? 'unknown' : form, readings };
+}
+
+function collect({ cut }: Lines, { form, readings }: Judged, charset: Charset): Listing {
+  const entries = new Map<string, ListedEntry>();
+  const unusable: UnusableEntry[] = [];
+  let unreadable = cut ? 1 : 0;
+  for (const reading of readings) {
+    if (reading === 'unreadable') unreadable += 1;
+    if (typeof reading !== 'object' || reading.name === '.' || reading.name === '..') continue;
+    const bytes = Buffer.from(reading.name, 'latin1');
+    const name = charset.decode(bytes);
+    if (name === undefined || !isComponent(name)) unusable.push({ bytes, type: reading.type });
+    else if (entries.has(name)) unreadable += 1;
+    else entries.set(name, entryOf(reading, name, bytes, charset));
+  }
+  return {
+    entries: [...entries.values()],
+    unusable,
+    unreadable,
+    form: cut && form === 'empty' ? 'unknown' : form,
+  };
+}
+
+function entryOf(reading: Sighting, name: string, bytes: Buffer, charset: Charset): ListedEntry {
+  const target = reading.linkTarget;
+  const linkTarget = target === undefined ? undefined : charset.decode(Buffer.from(target, 'latin1'));
+  return { ...reading, name, bytes, linkTarget };
+}
+
+/** A name a server may give us: one component, nothing that could lead elsewhere, nothing the server put a mark for. */
 function isComponent(name: string): boolean {
-  return name !== '' && !/[/\\\p{Cc}\ufffd]/u.test(name);
-}
-
-function wholeNumber(text: string | undefined): number | undefined {
-  if (text === undefined || !/^\d{1,16}$/.test(text)) return undefined;
-  const value = Number(text);
-  return Number.isSafeInteger(value) ? value : undefined;
+  return name !== '' && name !== '.' && name !== '..' && !/[/\\\p{Cc}\ufffd]/u.test(name);
 }

@@ -5,15 +5,17 @@
  */
 import type { Reply } from './reply.js';
 
+/* Some servers write `127, 0, 0, 1, 4, 1`. */
+const SIX_OCTETS =
+  /(?<![\d,]|, )(\d{1,3}), ?(\d{1,3}), ?(\d{1,3}), ?(\d{1,3}), ?(\d{1,3}), ?(\d{1,3})(?![\d,])/;
+
 /**
  * The port of a 227, however the server words it.
  *
  * @returns undefined where no six octets with a port over 0 are to be found
  */
 export function passivePort(reply: Reply): number | undefined {
-  const octets = /(?<![\d,])(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})(?![\d,])/.exec(
-    afterCode(reply),
-  );
+  const octets = SIX_OCTETS.exec(afterCode(reply));
   if (octets === null) return undefined;
   const numbers = octets.slice(1).map(Number);
   if (numbers.some((octet) => octet > 255)) return undefined;

@@ -5,6 +5,8 @@
  * this parser hold more than one reply of 64 KiB. Knows nothing of commands.
  */
 
+import type { Charset } from './charset.js';
+
 /** One complete reply. */
 export interface Reply {
   /** 100 to 599. */
@@ -24,10 +26,16 @@ const LF = 0x0a;
 
 /** Collects bytes and hands out whole replies. */
 export class ReplyParser {
+  readonly #charset: Charset | undefined;
   #rest: Buffer = Buffer.alloc(0);
   #lines: string[] = [];
   #code = '';
   #replyBytes = 0;
+
+  /** @param charset how paths in replies are written; what it cannot read, and all without it, is read as UTF-8 */
+  constructor(charset?: Charset) {
+    this.#charset = charset;
+  }
 
   /** True while bytes lie here that are not part of a complete reply. */
   get holdsBytes(): boolean {
@@ -62,7 +70,7 @@ export class ReplyParser {
     this.#replyBytes += raw.length + 1;
     if (this.#replyBytes > REPLY_LIMIT_BYTES)
       throw new MalformedReply(`a reply of over ${REPLY_LIMIT_BYTES} bytes`);
-    const line = raw.toString('utf8').replace(/\r$/, '');
+    const line = (this.#charset?.decode(raw) ?? raw.toString('utf8')).replace(/\r$/, '');
     if (this.#lines.length === 0) {
       // RFC 959 has no empty replies, but some servers put a blank line before the next one.
       if (line === '') return undefined;

@@ -1,15 +1,25 @@
 /*
- * TLS for the control and the data connection (RFC 4217): who is trusted, and which session a data
+ * TLS for the control and the data connection (RFC 4217): who is trusted, who we are, and which session a data
  * connection resumes. Servers want the session of the very control connection, so sessions live with it
- * and in no cache by host. TLS 1.2 at the least. Never falls back to plaintext.
+ * and in no cache by host. TLS 1.2 at the least. We are the TLS client also where the server made the connection
+ * (section 7). Never falls back to plaintext.
  */
-import { createHash } from 'node:crypto';
+import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import net from 'node:net';
+import type { Duplex } from 'node:stream';
 import tls from 'node:tls';
 import { FtpError, type Phase, systemCode } from './errors.js';
 import { resetConnection } from './reset.js';
 
-/** How the server's certificate is judged. */
+/** The client certificate, for servers that want one. PEM strings; a chain may follow the certificate. */
+export interface TlsIdentity {
+  readonly certificate: string;
+  readonly key: string;
+  /** Opens the key, where it is encrypted. */
+  readonly passphrase: string | undefined;
+}
+
+/** How the server's certificate is judged, and what we show of ourselves. */
 export interface TlsTrust {
   /** PEM of the only authority to trust; undefined means the system's own list. */
   readonly ca: string | undefined;
@@ -19,10 +29,15 @@ export interface TlsTrust {
   readonly verify: boolean;
   /** Name to ask for and to expect in place of the host. */
   readonly serverName: string | undefined;
+  readonly identity: TlsIdentity | undefined;
+  /** `TLSv1.2` keeps TLS 1.3 out, for servers that resume no session with it. */
+  readonly maxVersion: 'TLSv1.2' | 'TLSv1.3';
 }
 
 export interface HandshakeOptions {
   readonly socket: net.Socket;
+  /** What carries the bytes to and from the socket; the socket itself where it is not given. */
+  readonly through?: Duplex | undefined;
   readonly host: string;
   readonly trust: TlsTrust;
   readonly session: Buffer | undefined;
@@ -41,18 +56,10 @@ export interface HandshakeOptions {
  */
 export async function handshake(options: HandshakeOptions): Promise<tls.TLSSocket> {
   const { trust, where, phase } = options;
-  const judgedByNode = trust.verify && trust.pin === undefined;
-  const name = trust.serverName ?? options.host;
-  const secure = tls.connect({
-    socket: options.socket,
-    host: name,
-    ...(net.isIP(name) === 0 ? { servername: name } : {}),
-    ...(trust.ca === undefined ? {} : { ca: trust.ca }),
-    ...(options.session === undefined ? {} : { session: options.session }),
-    minVersion: 'TLSv1.2',
-    rejectUnauthorized: judgedByNode,
-  });
+  const secure = begin(options);
   secure.on('session', options.onSession);
+  // Rubbish may lie behind the handshake in one packet, before anybody else can listen: it must not end the process.
+  secure.on('error', () => {});
   await new Promise<void>((resolve, reject) => {
     const fail = (error: FtpError): void => {
       settle();
@@ -63,7 +70,7 @@ export async function handshake(options: HandshakeOptions): Promise<tls.TLSSocke
       settle();
       resolve();
     };
-    const onError = (error: Error): void => fail(tlsError(error, where, phase));
+    const onError = (error: Error): void => fail(tlsError(error, options));
     const onClose = (): void =>
       fail(new FtpError('handshake', `${where} closed the connection during the TLS handshake.`, { phase }));
     const timer = setTimeout(
@@ -81,6 +88,10 @@ export async function handshake(options: HandshakeOptions): Promise<tls.TLSSocke
     };
     secure.once('secureConnect', onSecure).once('error', onError).once('close', onClose);
   });
+  if (secure.errored !== null || secure.destroyed) {
+    resetConnection(options.socket, secure);
+    throw tlsError(secure.errored ?? new Error('the connection was closed'), options);
+  }
   // A resumed session proves by itself that the peer is the one whose key was checked before.
   if (trust.pin !== undefined && !secure.isSessionReused()) {
     const seen = pinOf(secure);
@@ -96,6 +107,59 @@ export async function handshake(options: HandshakeOptions): Promise<tls.TLSSocke
   return secure;
 }
 
+/** Everything that can be wrong with what we bring ourselves shows here, before a byte is sent. */
+function begin(options: HandshakeOptions): tls.TLSSocket {
+  const { trust, where, phase } = options;
+  const name = trust.serverName ?? options.host;
+  const { identity } = trust;
+  try {
+    return tls.connect({
+      socket: options.through ?? options.socket,
+      host: name,
+      ...(net.isIP(name) === 0 ? { servername: name } : {}),
+      ...(trust.ca === undefined ? {} : { ca: trust.ca }),
+      ...(options.session === undefined ? {} : { session: options.session }),
+      ...(identity === undefined ? {} : { cert: identity.certificate, key: identity.key }),
+      ...(identity?.passphrase === undefined ? {} : { passphrase: identity.passphrase }),
+      minVersion: 'TLSv1.2',
+      maxVersion: trust.maxVersion,
+      rejectUnauthorized: trust.verify && trust.pin === undefined,
+    });
+  } catch (error) {
+    resetConnection(options.socket, undefined);
+    const code = systemCode(error);
+    const flaw = identity === undefined ? undefined : identityFlaw(identity);
+    if (flaw !== undefined) {
+      const message = `TLS with ${where} cannot begin: ${flaw}`;
+      throw new FtpError('certificate', message, { phase: 'tls', code: code ?? 'IDENTITY', cause: error });
+    }
+    const message = `TLS with ${where} cannot begin (${code ?? String(error)}). Check the tls settings of this server.`;
+    throw new FtpError('handshake', message, { phase, code, cause: error });
+  }
+}
+
+/** What is wrong with a client certificate and its key, as a sentence. Undefined where they fit. */
+function identityFlaw({ certificate, key, passphrase }: TlsIdentity): string | undefined {
+  let leaf: X509Certificate;
+  try {
+    leaf = new X509Certificate(certificate);
+  } catch {
+    return 'tls.certificate holds no certificate in PEM form.';
+  }
+  let secret: KeyObject;
+  try {
+    secret = createPrivateKey({ key, ...(passphrase === undefined ? {} : { passphrase }) });
+  } catch {
+    if (!key.includes('ENCRYPTED')) return 'tls.key holds no private key in PEM form.';
+    return passphrase === undefined
+      ? 'tls.key is encrypted, and there is no tls.passphrase to open it.'
+      : 'tls.passphrase does not open tls.key.';
+  }
+  if (!leaf.checkPrivateKey(secret))
+    return 'tls.key does not belong to the first certificate in tls.certificate.';
+  return undefined;
+}
+
 /** `sha256/<base64>` of the peer's public key. */
 function pinOf(secure: tls.TLSSocket): string {
   const key = secure.getPeerX509Certificate()?.publicKey.export({ type: 'spki', format: 'der' });
@@ -108,7 +172,7 @@ function pinOf(secure: tls.TLSSocket): string {
 const CERTIFICATE_CODE =
   /^(CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|ERR_TLS_CERT|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|PATH_LENGTH|CRL_)/;
 
-function tlsError(error: Error, where: string, phase: Phase): FtpError {
+function tlsError(error: Error, { where, phase, trust }: HandshakeOptions): FtpError {
   const code = systemCode(error);
   if (code !== undefined && CERTIFICATE_CODE.test(code)) {
     return new FtpError('certificate', `${where}: ${certificateSentence(code, error)}`, {
@@ -117,11 +181,52 @@ function tlsError(error: Error, where: string, phase: Phase): FtpError {
       cause: error,
     });
   }
-  return new FtpError(
-    'handshake',
-    `The TLS handshake with ${where} failed (${code ?? error.message}). Does the server speak TLS on this port?`,
-    { phase, code, cause: error },
-  );
+  const refused = refusedIdentity(error, where, phase, trust);
+  if (refused !== undefined) return refused;
+  const failed = `The TLS handshake with ${where} failed (${code ?? error.message}).`;
+  return new FtpError('handshake', `${failed} ${handshakeAdvice(code, trust)}`, {
+    phase,
+    code,
+    cause: error,
+  });
+}
+
+function handshakeAdvice(code: string | undefined, trust: TlsTrust): string {
+  if (code?.includes('PROTOCOL_VERSION') === true) {
+    return 'The server and this side have no TLS version in common; ferryd speaks TLS 1.2 and 1.3.';
+  }
+  // Under TLS 1.2 this is also all that a server says that wants a client certificate.
+  if (code?.includes('ALERT_HANDSHAKE_FAILURE') === true && trust.identity === undefined) {
+    return 'Does the server demand a client certificate? Set tls.certificate and tls.key then.';
+  }
+  return 'Does the server speak TLS on this port?';
+}
+
+/** The alerts (RFC 8446 section 6.2) that a server has for a client certificate only, since only we could show one. */
+const IDENTITY_ALERT =
+  /_ALERT_(CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_REVOKED|CERTIFICATE_EXPIRED|CERTIFICATE_UNKNOWN|UNKNOWN_CA|ACCESS_DENIED|NO_CERTIFICATE)$/;
+
+/**
+ * Reads an error of a TLS stream as the server's refusal of the client certificate, or of there being none. Under
+ * TLS 1.3 that comes after the handshake, at the first read, so whoever reads has to ask here.
+ *
+ * @returns undefined where the error is another one
+ */
+export function refusedIdentity(
+  error: unknown,
+  where: string,
+  phase: Phase,
+  trust: TlsTrust,
+): FtpError | undefined {
+  const code = systemCode(error);
+  const alert = code === undefined ? undefined : IDENTITY_ALERT.exec(code)?.[1];
+  if (alert === undefined) return undefined;
+  const said = alert.toLowerCase().replaceAll('_', ' ');
+  const message =
+    trust.identity === undefined
+      ? `${where} demands a client certificate (it says "${said}"): set tls.certificate and tls.key.`
+      : `${where} refuses the client certificate (it says "${said}"): check tls.certificate, and which authority the server wants it from.`;
+  return new FtpError('certificate', message, { phase, code, cause: error });
 }
 
 function certificateSentence(code: string, error: Error): string {

@@ -81,8 +81,25 @@ export interface Server {
   readonly tls: ServerTls;
   /** Connections at once, shared by all jobs that use this account. */
   readonly connections: number;
+  /** Who opens the data connections; `auto`: what works is found out. */
   readonly dataConnection: 'auto' | 'passive' | 'active';
+  readonly active: ServerActive;
+  /** In which names travel: a label of charset.ts, in lower case. */
+  readonly charset: string;
+  /**
+   * What proves that a file arrived. `size`: its size alone. `hash`: nothing less than a hash, and where the server
+   * has no command for one, the file is read back. `auto`: its size, and a hash where the server can tell one.
+   */
+  readonly verify: 'auto' | 'size' | 'hash';
   readonly timeouts: ServerTimeouts;
+}
+
+/** Where the server reaches this machine in active mode. */
+export interface ServerActive {
+  /** IPv4 or IPv6 address to tell the server; undefined means the control connection's own. */
+  readonly address: string | undefined;
+  /** Ports to listen on, both ends included; undefined means any free one. */
+  readonly ports: { readonly first: number; readonly last: number } | undefined;
 }
 
 export interface ServerTls {
@@ -94,6 +111,12 @@ export interface ServerTls {
   readonly verify: boolean;
   /** Name to ask for and to find in the certificate; undefined means the host. */
   readonly serverName: string | undefined;
+  /** Absolute path of a PEM file with the certificate that this machine shows; there is a key exactly where it is. */
+  readonly certificateFile: string | undefined;
+  /** Where the certificate's private key is read from, PEM. */
+  readonly key: SecretSource | undefined;
+  /** What an encrypted key is opened with. */
+  readonly passphrase: SecretSource | undefined;
 }
 
 export interface ServerTimeouts {
@@ -103,6 +126,8 @@ export interface ServerTimeouts {
   readonly replyMs: number;
   /** For a data connection on which no byte moves. */
   readonly stallMs: number;
+  /** For one file or listing as a whole. */
+  readonly transferMs: number;
 }
 
 /** Where a secret is read from when a run needs it; secret.ts reads it. */

@@ -3,6 +3,8 @@
  * what is wrong. Pure; whether a file or variable exists is only asked when a run needs it.
  */
 import { isIP } from 'node:net';
+import { checkCharset } from './charset.js';
+import { type Reading, read, wrong } from './reading.js';
 import { closest, didYouMean } from './suggest.js';
 import { parseDuration } from './units.js';
 
@@ -38,6 +40,12 @@ export const formats = {
     if (isIP(text) !== 0) return 'must be a host name, not an IP address: TLS asks for names only';
     return isHostName(text) ? undefined : 'must be a host name, such as nas.example.net';
   },
+  address: checkAddress,
+  'port-range': (text) => {
+    const reading = readPortRange(text);
+    return reading.ok ? undefined : reading.wrong;
+  },
+  charset: checkCharset,
   timezone: checkTimezone,
   'file-pattern': checkFilePattern,
 } as const satisfies Record<string, Check>;
@@ -57,6 +65,31 @@ export function isHostName(text: string): boolean {
       .split('.')
       .every((label) => /^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/.test(label))
   );
+}
+
+/** Reads `FIRST-LAST` or a single port, each from 1024 to 65535. */
+export function readPortRange(text: string): Reading<{ readonly first: number; readonly last: number }> {
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text);
+  if (match === null) return wrong('ports are written FIRST-LAST, such as 50000-50100, or as one port');
+  const first = Number(match[1]);
+  const last = Number(match[2] ?? match[1]);
+  if (Math.min(first, last) < 1024 || Math.max(first, last) > 65_535) {
+    return wrong('ports lie between 1024 and 65535; those below belong to the system');
+  }
+  if (first > last) return wrong(`the range of ports ends before it begins; write ${last}-${first}`);
+  return read({ first, last });
+}
+
+function checkAddress(text: string): string | undefined {
+  const bare = /^\[(.*)\]$/s.exec(text)?.[1];
+  if (bare !== undefined && isIP(bare) === 6) return 'an IPv6 address stands here without brackets';
+  if (isIP(text) === 0)
+    return 'must be an IP address, such as 192.0.2.7 or 2001:db8::7; a name has no meaning here';
+  // Its zone is a name of this machine's, and says nothing to another one.
+  if (text.includes('%')) return 'must be an address without % and a zone, which no server knows';
+  if (/^[0.:]+$/.test(text))
+    return 'is the address that means every address; write the one that the server can reach';
+  return undefined;
 }
 
 function checkPathText(text: string): string | undefined {

@@ -65,10 +65,36 @@ export const accountSchema = {
   properties: secretProperties,
 } as const;
 
+export const keySchema = {
+  type: 'object',
+  additionalProperties: false,
+  minProperties: 1,
+  maxProperties: 1,
+  description: 'Where the private key of `certificate` comes from, in PEM; written like `password`.',
+  default: null,
+  whenText:
+    'a private key is a secret: write where it comes from, { file: PATH }, { credential: NAME }, { env: NAME } or { command: [PROGRAM, ...] }',
+  alsoCalled: ['privatekey', 'keyfile', 'clientkey'],
+  properties: secretProperties,
+} as const;
+
+export const passphraseSchema = {
+  type: 'object',
+  additionalProperties: false,
+  minProperties: 1,
+  maxProperties: 1,
+  description: 'Where the passphrase of an encrypted `key` comes from; written like `password`.',
+  default: null,
+  whenText: SECRET_WHEN_TEXT,
+  alsoCalled: ['keypassword', 'keypassphrase', 'password'],
+  properties: secretProperties,
+} as const;
+
 export const tlsSchema = {
   type: 'object',
   additionalProperties: false,
-  description: 'How the server proves that it is itself (`ftpes://` and `ftps://` only).',
+  description:
+    'How the server proves that it is itself, and this machine to the server (`ftpes://` and `ftps://` only).',
   default: {},
   alsoCalled: ['ssl'],
   properties: {
@@ -78,7 +104,7 @@ export const tlsSchema = {
       description:
         "PEM file with the certificate authorities to trust in place of the system's, relative to this file's directory.",
       default: null,
-      alsoCalled: ['cafile', 'cacert', 'certificate', 'cert'],
+      alsoCalled: ['cafile', 'cacert', 'cabundle', 'authority'],
     },
     pin: {
       type: 'string',
@@ -103,6 +129,16 @@ export const tlsSchema = {
       default: null,
       alsoCalled: ['sni', 'hostname'],
     },
+    certificate: {
+      type: 'string',
+      format: 'path-text',
+      description:
+        "PEM file with the certificate that this machine shows to a server that asks for one, and behind it those that lead to its authority; relative to this file's directory. Together with `key`.",
+      default: null,
+      alsoCalled: ['cert', 'certfile', 'clientcertificate', 'clientcert'],
+    },
+    key: keySchema,
+    passphrase: passphraseSchema,
   },
 } as const;
 
@@ -137,7 +173,44 @@ export const timeoutsSchema = {
       atMost: '1h',
       description: 'For a transfer in which no byte moves.',
       default: '60s',
-      alsoCalled: ['data', 'idle', 'transfer'],
+      alsoCalled: ['data', 'idle'],
+    },
+    transfer: {
+      type: 'string',
+      format: 'duration',
+      atLeast: '1s',
+      atMost: '30d',
+      description: 'For one file or one listing as a whole, however steadily its bytes move.',
+      default: '24h',
+      alsoCalled: ['total', 'deadline', 'overall', 'max'],
+    },
+  },
+} as const;
+
+export const activeSchema = {
+  type: 'object',
+  additionalProperties: false,
+  description: 'Where the server reaches this machine in active mode; needed behind NAT or a firewall only.',
+  default: {},
+  alsoCalled: ['activemode', 'nat', 'external'],
+  properties: {
+    address: {
+      type: 'string',
+      format: 'address',
+      description:
+        "IPv4 or IPv6 address that the server is told, such as the router's outer one (none: the one that the control connection comes from).",
+      default: null,
+      alsoCalled: ['ip', 'host', 'externaladdress', 'externalip', 'publicaddress'],
+    },
+    ports: {
+      anyOf: [
+        { type: 'string', format: 'port-range' },
+        { type: 'integer', minimum: 1024, maximum: 65_535 },
+      ],
+      description:
+        'Ports to listen on, from 1024 to 65535: a range such as `50000-50100`, or one port (none: any that is free). A data connection needs one of its own.',
+      default: null,
+      alsoCalled: ['port', 'portrange', 'range'],
     },
   },
 } as const;
@@ -172,15 +245,28 @@ export const serverProperties = {
   },
   dataConnection: {
     type: 'string',
-    enum: ['auto', 'passive'],
+    enum: ['auto', 'passive', 'active'],
     description:
-      'Who opens the data connections. Both values mean that ferryd does (passive mode: EPSV, else PASV); `auto` leaves the choice to later versions.',
+      'Who opens the data connections: ferryd (`passive`) or the server (`active`). `auto` finds out what works and remembers it; the others force one.',
     default: 'auto',
-    notYet: {
-      active:
-        'active mode is not in this version, which has only passive mode; take the key away, or write auto or passive',
-    },
-    alsoCalled: ['mode', 'passive', 'active'],
+    alsoCalled: ['mode', 'passive', 'datamode', 'transfermode'],
+  },
+  active: activeSchema,
+  charset: {
+    type: 'string',
+    format: 'charset',
+    description:
+      'In which charset the server writes names, such as `windows-1252`. Nearly all servers of today have `utf-8`.',
+    default: 'utf-8',
+    alsoCalled: ['encoding', 'codepage', 'characterset'],
+  },
+  verify: {
+    type: 'string',
+    enum: ['auto', 'size', 'hash'],
+    description:
+      'What proves that a file arrived. `auto`: its size, and its hash where the server has a command for one that works. `size`: its size alone, which spares a slow server the reading. `hash`: nothing but a hash; where the server has no such command, the file is read back.',
+    default: 'auto',
+    alsoCalled: ['verification', 'checksum', 'hash', 'check', 'integrity'],
   },
   timeouts: timeoutsSchema,
 } as const;
@@ -189,7 +275,7 @@ const SFTP_KEY = 'belongs to SFTP, which is not in this version; use an ftpes://
 
 /** Keys of a later version, with what to say about them today. */
 export const serverKeysNotYet = {
-  privateKey: SFTP_KEY,
+  privateKey: `${SFTP_KEY}; the key of a TLS certificate is written under tls, as key`,
   knownHosts: SFTP_KEY,
   hostKey: SFTP_KEY,
 } as const;

@@ -18,6 +18,8 @@ export class SecretError extends Error {
 export interface SecretOptions {
   /** Names the secret in messages: `the password of nas`. */
   readonly what: string;
+  /** `many`: line breaks are part of it, as in a private key. `one`, the default: they are refused. */
+  readonly lines?: 'one' | 'many';
   /** Defaults to the process's own. */
   readonly environment?: Readonly<Record<string, string | undefined>>;
   /** Most time that a program gets; 10 seconds by default. */
@@ -30,13 +32,14 @@ const COMMAND_TIMEOUT_MS = 10_000;
 /**
  * Reads the secret. One newline at the end of a file, a credential or an output is dropped.
  *
- * @throws {SecretError} where it is missing, empty, not one line of UTF-8, longer than 64 KiB, or open to all
+ * @throws {SecretError} where it is missing, empty, not UTF-8, not one line unless it may have many, longer than
+ *   64 KiB, or open to all
  */
 export async function readSecret(source: SecretSource, options: SecretOptions): Promise<string> {
   const environment = options.environment ?? process.env;
   switch (source.kind) {
     case 'credential':
-      return checked(await readCredential(source.name, environment, options.what), options.what);
+      return checked(await readCredential(source.name, environment, options.what), options);
     case 'env': {
       const value = environment[source.name];
       if (value === undefined) {
@@ -44,13 +47,10 @@ export async function readSecret(source: SecretSource, options: SecretOptions): 
           `Cannot read ${options.what}: the environment variable ${source.name} is not set. Set it where ferryd is started, for instance with EnvironmentFile= in the systemd unit.`,
         );
       }
-      return checked(value, options.what);
+      return checked(value, options);
     }
     case 'file':
-      return checked(
-        decode(await readFile(source.path, 'private', options.what), options.what),
-        options.what,
-      );
+      return checked(decode(await readFile(source.path, 'private', options.what), options.what), options);
     case 'command': {
       const output = await runCommand(
         source.argv,
@@ -58,7 +58,7 @@ export async function readSecret(source: SecretSource, options: SecretOptions): 
         options.commandTimeoutMs ?? COMMAND_TIMEOUT_MS,
         options.what,
       );
-      return checked(decode(output, options.what), options.what);
+      return checked(decode(output, options.what), options);
     }
   }
 }
@@ -93,7 +93,7 @@ async function readFile(file: string, kind: 'private' | 'credential', what: stri
     case 'content':
       if (kind === 'private' && (found.mode & 0o007) !== 0) {
         throw new SecretError(
-          `Cannot read ${what}: ${quoted(file)} is open to every user of this machine. Close it with chmod 600, and change the password if others may have seen it.`,
+          `Cannot read ${what}: ${quoted(file)} is open to every user of this machine. Close it with chmod 600, and change what is in it if others may have seen it.`,
         );
       }
       return found.bytes;
@@ -202,9 +202,12 @@ function decode(bytes: Buffer, what: string): string {
   }
 }
 
-function checked(secret: string, what: string): string {
+function checked(secret: string, { what, lines = 'one' }: SecretOptions): string {
   if (secret === '') throw new SecretError(`Cannot read ${what}: what was found is empty.`);
-  if (/[\r\n\0]/.test(secret)) {
+  if (lines === 'many' && secret.includes('\0')) {
+    throw new SecretError(`Cannot read ${what}: it holds a NUL, so it is no text.`);
+  }
+  if (lines === 'one' && /[\r\n\0]/.test(secret)) {
     throw new SecretError(
       `Cannot read ${what}: it holds a line break or a NUL, which no server accepts. Keep it on one line; only one newline at the end is dropped.`,
     );

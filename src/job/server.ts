@@ -4,8 +4,9 @@
  * Reads no secret and no certificate; that waits until a run needs them.
  */
 import { isLoopback, readLocalPath, readRemotePath, readServerUrl } from './address.js';
-import type { RemotePath, SecretSource, Server, ServerTimeouts, ServerTls } from './job.js';
+import type { RemotePath, SecretSource, Server, ServerActive, ServerTimeouts, ServerTls } from './job.js';
 import { below, error, type Mistake, warning } from './mistake.js';
+import { readPortRange } from './patterns.js';
 import type { Written } from './schema.js';
 import { serverProperties, timeoutsSchema, tlsSchema } from './schema-server.js';
 import { parseDuration } from './units.js';
@@ -85,7 +86,8 @@ function readServer(
   const user = written.user ?? (url.ok ? url.value.user : undefined);
   const password = readSource(written.password, at('password'), where.directory, mistakes);
   const account = readSource(written.account, at('account'), where.directory, mistakes);
-  const tls = readTls(written.tls, at('tls'), where.directory, mistakes);
+  const tls = readTls(written.tls, { ...where, pointer: at('tls') }, mistakes);
+  const active = readActive(written, { ...where, pointer: at('active') }, mistakes);
 
   if (url.ok && url.value.security === 'plain') {
     if (written.tls !== undefined) {
@@ -134,17 +136,16 @@ function readServer(
           tls,
           connections: written.connections ?? serverProperties.connections.default,
           dataConnection: written.dataConnection ?? serverProperties.dataConnection.default,
+          active,
+          charset: (written.charset ?? serverProperties.charset.default).toLowerCase(),
+          verify: written.verify ?? serverProperties.verify.default,
           timeouts: readTimeouts(written.timeouts),
         };
   return { server, remotePath: (url.ok ? url.value.remotePath : undefined) ?? LOGIN_DIRECTORY, mistakes };
 }
 
-function readTls(
-  written: WrittenServer['tls'],
-  pointer: string,
-  directory: string,
-  mistakes: Mistake[],
-): ServerTls {
+function readTls(written: WrittenServer['tls'], where: Where, mistakes: Mistake[]): ServerTls {
+  const { pointer, directory } = where;
   const tls = written ?? {};
   const verify = tls.verify ?? tlsSchema.properties.verify.default;
   if (tls.ca !== undefined && tls.pin !== undefined) {
@@ -158,12 +159,63 @@ function readTls(
       error(below(pointer, 'verify'), `verify: false would switch ${key} off; take one of them away`),
     );
   }
+  if (where.keys === 'whole') mistakes.push(...checkIdentity(tls, pointer));
+  const file = (key: 'ca' | 'certificate'): string | undefined => {
+    const text = tls[key];
+    return text === undefined ? undefined : resolvePath(text, below(pointer, key), directory, mistakes);
+  };
   return {
-    caFile: tls.ca === undefined ? undefined : resolvePath(tls.ca, below(pointer, 'ca'), directory, mistakes),
+    caFile: file('ca'),
     pin: tls.pin,
     verify,
     serverName: tls.serverName?.toLowerCase(),
+    certificateFile: file('certificate'),
+    key: readSource(tls.key, below(pointer, 'key'), directory, mistakes),
+    passphrase: readSource(tls.passphrase, below(pointer, 'passphrase'), directory, mistakes),
   };
+}
+
+/** A certificate, its key and the key's passphrase: none is of use without the one before it. */
+function checkIdentity(tls: NonNullable<WrittenServer['tls']>, pointer: string): Mistake[] {
+  const mistakes: Mistake[] = [];
+  const miss = (key: string, message: string): void => {
+    mistakes.push(error(below(pointer, key), message, 'key'));
+  };
+  if (tls.certificate !== undefined && tls.key === undefined) {
+    miss(
+      'certificate',
+      'the certificate that this machine shows needs its private key; write key: { file: PATH } beside it, or ca in place of certificate if it is what the server is trusted by',
+    );
+  }
+  if (tls.key !== undefined && tls.certificate === undefined) {
+    miss('key', 'a private key needs its certificate; write certificate: PATH beside it');
+  }
+  if (tls.passphrase !== undefined && tls.key === undefined) {
+    miss(
+      'passphrase',
+      'a passphrase needs the private key that it opens; write key: { file: PATH } beside it',
+    );
+  }
+  return mistakes;
+}
+
+function readActive(written: WrittenServer, where: Where, mistakes: Mistake[]): ServerActive {
+  const { active, dataConnection } = written;
+  if (active !== undefined && dataConnection === 'passive') {
+    const message =
+      'active says how the server connects to this machine, and dataConnection: passive that it never does; take one of them away';
+    mistakes.push(error(where.pointer, message, 'key'));
+  }
+  // A single port may be written as a number.
+  const range = active?.ports === undefined ? undefined : readPortRange(String(active.ports));
+  const ports = range?.ok === true ? range.value : undefined;
+  const connections = written.connections ?? serverProperties.connections.default;
+  const count = ports === undefined ? connections : ports.last - ports.first + 1;
+  if (count < connections && where.keys === 'whole') {
+    const message = `${count === 1 ? 'one port is' : `${count} ports are`} too few for ${connections} connections at once, which need one each; write a longer range, or connections: ${count}`;
+    mistakes.push(warning(below(where.pointer, 'ports'), message));
+  }
+  return { address: active?.address, ports };
 }
 
 function readSource(
@@ -205,11 +257,12 @@ function resolvePath(text: string, pointer: string, directory: string, mistakes:
 }
 
 function readTimeouts(written: WrittenServer['timeouts']): ServerTimeouts {
-  const { connect, reply, stall } = timeoutsSchema.properties;
+  const { connect, reply, stall, transfer } = timeoutsSchema.properties;
   return {
     connectMs: durationMs(written?.connect ?? connect.default),
     replyMs: durationMs(written?.reply ?? reply.default),
     stallMs: durationMs(written?.stall ?? stall.default),
+    transferMs: durationMs(written?.transfer ?? transfer.default),
   };
 }
 

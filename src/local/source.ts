@@ -3,16 +3,32 @@
  * lie below the root, hashed as it is read, and looked at again at its end. Reads in large pieces, the next
  * one while the last one is sent.
  */
-import { createHash } from 'node:crypto';
 import { constants, promises as fs } from 'node:fs';
+import type { HashAlgorithm } from '../plan/digest.js';
 import { type Fingerprint, type LocalFile, sameFingerprint } from '../plan/entry.js';
 import { codeOf, LocalError, localSentence } from './error.js';
+import { createHasher } from './hasher.js';
 import { fingerprintOf } from './walk.js';
 
 const READ_BYTES = 1024 * 1024;
 
 /** Non-blocking, so that a file replaced by a pipe does not hang the open. */
 const OPEN_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/** How the bytes are to be read. */
+export interface Reading {
+  /** The bytes before this one are read and hashed, and not given; 0 unless told. */
+  readonly fromByte?: number;
+  /** Another digest to compute besides SHA-256. */
+  readonly also?: HashAlgorithm | undefined;
+}
+
+/** Digests of a whole content, hex digits in lower case. */
+export interface Digests {
+  readonly sha256: string;
+  /** Where another one was asked for. */
+  readonly also: string | undefined;
+}
 
 export class LocalSource {
   readonly sizeBytes: number;
@@ -21,7 +37,7 @@ export class LocalSource {
   readonly #handle: fs.FileHandle;
   /** Counts the readings: only what the newest one read is confirmed. */
   #reading = 0;
-  #digest: string | undefined;
+  #digests: Digests | undefined;
 
   private constructor(file: LocalFile, handle: fs.FileHandle) {
     this.#file = file;
@@ -75,12 +91,13 @@ export class LocalSource {
    * it was opened, so that a mixed content is never taken for a whole one. May be asked for again: then it
    * starts anew.
    */
-  async *chunks(): AsyncGenerator<Buffer> {
-    // Its own hash: an earlier reading that was left may still have a piece under way.
-    const hash = createHash('sha256');
+  async *chunks({ fromByte = 0, also }: Reading = {}): AsyncGenerator<Buffer> {
+    // Its own hashes: an earlier reading that was left may still have a piece under way.
+    const hash = createHasher('SHA-256');
+    const other = also === undefined || also === 'SHA-256' ? undefined : createHasher(also);
     this.#reading += 1;
     const reading = this.#reading;
-    this.#digest = undefined;
+    this.#digests = undefined;
     const sizeBytes = Math.max(1, Math.min(READ_BYTES, this.sizeBytes + 1));
     // Two buffers in turn: one is being sent while the other is filled.
     let filling = Buffer.allocUnsafe(sizeBytes);
@@ -90,31 +107,53 @@ export class LocalSource {
     for (;;) {
       const bytesRead = await next;
       if (bytesRead === 0) break;
+      const skipped = Math.min(bytesRead, Math.max(0, fromByte - position));
       position += bytesRead;
       if (position > this.sizeBytes) throw changed(this.#file);
       const chunk = filling.subarray(0, bytesRead);
       hash.update(chunk);
+      other?.update(chunk);
       if (sending === filling) {
-        yield chunk;
+        if (skipped < bytesRead) yield chunk.subarray(skipped);
         next = this.#read(filling, position);
       } else {
         [filling, sending] = [sending, filling];
         next = this.#read(filling, position);
         // Where the consumer leaves early, nobody awaits this read; its failure is then of no interest.
         next.catch(() => {});
-        yield chunk;
+        if (skipped < bytesRead) yield chunk.subarray(skipped);
       }
     }
     if (position !== this.sizeBytes || !sameFingerprint(await this.#look(), this.#file))
       throw changed(this.#file);
-    if (reading === this.#reading) this.#digest = hash.digest('hex');
+    if (reading !== this.#reading) return;
+    const sha256 = hash.digest();
+    this.#digests = { sha256, also: also === 'SHA-256' ? sha256 : other?.digest() };
   }
 
-  /** @returns SHA-256 of what `chunks` gave; throws CHANGED where it did not come to its end or the file moved on since. */
-  async confirm(): Promise<string> {
-    if (this.#digest === undefined || !sameFingerprint(await this.#look(), this.#file))
+  /**
+   * The digest of the first bytes alone: what a part of this file must have.
+   *
+   * @throws {LocalError} CHANGED where the file is shorter, or not what it was when it was opened
+   */
+  async digestOf(bytes: number, algorithm: HashAlgorithm): Promise<string> {
+    const hash = createHasher(algorithm);
+    const buffer = Buffer.allocUnsafe(Math.max(1, Math.min(READ_BYTES, bytes)));
+    for (let position = 0; position < bytes; ) {
+      const bytesRead = await this.#read(buffer.subarray(0, bytes - position), position);
+      if (bytesRead === 0) throw changed(this.#file);
+      hash.update(buffer.subarray(0, bytesRead));
+      position += bytesRead;
+    }
+    if (!sameFingerprint(await this.#look(), this.#file)) throw changed(this.#file);
+    return hash.digest();
+  }
+
+  /** @returns the digests of what `chunks` read; throws CHANGED where it did not come to its end or the file moved on since. */
+  async confirm(): Promise<Digests> {
+    if (this.#digests === undefined || !sameFingerprint(await this.#look(), this.#file))
       throw changed(this.#file);
-    return this.#digest;
+    return this.#digests;
   }
 
   async close(): Promise<void> {

@@ -3,13 +3,14 @@
  * jobs share. Opens sessions as the job's server settings say; a remote is a view on it with a root of its own.
  */
 import { createHash } from 'node:crypto';
+import { charsetOf } from '../ftp/charset.js';
 import { FtpError } from '../ftp/errors.js';
 import type { RemotePath, Server } from '../job/job.js';
 import { isTooMany, judge } from './failure.js';
 import { FtpRemote } from './ftp-remote.js';
-import { FtpSession } from './ftp-session.js';
+import { FtpSession, type SessionOptions } from './ftp-session.js';
 import { Pool } from './pool.js';
-import { Profile } from './profile.js';
+import { Profile, type ProfileStore } from './profile.js';
 import type { Remote } from './remote.js';
 
 /** The secrets of an account, read when a run needs them. Never stored, never shown. */
@@ -18,6 +19,12 @@ export interface Credentials {
   readonly account: string | undefined;
   /** PEM of the authorities to trust. */
   readonly ca: string | undefined;
+  /** PEM of the certificate that this side shows, its chain behind it; there is a key exactly where it is. */
+  readonly certificate: string | undefined;
+  /** PEM of the certificate's private key. */
+  readonly key: string | undefined;
+  /** Opens the key where it is encrypted. */
+  readonly passphrase: string | undefined;
 }
 
 /** What an account tells while it works. All sentences are safe to print. */
@@ -32,25 +39,32 @@ const ANONYMOUS_PASSWORD = 'anonymous@ferryd.invalid';
 
 export class Account {
   readonly #server: Server;
+  readonly #credentials: Credentials;
+  readonly #listener: AccountListener;
+  readonly #profile: Profile;
   readonly #pool: Pool<FtpSession>;
   readonly #standing = new Set<FtpSession>();
   #scout: Promise<FtpSession> | undefined;
 
-  constructor(server: Server, credentials: Credentials, listener: AccountListener) {
+  /** @param store where what is found out about the server is kept */
+  constructor(
+    server: Server,
+    credentials: Credentials,
+    listener: AccountListener,
+    store: ProfileStore | undefined = undefined,
+  ) {
     this.#server = server;
-    const profile = new Profile(listener.onLearned);
+    this.#credentials = credentials;
+    this.#listener = listener;
+    this.#profile = new Profile({ store, onLearned: listener.onLearned, now: Date.now });
     let sessions = 0;
     this.#pool = new Pool<FtpSession>({
       limit: server.connections,
+      ceiling: this.#profile.facts.connections ?? server.connections,
       isTooMany: (error) => isTooMany(judge(error)),
-      onShrink: (connections) =>
-        listener.onLearned(
-          `${server.name} takes no more connections: ${connections} ${connections === 1 ? 'is' : 'are'} used.`,
-        ),
+      onCeiling: (connections) => this.#letIn(connections),
       open: async (signal) => {
-        const session = await this.#openAlone(() =>
-          this.#open(credentials, profile, listener, { workedBefore: sessions > 0, signal }),
-        );
+        const session = await this.#openAlone(() => this.#open({ workedBefore: sessions > 0, signal }));
         sessions += 1;
         listener.onOpened(`connected to ${session.where} as ${server.user}`);
         return session;
@@ -61,7 +75,13 @@ export class Account {
   /** A directory of this account. */
   remote(root: RemotePath): Remote {
     const path = root.absolute ? `/${root.path.replace(/^\/+/, '')}` : root.path;
-    return new FtpRemote({ pool: this.#pool, label: `${this.#server.name}:${path}`, root });
+    return new FtpRemote({
+      pool: this.#pool,
+      profile: this.#profile,
+      charset: charsetOf(this.#server.charset),
+      label: `${this.#server.name}:${path}`,
+      root,
+    });
   }
 
   /** Ends all connections. */
@@ -94,47 +114,72 @@ export class Account {
     return session;
   }
 
-  async #open(
-    credentials: Credentials,
-    profile: Profile,
-    listener: AccountListener,
-    { workedBefore, signal }: { readonly workedBefore: boolean; readonly signal: AbortSignal },
-  ): Promise<FtpSession> {
-    const server = this.#server;
-    const open = (): Promise<FtpSession> =>
-      FtpSession.open({
-        profile,
-        client: {
-          host: server.host,
-          port: server.port,
-          security: server.security,
-          trust: {
-            ca: credentials.ca,
-            pin: server.tls.pin,
-            verify: server.tls.verify,
-            serverName: server.tls.serverName,
-          },
-          connectTimeoutMs: server.timeouts.connectMs,
-          replyTimeoutMs: server.timeouts.replyMs,
-          stallTimeoutMs: server.timeouts.stallMs,
-          onWire: listener.onWire,
-          signal,
-        },
-        login: {
-          user: server.user,
-          password: credentials.password ?? ANONYMOUS_PASSWORD,
-          account: credentials.account,
-        },
-      });
+  /** How many connections the server lets in, as the pool has found out. */
+  #letIn(connections: number): void {
+    const before = this.#profile.facts.connections ?? this.#server.connections;
+    if (connections >= this.#server.connections) this.#profile.note('connections', undefined);
+    else if (connections > before) this.#profile.note('connections', connections);
+    else
+      this.#profile.learn(
+        'connections',
+        connections,
+        `${this.#server.name} takes no more connections: ${connections} ${connections === 1 ? 'is' : 'are'} used.`,
+      );
+  }
+
+  async #open({
+    workedBefore,
+    signal,
+  }: {
+    readonly workedBefore: boolean;
+    readonly signal: AbortSignal;
+  }): Promise<FtpSession> {
+    const open = (): Promise<FtpSession> => FtpSession.open(this.#options(signal));
     try {
       return await open();
     } catch (error) {
+      if (!(error instanceof FtpError)) throw error;
+      // A server without TLS 1.2 was asked for it because of its data connections: it had better not be.
+      if (error.kind === 'handshake' && error.phase === 'tls') this.#profile.note('tls', 'TLSv1.3');
       // A login that worked a moment ago and is refused now is worth one more try, and no more.
-      const odd =
-        workedBefore && error instanceof FtpError && error.phase === 'login' && error.reply?.code === 530;
+      const odd = workedBefore && error.phase === 'login' && error.reply?.code === 530;
       if (!odd || isTooMany(judge(error))) throw error;
       return open();
     }
+  }
+
+  #options(signal: AbortSignal): SessionOptions {
+    const server = this.#server;
+    const { password, account, ca, certificate, key, passphrase } = this.#credentials;
+    return {
+      profile: this.#profile,
+      dataModes: server.dataConnection,
+      verify: server.verify,
+      client: {
+        host: server.host,
+        port: server.port,
+        security: server.security,
+        trust: {
+          ca,
+          pin: server.tls.pin,
+          verify: server.tls.verify,
+          serverName: server.tls.serverName,
+          identity:
+            certificate === undefined || key === undefined ? undefined : { certificate, key, passphrase },
+          maxVersion: this.#profile.facts.tls,
+        },
+        charset: charsetOf(server.charset),
+        telnetBytes: this.#profile.facts.telnetBytes,
+        active: server.active,
+        connectTimeoutMs: server.timeouts.connectMs,
+        replyTimeoutMs: server.timeouts.replyMs,
+        stallTimeoutMs: server.timeouts.stallMs,
+        transferTimeoutMs: server.timeouts.transferMs,
+        onWire: this.#listener.onWire,
+        signal,
+      },
+      login: { user: server.user, password: password ?? ANONYMOUS_PASSWORD, account },
+    };
   }
 }
 

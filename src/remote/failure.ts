@@ -31,6 +31,8 @@ export interface Failure {
   readonly message: string;
   /** True where it happened before there was a session: files are not to be counted against. */
   readonly beforeSession: boolean;
+  /** How often in a row, with no success between, it may come before it ends the run; undefined where only attempts count. */
+  readonly inARow: number | undefined;
 }
 
 interface ReplyRow {
@@ -150,18 +152,12 @@ const REPLIES: readonly ReplyRow[] = [
     decision: 'retry',
     kind: 'unreachable',
   },
+  // Refused for good, or unreadable: another way to agree on a data connection. That all were refused is `unwilling`.
   {
     phase: ['data-setup'],
     codes: 'any',
-    verbs: ['EPSV'],
     decision: 'fallback',
-  },
-  {
-    phase: ['data-setup'],
-    codes: 'any',
-    decision: 'abort',
     kind: 'unreachable',
-    advice: 'The server gives no port for a data connection: its passive mode is off or misconfigured.',
   },
   {
     phase: ['transfer'],
@@ -225,6 +221,8 @@ interface KindRow {
   readonly codes?: readonly string[];
   readonly decision: Decision;
   readonly kind: FailureKind;
+  /** Ends the run where it comes so often in a row. */
+  readonly inARow?: number;
 }
 
 /* Everything else that the engine reports. */
@@ -238,11 +236,13 @@ const KINDS: readonly KindRow[] = [
   },
   { kinds: ['network'], decision: 'reconnect', kind: 'unreachable' },
   { kinds: ['certificate', 'injected'], decision: 'abort', kind: 'trust' },
+  { kinds: ['unwilling'], decision: 'abort', kind: 'unreachable' },
   {
     kinds: ['handshake'],
     phase: ['tls', 'data-setup'],
     decision: 'reconnect',
     kind: 'trust',
+    inARow: 3,
   },
   {
     kinds: ['timeout'],
@@ -263,18 +263,19 @@ const KINDS: readonly KindRow[] = [
   },
   // Something else than an FTP server answers there, and will the next time.
   { kinds: ['malformed'], phase: ['greeting'], decision: 'abort', kind: 'unreachable' },
-  { kinds: ['malformed'], decision: 'reconnect', kind: 'unreachable' },
+  { kinds: ['malformed'], decision: 'reconnect', kind: 'unreachable', inARow: 2 },
   // 226 came, but the size differs: the transfer was cut, and nobody noticed but us.
   { kinds: ['mismatch'], decision: 'retry', kind: 'verification' },
   { kinds: ['argument'], decision: 'skip', kind: 'failed' },
   { kinds: ['aborted'], decision: 'abort', kind: 'failed' },
 ];
 
-/* The local side, by system code (and our own word CHANGED). */
+/* The local side, by system code (and our own words CHANGED and TEMPORARY). */
 const LOCAL: Readonly<Record<string, Decision>> = {
   ENOENT: 'gone', // deleted since the scan: nothing to do
   ENOTDIR: 'gone',
   CHANGED: 'retry', // changed while it was read: what was sent is thrown away
+  TEMPORARY: 'retry', // the server refuses this temporary name: the next one has another form
   EACCES: 'pass',
   EPERM: 'pass',
   EIO: 'pass',
@@ -299,6 +300,7 @@ export function judge(error: unknown): Failure {
     code,
     message: error instanceof Error ? error.message : worded(error),
     beforeSession: false,
+    inARow: undefined,
   };
 }
 
@@ -349,6 +351,7 @@ function judgeReply(error: FtpError): Failure {
     message:
       row?.advice === undefined ? error.message : `${error.message.replace(/[.]$/, '')}. ${row.advice}`,
     beforeSession: isBeforeSession(error),
+    inARow: undefined,
   };
 }
 
@@ -365,6 +368,7 @@ function judgeKind(error: FtpError): Failure {
     code: error.code ?? error.kind,
     message: error.message,
     beforeSession: isBeforeSession(error),
+    inARow: row?.inARow,
   };
 }
 

@@ -2,18 +2,22 @@
  * The Remote contract over FTP and FTPS: a directory on a server, reached through the account's pool.
  * Turns relative paths into server paths, and sends uploads through lanes, as many as there are connections.
  */
+import type { Charset } from '../ftp/client.js';
 import { FtpError } from '../ftp/errors.js';
 import type { RelativePath, RemoteFile } from '../plan/entry.js';
+import type { TemporaryForm } from '../plan/temporary.js';
 import { Directories } from './directories.js';
 import { judge } from './failure.js';
 import type { FtpSession } from './ftp-session.js';
 import { Lane, type Passage } from './lane.js';
+import { Names } from './names.js';
 import type { Pool } from './pool.js';
+import type { Profile } from './profile.js';
 import {
   type Delivered,
   type DeliverOptions,
   type Delivery,
-  type OperationOptions,
+  type FetchOptions,
   type Remote,
   type RemoteDirectory,
   wholeSeconds,
@@ -21,6 +25,9 @@ import {
 
 export interface FtpRemoteOptions {
   readonly pool: Pool<FtpSession>;
+  readonly profile: Profile;
+  /** How names are written there. */
+  readonly charset: Charset;
   /** How messages name it. */
   readonly label: string;
   /** The root: below the login directory, or absolute. */
@@ -36,7 +43,9 @@ export class FtpRemote implements Remote {
   readonly label: string;
   readonly #pool: Pool<FtpSession>;
   readonly #root: FtpRemoteOptions['root'];
+  readonly #profile: Profile;
   readonly #directories = new Directories();
+  readonly #names: Names;
   /** Uploads that wait for a lane. */
   readonly #waiting: Waiting[] = [];
   /** Lanes that are open or wait for a connection, and those that have one. */
@@ -49,6 +58,16 @@ export class FtpRemote implements Remote {
     this.label = options.label;
     this.#pool = options.pool;
     this.#root = options.root;
+    this.#profile = options.profile;
+    this.#names = new Names({
+      profile: options.profile,
+      charset: options.charset,
+      below: (session, name) => this.#on(session, name),
+    });
+  }
+
+  get temporaryForm(): TemporaryForm {
+    return this.#profile.facts.temporary;
   }
 
   get appetite(): number {
@@ -93,7 +112,7 @@ export class FtpRemote implements Remote {
 
   /** Carries what waits over one connection, until nothing does, it breaks, or somebody else wants it. */
   async #sail(session: FtpSession, first: Waiting): Promise<void> {
-    const lane = new Lane(session, this.#directories);
+    const lane = new Lane(session, { directories: this.#directories, names: this.#names });
     for (let next: Waiting | undefined = first; next !== undefined; ) {
       if (next.stop?.aborted === true) {
         next.reject(next.stop.reason);
@@ -115,42 +134,26 @@ export class FtpRemote implements Remote {
     }
   }
 
-  async publish(
-    file: {
-      readonly path: RelativePath;
-      readonly temporary: RelativePath;
-      readonly modifiedMs: number;
-    },
-    options: OperationOptions = {},
-  ): Promise<number | undefined> {
-    return this.#pool.use(options.signal, async (session) => {
-      const temporary = this.#on(session, file.temporary);
-      const modifiedMs = await session.setTime(temporary, file.modifiedMs);
-      await session.replace(temporary, this.#on(session, file.path));
-      return modifiedMs;
-    });
-  }
-
   async fetch(
     path: RelativePath,
     sink: (chunk: Buffer) => Promise<void>,
-    options: OperationOptions = {},
+    { signal, fromByte = 0, holds }: FetchOptions = {},
   ): Promise<number> {
-    return this.#pool.use(options.signal, async (session) => {
+    return this.#pool.use(signal, async (session) => {
       const file = this.#on(session, path);
       const expected = await session.size(file);
-      const bytes = await session.retrieve(file, sink, options.signal);
+      const bytes = await session.retrieve(file, sink, { signal, fromByte });
       // A cut connection looks like the end of the file; only the number of bytes tells them apart.
-      if (expected !== undefined && expected !== bytes) {
+      if (expected !== undefined && expected !== fromByte + bytes) {
+        if (fromByte > 0) session.noDownloadResume();
         throw new FtpError(
           'mismatch',
-          `${session.where} sent ${bytes} bytes of ${path}, which has ${expected}.`,
-          {
-            phase: 'transfer',
-            verb: 'RETR',
-          },
+          `${session.where} sent ${fromByte + bytes} bytes of ${path}, which has ${expected}.`,
+          { phase: 'transfer', verb: 'RETR' },
         );
       }
+      if (holds !== undefined)
+        await proveFetched(session, { file, sizeBytes: fromByte + bytes, signal, holds });
       return bytes;
     });
   }
@@ -175,7 +178,8 @@ export class FtpRemote implements Remote {
       const files: RemoteFile[] = [];
       const directories: RelativePath[] = [];
       const others: RelativePath[] = [];
-      let complete = listing.unreadable === 0;
+      let complete =
+        listing.unreadable === 0 && listing.unusable.length === 0 && listing.ending !== 'truncated';
       for (const entry of listing.entries) {
         const path = below(entry.name);
         if (entry.type === 'directory') directories.push(path);
@@ -188,7 +192,7 @@ export class FtpRemote implements Remote {
             modifiedMs: entry.modifiedMs,
           });
       }
-      return { files, directories, others, complete };
+      return { files, directories, others, complete, proven: complete && listing.ending === 'whole' };
     });
   }
 
@@ -208,4 +212,26 @@ export class FtpRemote implements Remote {
     // Servers read a dash as an option of LIST, `~` as the home directory, and drop leading spaces.
     return /^[-~ ]/.test(joined) ? `./${joined}` : joined;
   }
+}
+
+/**
+ * Compares what came over with what the server holds: by its hash, and where that does not agree or is not to be had
+ * and has to be, by reading the file once more.
+ */
+async function proveFetched(
+  session: FtpSession,
+  fetched: Pick<FetchOptions, 'signal'> &
+    Required<Pick<FetchOptions, 'holds'>> & { readonly file: string; readonly sizeBytes: number },
+): Promise<void> {
+  const { file, sizeBytes, signal, holds } = fetched;
+  const told = await session.hash(file, sizeBytes);
+  if (told === undefined ? !session.wantsHash : await holds(told)) return;
+  const again = { algorithm: 'SHA-256', hex: await session.readBack(file, signal) } as const;
+  if (!(await holds(again))) {
+    throw new FtpError('mismatch', `${session.where} holds other bytes of ${file} than it sent.`, {
+      phase: 'transfer',
+      verb: 'RETR',
+    });
+  }
+  if (told !== undefined) session.distrustHashes();
 }

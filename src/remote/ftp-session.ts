@@ -3,16 +3,25 @@
  * the profile names, and where failure.ts says `fallback` it takes the next form and remembers that.
  * Works on absolute server paths; directories on the way are found out, never assumed.
  */
+import { createHash } from 'node:crypto';
 import {
   type ClientOptions,
   type Convoy,
+  type DataMode,
+  type Features,
   FtpClient,
-  type Listing,
+  type HashForm,
+  type HashRefusal,
   type Login,
-  type PassiveForm,
+  type Proof,
+  type ProveStep,
+  type ReceivedListing,
   type SetTimeForm,
 } from '../ftp/client.js';
 import { FtpError } from '../ftp/errors.js';
+import { hashForms } from '../ftp/hash.js';
+import type { Digest } from '../plan/digest.js';
+import { type DataModeSetting, DataModes, isAboutReuse } from './data-mode.js';
 import { judge } from './failure.js';
 import type { Pooled } from './pool.js';
 import type { Profile } from './profile.js';
@@ -22,12 +31,21 @@ export interface SessionOptions {
   readonly client: ClientOptions;
   readonly login: Login;
   readonly profile: Profile;
+  readonly dataModes: DataModeSetting;
+  /** `size`: hashes are not asked for. */
+  readonly verify: 'auto' | 'size' | 'hash';
 }
 
 /** What the server says of one file. */
 export interface FileStatus {
   readonly sizeBytes: number;
   readonly modifiedMs: number | undefined;
+}
+
+/** What the server says of a file that was stored. */
+export interface Held extends FileStatus {
+  /** The server's own hash of it, where it told one. */
+  readonly digest: Digest | undefined;
 }
 
 const SET_TIME_FORMS: readonly SetTimeForm[] = ['MFMT', 'MDTM', 'SITE UTIME'];
@@ -38,16 +56,36 @@ const STUMBLES = 2;
 /** How many times of a listing are asked for in one write. */
 const TIMES_AT_ONCE = 100;
 
+/** A slow disk reads so many bytes in a millisecond; and hashing needs a moment to begin. */
+const HASHED_BYTES_PER_MS = 5_000;
+const HASHING_BEGINS_MS = 10_000;
+
+/** A clock that is off by less than this is nothing to talk about. */
+const CLOCK_NOTICE_MS = 60_000;
+
 export class FtpSession implements Pooled {
   readonly #client: FtpClient;
   readonly #profile: Profile;
+  readonly #modes: DataModes;
+  readonly #verify: SessionOptions['verify'];
+  /** The TLS that this session was opened with. */
+  readonly #tls: 'TLSv1.2' | 'TLSv1.3';
   #hasStumbled = false;
   /** The login directory, or undefined where the server does not tell: then paths stay relative to it. */
   readonly loginDirectory: string | undefined;
 
-  private constructor(client: FtpClient, profile: Profile, loginDirectory: string | undefined) {
+  private constructor(client: FtpClient, options: SessionOptions, loginDirectory: string | undefined) {
+    const { profile } = options;
     this.#client = client;
     this.#profile = profile;
+    this.#verify = options.verify;
+    this.#tls = options.client.trust.maxVersion;
+    this.#modes = new DataModes({
+      setting: options.dataModes,
+      family: client.isIpv6 ? 'IPv6' : 'IPv4',
+      where: client.where,
+      profile,
+    });
     this.loginDirectory = loginDirectory;
   }
 
@@ -58,15 +96,16 @@ export class FtpSession implements Pooled {
     try {
       await client.login(options.login);
       const features = await optional(client.features());
-      if (features?.has('UTF8') === true) await optional(client.useUtf8());
-      if (features !== undefined && !features.has('MFMT') && profile.facts.setTime === 'MFMT') {
-        profile.facts.setTime = 'MDTM';
+      await introduce(client, features, options.client.charset?.label);
+      begin(profile, features);
+      const { hash } = profile.facts;
+      if (options.verify !== 'size' && hash !== undefined && hash !== 'none' && hash.verb === 'HASH') {
+        await optional(client.option(`HASH ${hash.algorithm}`));
       }
-      if (features !== undefined && !features.has('MLST') && !features.has('MLSD'))
-        profile.facts.listing = 'LIST';
       await client.useBinary();
       const directory = await unlessRefused(client.workingDirectory());
-      return new FtpSession(client, profile, directory?.startsWith('/') === true ? directory : undefined);
+      const known = directory?.startsWith('/') === true ? directory : undefined;
+      return new FtpSession(client, options, known);
     } catch (error) {
       client.reset('the session could not be prepared');
       throw error;
@@ -89,11 +128,6 @@ export class FtpSession implements Pooled {
     this.#client.reset('it is not needed any more');
   }
 
-  /** Sends the chunks to a file. Returns the number of bytes sent. */
-  async store(path: string, source: AsyncIterable<Buffer>, signal: AbortSignal | undefined): Promise<number> {
-    return this.#withPort((passive) => this.#client.store(path, source, { passive, signal }));
-  }
-
   /** True where this session was lost because the server stumbled over a packet; the next one takes another form. */
   get stumbled(): boolean {
     return this.#hasStumbled && !this.usable;
@@ -104,42 +138,109 @@ export class FtpSession implements Pooled {
     this.#client.checkPath(path);
   }
 
+  // Uploads.
+
+  /** Sends the chunks to a file. */
+  async store(path: string, source: AsyncIterable<Buffer>, signal: AbortSignal | undefined): Promise<void> {
+    await this.#transfer((mode) => this.#client.store(path, source, { mode, signal }));
+  }
+
+  /**
+   * Sends the rest of a file behind the part that is there. The part must be proven.
+   *
+   * @returns `restart` where the server cannot go on with a part
+   */
+  async storeRest(
+    path: string,
+    source: () => AsyncIterable<Buffer>,
+    fromByte: number,
+    signal: AbortSignal | undefined,
+  ): Promise<'sent' | 'restart'> {
+    const { facts } = this.#profile;
+    if (facts.resumeUpload === 'REST') {
+      try {
+        await this.#transfer((mode) => this.#client.store(path, source(), { mode, signal, fromByte }));
+        return 'sent';
+      } catch (error) {
+        if (!lacksResume(error)) throw error;
+        this.#profile.learn('resumeUpload', 'APPE', `${this.where} takes no REST before STOR: APPE is used.`);
+      }
+    }
+    if (this.#profile.facts.resumeUpload === 'APPE') {
+      try {
+        await this.#transfer((mode) => this.#client.append(path, source(), { mode, signal }));
+        return 'sent';
+      } catch (error) {
+        if (!lacksResume(error)) throw error;
+        this.noResume();
+      }
+    }
+    return 'restart';
+  }
+
+  /** Going on with a part did not give the file: it is not tried again with this server. */
+  noResume(): void {
+    this.#profile.learn(
+      'resumeUpload',
+      'none',
+      `${this.where} cannot go on with an upload that was cut off: such files are sent from the beginning.`,
+    );
+  }
+
+  /** True where a part that was left could be gone on with. */
+  get resumesUploads(): boolean {
+    return this.#profile.facts.resumeUpload !== 'none';
+  }
+
   /** True where the last steps of an upload can travel with a later one. */
   get convoys(): boolean {
     const { size, setTime, rename } = this.#profile.facts;
-    return size === 'SIZE' && setTime !== 'none' && rename === 'overwrites';
+    return size === 'SIZE' && setTime !== 'none' && rename === 'overwrites' && this.#isPassive;
   }
 
-  /** The form in which `prove` sets the time, where `convoys`. */
-  get timeForm(): SetTimeForm {
+  /** The step by which a file that was sent is proven. */
+  proofOf(path: string, modifiedMs: number, sizeBytes: number): ProveStep {
     const { setTime } = this.#profile.facts;
-    return setTime === 'none' ? 'MFMT' : setTime;
+    return {
+      path,
+      modifiedMs,
+      form: setTime === 'none' ? 'MFMT' : setTime,
+      hash: this.#hashForm,
+      hashingMs: hashingMs(sizeBytes),
+      clock: this.#asksClock() ? 'ask' : 'leave',
+    };
   }
 
   /** As `store`, with the last steps of earlier uploads; the port is the one that the transfer before told. */
   async storeInConvoy(
     path: string,
-    source: AsyncIterable<Buffer>,
+    source: () => AsyncIterable<Buffer>,
     options: {
       readonly convoy: Convoy;
       readonly port: number | undefined;
       readonly signal: AbortSignal | undefined;
     },
-  ): Promise<{ bytes: number; nextPort: number | undefined }> {
-    const { passive, roundTrips } = this.#profile.facts;
-    const asks = passive === 'EPSV' && roundTrips === 'two';
+  ): Promise<{ nextPort: number | undefined }> {
+    const mode = this.#modes.current;
+    if (mode !== 'EPSV' && mode !== 'PASV') {
+      await this.store(path, source(), options.signal);
+      return { nextPort: undefined };
+    }
+    const asks = mode === 'EPSV' && this.#profile.facts.roundTrips === 'two';
     try {
-      const stored = await this.#client.storeInConvoy(path, source, {
+      const stored = await this.#client.storeInConvoy(path, source(), {
         ...options,
-        passive,
+        mode,
         nextPort: asks ? 'ask' : 'leave',
       });
-      if (asks) this.#profile.stumbles = 0;
+      if (asks) this.#profile.streaks.stumbles = 0;
+      this.#worked(mode);
       return stored;
     } catch (error) {
-      if (this.#turnsToPasv(error)) {
-        // The convoy went with the question; only the file is left to send.
-        return { bytes: await this.store(path, source, options.signal), nextPort: undefined };
+      // The convoy went with the question; only the file is left to send.
+      if (this.#goesOnAfter(error, mode)) {
+        await this.store(path, source(), options.signal);
+        return { nextPort: undefined };
       }
       if (asks && this.#stumblesWith(error)) {
         this.#hasStumbled = true;
@@ -159,41 +260,47 @@ export class FtpSession implements Pooled {
     const suspect = ['malformed', 'data', 'unconfirmed'] as const;
     if (!(error instanceof FtpError) || isRefusal(error) || !suspect.some((kind) => kind === error.kind))
       return false;
-    this.#profile.stumbles += 1;
-    return error.kind === 'malformed' || this.#profile.stumbles >= STUMBLES;
+    this.#profile.streaks.stumbles += 1;
+    return error.kind === 'malformed' || this.#profile.streaks.stumbles >= STUMBLES;
   }
 
   settle(convoy: Convoy): void {
     this.#client.settle(convoy);
   }
 
-  async retrieve(
-    path: string,
-    sink: (chunk: Buffer) => Promise<void>,
-    signal: AbortSignal | undefined,
-  ): Promise<number> {
-    return this.#withPort((passive) => this.#client.retrieve(path, sink, { passive, signal }));
-  }
-
   /**
-   * Asks the size of a file that was just stored, and sets its time.
+   * Asks what became of a file that was just stored, and sets its time.
    *
-   * @returns the size, and the time that the server took over, in whole seconds
+   * @returns its size, the time that the server took over, in whole seconds, and the server's hash of it
    */
-  async sizeAndSetTime(path: string, modifiedMs: number): Promise<FileStatus> {
+  async prove(path: string, modifiedMs: number, sentBytes: number): Promise<Held> {
     const { facts } = this.#profile;
     if (facts.size === 'SIZE' && facts.setTime !== 'none') {
+      const step = this.proofOf(path, modifiedMs, sentBytes);
       try {
-        const form = facts.setTime;
-        const { sizeBytes, timeReply } = await this.#client.sizeAndSetModified(path, modifiedMs, form);
-        return { sizeBytes, modifiedMs: await this.timeAfter(timeReply, form, path, modifiedMs) };
+        const proof = await this.#client.prove(step);
+        return {
+          sizeBytes: proof.sizeBytes,
+          digest: this.hear(step, proof),
+          modifiedMs: await this.timeAfter(proof.timeReply, step.form, path, modifiedMs),
+        };
       } catch (error) {
         this.sizeRefused(error, path);
       }
     }
     const sizeBytes = await this.size(path);
     if (sizeBytes === undefined) throw this.#vanished(path);
-    return { sizeBytes, modifiedMs: await this.setTime(path, modifiedMs) };
+    const digest = await this.hash(path, sizeBytes);
+    return { sizeBytes, digest, modifiedMs: await this.setTime(path, modifiedMs) };
+  }
+
+  /** Takes down what a proof says besides the size; returns the server's hash, where it told one. */
+  hear(step: ProveStep, proof: Proof): Digest | undefined {
+    if (proof.storedMs !== undefined) this.#learnClock(proof.storedMs);
+    if (step.hash === undefined || proof.digest === undefined) return undefined;
+    if (typeof proof.digest === 'string') return { algorithm: step.hash.algorithm, hex: proof.digest };
+    this.#hashRefused(step.hash, proof.digest);
+    return undefined;
   }
 
   /**
@@ -236,6 +343,84 @@ export class FtpSession implements Pooled {
     }
   }
 
+  // Downloads and proofs.
+
+  /** Hands a file's bytes to the sink, from `fromByte` on. Returns the number of bytes given. */
+  async retrieve(
+    path: string,
+    sink: (chunk: Buffer) => Promise<void>,
+    { signal, fromByte = 0 }: { readonly signal: AbortSignal | undefined; readonly fromByte?: number },
+  ): Promise<number> {
+    if (fromByte > 0 && this.#profile.facts.resumeDownload === 'REST') {
+      try {
+        return await this.#transfer((mode) => this.#client.retrieve(path, sink, { mode, signal, fromByte }));
+      } catch (error) {
+        if (!lacksResume(error)) throw error;
+        this.noDownloadResume();
+      }
+    }
+    // Without REST all of it comes again; what is there already is passed over.
+    let given = 0;
+    let position = 0;
+    const rest = async (chunk: Buffer): Promise<void> => {
+      const known = Math.min(chunk.length, Math.max(0, fromByte - position));
+      position += chunk.length;
+      given += chunk.length - known;
+      if (known < chunk.length) await sink(chunk.subarray(known));
+    };
+    await this.#transfer((mode) => this.#client.retrieve(path, rest, { mode, signal }));
+    return given;
+  }
+
+  /** The server did not begin where it was told to. */
+  noDownloadResume(): void {
+    this.#profile.learn(
+      'resumeDownload',
+      'none',
+      `${this.where} cannot begin in the middle of a file: a download that was cut off begins anew.`,
+    );
+  }
+
+  /** The algorithm in which the server will be asked for a hash, so that it can be computed on the way. */
+  get hashAlgorithm(): HashForm['algorithm'] | undefined {
+    return this.#hashForm?.algorithm;
+  }
+
+  /** True where a file counts as delivered only when a hash proves it. */
+  get wantsHash(): boolean {
+    return this.#verify === 'hash';
+  }
+
+  /** The server's hash of a file, or undefined where it tells none. */
+  async hash(path: string, sizeBytes: number): Promise<Digest | undefined> {
+    for (let form = this.#hashForm; form !== undefined; form = this.#hashForm) {
+      try {
+        const hex = await this.#client.hash(path, form, hashingMs(sizeBytes));
+        return { algorithm: form.algorithm, hex };
+      } catch (error) {
+        if (!(error instanceof FtpError) || error.kind !== 'reply' || error.reply === undefined) throw error;
+        if (!this.#hashRefused(form, { refused: error.reply })) return undefined;
+      }
+    }
+    return undefined;
+  }
+
+  /** The server's hashes do not fit its own files. */
+  distrustHashes(): void {
+    this.#profile.learn(
+      'hash',
+      'none',
+      `${this.where} tells wrong hashes of files that it holds rightly: they are not asked for any more.`,
+    );
+  }
+
+  /** Reads a file back and hashes it: the proof that needs nothing of the server. SHA-256, hex digits. */
+  async readBack(path: string, signal: AbortSignal | undefined): Promise<string> {
+    const hash = createHash('sha256');
+    await this.retrieve(path, async (chunk) => void hash.update(chunk), { signal });
+    return hash.digest('hex');
+  }
+
   /** A file's size, or undefined where there is no such file. */
   async size(path: string): Promise<number | undefined> {
     if (this.#profile.facts.size === 'SIZE') {
@@ -260,6 +445,8 @@ export class FtpSession implements Pooled {
     const [modifiedMs] = await this.#client.modifiedAll([path]);
     return { sizeBytes, modifiedMs };
   }
+
+  // Names and directories.
 
   /** Renames, replacing what stands at the target. */
   async replace(from: string, to: string): Promise<void> {
@@ -334,6 +521,11 @@ export class FtpSession implements Pooled {
     }
   }
 
+  /** Removes an empty directory. */
+  async removeDirectory(path: string): Promise<void> {
+    await this.#client.removeDirectory(path);
+  }
+
   /** Whether an absolute path is a directory; true for a relative one, which cannot be looked at. */
   async isDirectory(path: string): Promise<boolean> {
     // CWD would move the ground under relative paths.
@@ -348,23 +540,54 @@ export class FtpSession implements Pooled {
   }
 
   /** One directory. Where the server's listings have no exact times, each file is asked for its own. */
-  async list(path: string): Promise<Listing> {
+  async list(path: string): Promise<ReceivedListing> {
     if (this.#profile.facts.listing === 'MLSD') {
       try {
-        return await this.#withPort((passive) => this.#client.machineListing(path, { passive }));
+        return await this.#transfer((mode) => this.#client.machineListing(path, { mode }));
       } catch (error) {
         if (!(error instanceof FtpError && [500, 501, 502, 504].includes(error.reply?.code ?? 0)))
-          throw error;
+          return this.#emptyAfter(error, path);
         this.#profile.learn('listing', 'LIST', `${this.where} has no MLSD: directories are read with LIST.`);
       }
     }
     const absolute = path.startsWith('/');
     // CWD spares the odd meanings of a path in LIST, but nobody knows the way back from a relative one.
     if (absolute) await this.#client.changeDirectory(path);
-    const listing = await this.#withPort((passive) =>
-      this.#client.listing({ passive }, absolute || path === '.' ? undefined : path),
-    );
-    const files = listing.entries.filter((entry) => entry.type === 'file');
+    let listing: ReceivedListing;
+    try {
+      listing = await this.#transfer((mode) =>
+        this.#client.listing({ mode }, absolute || path === '.' ? undefined : path),
+      );
+    } catch (error) {
+      return this.#emptyAfter(error, path);
+    }
+    return { ...listing, entries: await this.#timed(listing.entries, path) };
+  }
+
+  /**
+   * Some servers refuse to list a directory that is empty. It counts as empty only where it can be entered and a
+   * listing of the names agrees: an empty guess would be mirrored as a deletion.
+   */
+  async #emptyAfter(error: unknown, path: string): Promise<ReceivedListing> {
+    const code = error instanceof FtpError && error.phase === 'transfer' ? error.reply?.code : undefined;
+    if ((code !== 450 && code !== 550) || !path.startsWith('/')) throw error;
+    if (!(await this.isDirectory(path)) || !(await this.#hasNoNames())) throw error;
+    return { entries: [], unusable: [], unreadable: 0, form: 'empty', ending: 'whole' };
+  }
+
+  /** NLST of the directory that the session is in: nothing, or refused as LIST was. */
+  async #hasNoNames(): Promise<boolean> {
+    try {
+      const names = await this.#transfer((mode) => this.#client.names({ mode }));
+      return names.every((name) => name === '.' || name === '..');
+    } catch (error) {
+      if (isMissing(error)) return true;
+      throw error;
+    }
+  }
+
+  async #timed(entries: ReceivedListing['entries'], path: string): Promise<ReceivedListing['entries']> {
+    const files = entries.filter((entry) => entry.type === 'file');
     const times = new Map<string, number | undefined>();
     for (let from = 0; from < files.length; from += TIMES_AT_ONCE) {
       const names = files.slice(from, from + TIMES_AT_ONCE).map((entry) => entry.name);
@@ -375,44 +598,106 @@ export class FtpSession implements Pooled {
         times.set(name, asked[place]);
       });
     }
-    return {
-      ...listing,
-      entries: listing.entries.map((entry) => ({
-        ...entry,
-        modifiedMs: times.get(entry.name),
-      })),
-    };
+    return entries.map((entry) => ({ ...entry, modifiedMs: times.get(entry.name) ?? entry.modifiedMs }));
   }
 
-  /** Runs a transfer in the passive form that works; EPSV is simply tried, PASV is IPv4's second choice. */
-  async #withPort<T>(transfer: (passive: PassiveForm) => Promise<T>): Promise<T> {
-    try {
-      return await transfer(this.#profile.facts.passive);
-    } catch (error) {
-      if (!this.#turnsToPasv(error)) throw error;
-      return transfer('PASV');
+  get #isPassive(): boolean {
+    return this.#modes.current === 'EPSV' || this.#modes.current === 'PASV';
+  }
+
+  get #hashForm(): HashForm | undefined {
+    const { hash } = this.#profile.facts;
+    return this.#verify === 'size' || hash === 'none' ? undefined : hash;
+  }
+
+  /** Runs a transfer in the mode that works, or in the next one where the server refuses it. */
+  async #transfer<T>(transfer: (mode: DataMode) => Promise<T>): Promise<T> {
+    for (;;) {
+      const mode = this.#modes.current;
+      try {
+        const done = await transfer(mode);
+        this.#worked(mode);
+        return done;
+      } catch (error) {
+        if (!this.#goesOnAfter(error, mode)) throw error;
+      }
     }
+  }
+
+  #worked(mode: DataMode): void {
+    this.#profile.streaks.reuseRefusals = 0;
+    this.#modes.worked(mode);
+  }
+
+  #goesOnAfter(error: unknown, mode: DataMode): boolean {
+    if (isAboutReuse(error)) this.#reuseRefused(error);
+    return this.#modes.goesOnAfter(error, mode);
   }
 
   /**
-   * What a transfer that found no data connection says about the passive form.
-   *
-   * @returns true where EPSV was refused and the same session can go on with PASV
+   * The server did not take the data connection's TLS session. A new control connection may have a better one; then
+   * TLS 1.2, whose sessions are simpler; then nothing will help.
    */
-  #turnsToPasv(error: unknown): boolean {
-    if (!(error instanceof FtpError) || error.phase !== 'data-setup' || this.#client.isIpv6) return false;
-    const form = this.#profile.facts.passive;
-    if (form === 'EPSV' && judge(error).decision === 'fallback') {
-      this.#profile.learn('passive', 'PASV', `${this.where} refuses EPSV: PASV is used.`);
-      return true;
+  #reuseRefused(error: unknown): void {
+    const { streaks, facts } = this.#profile;
+    this.reset();
+    // Others that were opened with the former TLS say nothing new.
+    if (this.#tls !== facts.tls) return;
+    streaks.reuseRefusals += 1;
+    if (streaks.reuseRefusals < 2) return;
+    if (facts.tls === 'TLSv1.3') {
+      streaks.reuseRefusals = 0;
+      this.#profile.learn(
+        'tls',
+        'TLSv1.2',
+        `${this.where} does not take the TLS sessions of data connections: TLS 1.2 is tried.`,
+      );
+      return;
     }
-    // The port was told, and nobody answers there: the other form may lead elsewhere (NAT), on a new connection.
-    if (error.kind === 'data' || error.kind === 'timeout' || error.kind === 'malformed') {
-      const other = form === 'EPSV' ? 'PASV' : 'EPSV';
-      const sentence = `${this.where} was asked for a port with ${form}, and there is no way to it: ${other} is tried next.`;
-      this.#profile.learn('passive', other, sentence);
-    }
-    return false;
+    if (!(error instanceof FtpError)) return;
+    throw new FtpError(
+      'unwilling',
+      `${this.where} takes no data connection, because it does not recognise its own TLS sessions, neither under TLS 1.3 nor 1.2: ${error.message.replace(/[.]$/, '')}. See to its TLS settings (session reuse, session cache).`,
+      { phase: 'data-setup', verb: error.verb, reply: error.reply, cause: error },
+    );
+  }
+
+  /** @returns true where another form is left to ask in */
+  #hashRefused(form: HashForm, { refused }: HashRefusal): boolean {
+    // Refused for now, or for this file, says nothing about the next one.
+    if (refused.code >= 400 && ![500, 501, 502, 503, 504].includes(refused.code)) return false;
+    const known = this.#profile.facts.hash;
+    if (known === undefined || known === 'none' || known.verb !== form.verb) return true;
+    const forms = hashForms(featureMap(this.#profile.facts.features ?? []));
+    const next = forms
+      .slice(forms.findIndex(({ verb }) => verb === form.verb) + 1)
+      .find(({ verb }) => verb !== form.verb);
+    this.#profile.learn(
+      'hash',
+      next ?? 'none',
+      next === undefined
+        ? `${this.where} has no command for hashes that works: files are proven by their size.`
+        : `${this.where} does not do ${form.verb}: ${next.verb} is used.`,
+    );
+    return next !== undefined;
+  }
+
+  #asksClock(): boolean {
+    if (this.#profile.facts.clockOffsetMs !== undefined || this.#profile.clock === 'asked') return false;
+    this.#profile.clock = 'asked';
+    return true;
+  }
+
+  #learnClock(storedMs: number): void {
+    const offsetMs = wholeSeconds(storedMs - Date.now());
+    const seconds = Math.round(Math.abs(offsetMs) / 1000);
+    if (Math.abs(offsetMs) < CLOCK_NOTICE_MS) this.#profile.note('clockOffsetMs', offsetMs);
+    else
+      this.#profile.learn(
+        'clockOffsetMs',
+        offsetMs,
+        `the clock of ${this.where} is about ${seconds} s ${offsetMs > 0 ? 'ahead of' : 'behind'} this machine's.`,
+      );
   }
 
   async #setTimeAfter(failed: SetTimeForm, path: string, modifiedMs: number): Promise<number | undefined> {
@@ -438,6 +723,43 @@ export class FtpSession implements Pooled {
       phase: 'transfer',
     });
   }
+}
+
+/** What a server wants to hear before names travel. */
+async function introduce(
+  client: FtpClient,
+  features: Features | undefined,
+  charset: string | undefined,
+): Promise<void> {
+  if (features?.has('CLNT') === true) await optional(client.introduce('ferryd'));
+  if (features?.has('UTF8') !== true) return;
+  await optional(client.option(charset === undefined || charset === 'utf-8' ? 'UTF8 ON' : 'UTF8 OFF'));
+}
+
+/** What a new session's features say, as far as nothing better is known. */
+function begin(profile: Profile, features: Features | undefined): void {
+  profile.begin([...(features ?? [])].map(([name, words]) => `${name} ${words}`.trim()).sort());
+  const { facts } = profile;
+  if (facts.hash === undefined) {
+    const [best] = features === undefined ? [] : hashForms(features);
+    profile.note('hash', best ?? 'none');
+  }
+  if (features === undefined) return;
+  if (!features.has('MFMT') && facts.setTime === 'MFMT') profile.note('setTime', 'MDTM');
+  if (!features.has('MLST') && !features.has('MLSD')) profile.note('listing', 'LIST');
+}
+
+function featureMap(features: readonly string[]): Features {
+  return new Map(
+    features.map((line) => {
+      const space = line.indexOf(' ');
+      return space < 0 ? [line, ''] : [line.slice(0, space), line.slice(space + 1)];
+    }),
+  );
+}
+
+function hashingMs(sizeBytes: number): number {
+  return HASHING_BEGINS_MS + Math.ceil(sizeBytes / HASHED_BYTES_PER_MS);
 }
 
 /** A feature that the server may lack. */
@@ -481,4 +803,11 @@ function lacksSize(error: unknown): boolean {
     error.reply?.code !== 550 &&
     judge(error).decision === 'fallback'
   );
+}
+
+/** The server has no REST, not for this command, or not at this place (451 and 501; 554 and 555). */
+function lacksResume(error: unknown): boolean {
+  if (!(error instanceof FtpError) || error.kind !== 'reply') return false;
+  if (error.verb === 'REST') return judge(error).decision === 'fallback' || error.reply?.code === 554;
+  return [451, 500, 501, 502, 504, 554, 555].includes(error.reply?.code ?? 0);
 }

@@ -1,24 +1,26 @@
 /*
  * A lane: uploads on one connection, one behind the other, the last steps of each in the packet of a later one.
- * While file n is sent, the size of n-1 is asked and n-2 is renamed, so a small file costs two round trips and is
- * proven all the same: a rename follows only a final reply and the right size.
+ * While file n is sent, n-1 is proven and n-2 is renamed, so a small file costs two round trips and is proven all the
+ * same: a rename follows only a final reply, the right size and, where the server tells one, the right hash.
  *
  * | stage | what is known | the next step travels |
  * | --- | --- | --- |
- * | sent | the data ended and the final reply came | SIZE and time: with the next STOR |
- * | proven | the server's size is the number of bytes sent | RNFR, RNTO: with the STOR after that |
+ * | sent | the data ended and the final reply came | SIZE, hash and time: with the next STOR |
+ * | proven | what the server holds is what was sent | RNFR, RNTO: with the STOR after that |
  * | published | it stands under its final name | - |
  *
- * What a packet cannot settle (a time form or a rename that the server refuses) is settled by single commands
- * before the next packet. When the connection is lost, every file in the lane is told so, and whoever sent it
- * finds out from the remote what became of it.
+ * What a packet cannot settle (a time form or a rename that the server refuses, a hash that does not agree) is settled
+ * by single commands before the next packet. When the connection is lost, every file in the lane is told so, and
+ * whoever sent it finds out from the remote what became of it.
  */
-import type { Convoy, SetTimeForm, Settled } from '../ftp/client.js';
+import type { Convoy, Proof, ProveStep, Settled } from '../ftp/client.js';
 import { FtpError } from '../ftp/errors.js';
+import type { Digest } from '../plan/digest.js';
 import type { Directories } from './directories.js';
 import { judge } from './failure.js';
-import { type FileStatus, type FtpSession, isRefusal } from './ftp-session.js';
-import { type Delivered, type Delivery, wholeSeconds } from './remote.js';
+import { type FtpSession, type Held, isRefusal } from './ftp-session.js';
+import type { Names } from './names.js';
+import { type Delivered, type Delivery, type Digests, wholeSeconds } from './remote.js';
 
 /** One file on its way through a lane. */
 export interface Passage {
@@ -33,20 +35,22 @@ export interface Passage {
 
 interface Sent {
   readonly passage: Passage;
-  readonly bytes: number;
-  readonly sha256: string;
+  readonly digests: Digests;
+  /** Whether it was sent from the beginning, behind a part that was proven, or not at all, since all of it was there. */
+  readonly sent: 'whole' | 'rest' | 'nothing';
 }
 
 interface Proven extends Sent {
   readonly modifiedMs: number | undefined;
 }
 
-/** A file that takes its time must not keep those before it from their final names. */
+/** A file that takes its time must not keep those before it from their final names, nor wait for those behind it. */
 const LARGE_BYTES = 1024 * 1024;
 
 export class Lane {
   readonly #session: FtpSession;
   readonly #directories: Directories;
+  readonly #names: Names;
   #sent: Sent | undefined;
   #proven: Proven | undefined;
   /** For the next data connection, told behind the last STOR. */
@@ -54,9 +58,10 @@ export class Lane {
   /** What has to be done by single commands before the next packet. */
   #repairs: (() => Promise<void>)[] = [];
 
-  constructor(session: FtpSession, directories: Directories) {
+  constructor(session: FtpSession, shared: { readonly directories: Directories; readonly names: Names }) {
     this.#session = session;
-    this.#directories = directories;
+    this.#directories = shared.directories;
+    this.#names = shared.names;
   }
 
   /**
@@ -66,15 +71,24 @@ export class Lane {
    *   the file: another session has to send it
    */
   async carry(passage: Passage): Promise<'moved' | 'again'> {
-    if (passage.delivery.source.sizeBytes > LARGE_BYTES) await this.settle();
+    const { delivery } = passage;
+    const large = delivery.source.sizeBytes > LARGE_BYTES;
+    const odd = this.#names.areOdd(delivery.path);
+    if (large || odd || delivery.part === 'possible') await this.settle();
     try {
       this.#session.checkPath(passage.final);
       this.#session.checkPath(passage.temporary);
-      this.#sent = await this.#sendWithParent(passage);
+      if (odd) {
+        // Looking takes a listing, which uses the port up that was told.
+        this.#port = undefined;
+        await this.#names.prove(delivery.path, this.#session);
+      }
+      this.#sent = await this.#sendFrom(passage, await this.#provenPart(passage));
     } catch (error) {
       if (this.#session.stumbled) return 'again';
       passage.reject(error);
     }
+    if (large) await this.settle();
     return 'moved';
   }
 
@@ -96,6 +110,42 @@ export class Lane {
   }
 
   /**
+   * How many bytes of the file lie under its temporary name already, proven: by the server's hash, or by reading them
+   * back. All of them need no proof here, since the whole file is proven like any other.
+   */
+  async #provenPart({ delivery, temporary, signal }: Passage): Promise<number> {
+    const { part, source } = delivery;
+    const session = this.#session;
+    if (part === 'none' || source.sizeBytes === 0) return 0;
+    const there = await session.size(temporary);
+    if (there === source.sizeBytes) return there;
+    // A short part is sent again sooner than it is proven.
+    if (there === undefined || there < LARGE_BYTES || there > source.sizeBytes) return 0;
+    if (!session.resumesUploads) return 0;
+    const claim = (await session.hash(temporary, there)) ?? {
+      algorithm: 'SHA-256' as const,
+      hex: await session.readBack(temporary, signal),
+    };
+    return (await source.digestOf(there, claim.algorithm)) === claim.hex ? there : 0;
+  }
+
+  async #sendFrom(passage: Passage, fromByte: number): Promise<Sent> {
+    if (fromByte === 0) return this.#sendWithParent(passage);
+    const { delivery, temporary, signal } = passage;
+    const { source } = delivery;
+    const reading = { fromByte, also: this.#session.hashAlgorithm };
+    if (fromByte === source.sizeBytes) {
+      // All had arrived before the connection was lost: it is only read, for its digests.
+      for await (const _ of source.chunks(reading));
+      return { passage, digests: await source.confirm(), sent: 'nothing' };
+    }
+    this.#port = undefined;
+    const end = await this.#session.storeRest(temporary, () => source.chunks(reading), fromByte, signal);
+    if (end === 'restart') return this.#sendWithParent(passage);
+    return { passage, digests: await source.confirm(), sent: 'rest' };
+  }
+
+  /**
    * STOR first: the directory is nearly always there. Only when the server refuses is the parent looked after,
    * and the file sent once more.
    */
@@ -107,7 +157,10 @@ export class Lane {
     } catch (error) {
       if (!isRefusal(error) || judge(error).decision !== 'skip') throw error;
       const parent = await this.#directories.makeParentOf(temporary, known, this.#session);
-      if (parent === 'was-there') throw error;
+      if (parent === 'was-there') {
+        await this.#names.temporaryRefused(passage.delivery, this.#session, temporary);
+        throw error;
+      }
       return this.#send(passage);
     }
   }
@@ -116,14 +169,16 @@ export class Lane {
     const { source } = passage.delivery;
     const port = this.#port;
     this.#port = undefined;
+    const reading = { also: this.#session.hashAlgorithm };
     try {
-      const { bytes, nextPort } = await this.#session.storeInConvoy(passage.temporary, source.chunks(), {
-        convoy: this.#convoy(() => {}),
-        port,
-        signal: passage.signal,
-      });
+      const { nextPort } = await this.#session.storeInConvoy(
+        passage.temporary,
+        () => source.chunks(reading),
+        { convoy: this.#convoy(() => {}), port, signal: passage.signal },
+      );
       this.#port = nextPort;
-      return { passage, bytes, sha256: await source.confirm() };
+      this.#names.temporaryTaken();
+      return { passage, digests: await source.confirm(), sent: 'whole' };
     } finally {
       await this.#repair();
     }
@@ -145,7 +200,6 @@ export class Lane {
       if (sent !== undefined) this.#repairs.push(() => this.#proveAlone(sent));
       return {};
     }
-    const form = this.#session.timeForm;
     return {
       publish: proven && {
         from: proven.passage.temporary,
@@ -155,14 +209,19 @@ export class Lane {
           heard();
         },
       },
-      prove: sent && {
-        path: sent.passage.temporary,
-        modifiedMs: sent.passage.delivery.source.modifiedMs,
-        form,
-        settled: (end) => {
-          this.#sized(sent, form, end);
-          heard();
-        },
+      prove: sent && this.#proof(sent, heard),
+    };
+  }
+
+  #proof(sent: Sent, heard: () => void): Convoy['prove'] {
+    const { temporary, delivery } = sent.passage;
+    const { modifiedMs, sizeBytes } = delivery.source;
+    const step = this.#session.proofOf(temporary, modifiedMs, sizeBytes);
+    return {
+      ...step,
+      settled: (end) => {
+        this.#proved(sent, step, end);
+        heard();
       },
     };
   }
@@ -175,11 +234,7 @@ export class Lane {
       );
   }
 
-  #sized(
-    sent: Sent,
-    form: SetTimeForm,
-    end: Settled<{ sizeBytes: number; timeReply: { readonly code: number } }>,
-  ): void {
+  #proved(sent: Sent, step: ProveStep, end: Settled<Proof>): void {
     const { passage } = sent;
     if (!end.ok) {
       this.#mend(passage, end.error, async (session) => {
@@ -190,16 +245,43 @@ export class Lane {
     }
     const { sizeBytes, timeReply } = end.value;
     const { modifiedMs } = passage.delivery.source;
-    if (sizeBytes !== sent.bytes) {
-      passage.reject(this.#mismatch(sent, sizeBytes));
-    } else if (timeReply.code >= 200 && timeReply.code < 300 && timeReply.code !== 202) {
+    const digest = this.#session.hear(step, end.value);
+    const timeSet = timeReply.code >= 200 && timeReply.code < 300 && timeReply.code !== 202;
+    if (sizeBytes !== passage.delivery.source.sizeBytes) {
+      passage.reject(this.#sizeDiffers(sent, sizeBytes));
+    } else if (timeSet && this.#agrees(sent, digest) === 'yes') {
       this.#proven = { ...sent, modifiedMs: wholeSeconds(modifiedMs) };
     } else {
       this.#mend(passage, undefined, async (session) => {
-        const held = await session.timeAfter(timeReply, form, passage.temporary, modifiedMs);
+        await this.#proveContent(sent, digest);
+        const held = timeSet
+          ? wholeSeconds(modifiedMs)
+          : await session.timeAfter(timeReply, step.form, passage.temporary, modifiedMs);
         await this.#publishAlone({ ...sent, modifiedMs: held });
       });
     }
+  }
+
+  /** Whether the server's hash is that of what was sent; `unsaid` where only the size speaks and that is not enough. */
+  #agrees({ digests }: Sent, claim: Digest | undefined): 'yes' | 'no' | 'unsaid' {
+    const ours = claim?.algorithm === 'SHA-256' ? digests.sha256 : digests.also;
+    if (claim === undefined || ours === undefined) return this.#session.wantsHash ? 'unsaid' : 'yes';
+    return claim.hex === ours ? 'yes' : 'no';
+  }
+
+  /**
+   * Proves the bytes where the server's hash does not, or is not to be had: by reading them back. Some servers' hashes
+   * are wrong, and then the file is not to blame.
+   *
+   * @throws {FtpError} `mismatch` where the server holds other bytes
+   */
+  async #proveContent(sent: Sent, claim: Digest | undefined): Promise<void> {
+    const agreement = this.#agrees(sent, claim);
+    if (agreement === 'yes') return;
+    const { temporary, signal } = sent.passage;
+    if ((await this.#session.readBack(temporary, signal)) !== sent.digests.sha256)
+      throw this.#bytesDiffer(sent);
+    if (agreement === 'no') this.#session.distrustHashes();
   }
 
   /** Where the server answered, single commands may still do it; where the connection failed, nothing can. */
@@ -238,25 +320,41 @@ export class Lane {
   async #proveAlone(sent: Sent): Promise<void> {
     const { passage } = sent;
     try {
-      const { modifiedMs } = passage.delivery.source;
-      const held: FileStatus = await this.#session.sizeAndSetTime(passage.temporary, modifiedMs);
-      if (held.sizeBytes !== sent.bytes) throw this.#mismatch(sent, held.sizeBytes);
+      const { modifiedMs, sizeBytes } = passage.delivery.source;
+      const held: Held = await this.#session.prove(passage.temporary, modifiedMs, sizeBytes);
+      if (held.sizeBytes !== sizeBytes) throw this.#sizeDiffers(sent, held.sizeBytes);
+      await this.#proveContent(sent, held.digest);
       await this.#publishAlone({ ...sent, modifiedMs: held.modifiedMs });
     } catch (error) {
       passage.reject(error);
     }
   }
 
-  #mismatch(sent: Sent, sizeBytes: number): FtpError {
-    const { path } = sent.passage.delivery;
-    return new FtpError(
-      'mismatch',
-      `${this.#session.where} confirmed ${path} with ${sizeBytes} bytes, and ${sent.bytes} were sent.`,
-      { phase: 'transfer', verb: 'STOR' },
+  #sizeDiffers(sent: Sent, sizeBytes: number): FtpError {
+    const { path, source } = sent.passage.delivery;
+    this.#doubtPart(sent);
+    return this.#mismatch(
+      `${this.#session.where} confirmed ${path} with ${sizeBytes} bytes, and it has ${source.sizeBytes}.`,
     );
+  }
+
+  #bytesDiffer(sent: Sent): FtpError {
+    this.#doubtPart(sent);
+    return this.#mismatch(
+      `${this.#session.where} confirmed ${sent.passage.delivery.path} and holds other bytes than were sent.`,
+    );
+  }
+
+  /** A part that was proven and gone on with, and did not become the file: REST or APPE does not do what it says. */
+  #doubtPart({ sent }: Sent): void {
+    if (sent === 'rest') this.#session.noResume();
+  }
+
+  #mismatch(message: string): FtpError {
+    return new FtpError('mismatch', message, { phase: 'transfer', verb: 'STOR' });
   }
 }
 
-function done({ passage, bytes, sha256, modifiedMs }: Proven): void {
-  passage.resolve({ bytes, sha256, modifiedMs });
+function done({ passage, digests, modifiedMs }: Proven): void {
+  passage.resolve({ bytes: passage.delivery.source.sizeBytes, sha256: digests.sha256, modifiedMs });
 }

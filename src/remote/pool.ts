@@ -22,9 +22,12 @@ export interface PoolOptions<C extends Pooled> {
   readonly open: (signal: AbortSignal) => Promise<C>;
   /** The most connections at once, at least 1. */
   readonly limit: number;
+  /** How many of them the server was known to let in, from 1 to the limit; the limit unless told. */
+  readonly ceiling?: number;
   /** True where an error of `open` means that the server has too many connections. */
   readonly isTooMany: (error: unknown) => boolean;
-  readonly onShrink?: (connections: number) => void;
+  /** Hears how many connections the server is believed to let in, whenever that changes. */
+  readonly onCeiling?: (connections: number) => void;
 }
 
 const IDLE_LIMIT_MS = 30_000;
@@ -60,7 +63,8 @@ export class Pool<C extends Pooled> {
 
   constructor(options: PoolOptions<C>) {
     this.#options = options;
-    this.#ceiling = options.limit;
+    this.#ceiling = Math.min(options.limit, Math.max(1, options.ceiling ?? options.limit));
+    this.#shrunkAtMs = performance.now();
   }
 
   /** The most connections that there may ever be. */
@@ -163,7 +167,7 @@ export class Pool<C extends Pooled> {
       }
       this.#ceiling = Math.max(1, this.#count);
       this.#shrunkAtMs = performance.now();
-      this.#options.onShrink?.(this.#ceiling);
+      this.#options.onCeiling?.(this.#ceiling);
       return undefined;
     }
   }
@@ -174,6 +178,7 @@ export class Pool<C extends Pooled> {
     if (this.#ceiling < this.#options.limit && now - this.#shrunkAtMs > GROW_AFTER_MS) {
       this.#ceiling += 1;
       this.#shrunkAtMs = now;
+      this.#options.onCeiling?.(this.#ceiling);
     }
     return this.#ceiling;
   }

@@ -3,33 +3,58 @@
  * Each operation borrows a connection of the server's pool and gives it back. All paths are relative to the
  * remote's root. Errors are thrown as they come (FtpError and its kin); remote/failure.ts judges them.
  */
+import type { Digest, HashAlgorithm } from '../plan/digest.js';
 import type { RelativePath, RemoteFile } from '../plan/entry.js';
+import type { TemporaryForm } from '../plan/temporary.js';
 
 /** The content of one file on its way out. */
 export interface Source {
   readonly sizeBytes: number;
   readonly modifiedMs: number;
   /** The bytes, read once, in order. A chunk may be reused by the reader when the next one is asked for. */
-  chunks(): AsyncIterable<Buffer>;
+  chunks(reading?: Reading): AsyncIterable<Buffer>;
+  /** The digest of the first bytes alone, hex digits in lower case: what a part of this content must have. */
+  digestOf(bytes: number, algorithm: HashAlgorithm): Promise<string>;
   /**
    * After the last chunk: the file is the same still.
    *
-   * @returns SHA-256 of what was read, 64 hex digits
+   * @returns the digests of all that was read
    * @throws where the file was changed, replaced or cut while it was read
    */
-  confirm(): Promise<string>;
+  confirm(): Promise<Digests>;
+}
+
+/** How a source is to be read. */
+export interface Reading {
+  /** The bytes before this one count for the digests and are not given; 0 unless told. */
+  readonly fromByte?: number;
+  /** Another digest to compute besides SHA-256. */
+  readonly also?: HashAlgorithm | undefined;
+}
+
+/** Digests of a whole content, hex digits in lower case. */
+export interface Digests {
+  readonly sha256: string;
+  /** Where another one was asked for. */
+  readonly also: string | undefined;
 }
 
 /** One file to bring over: to a temporary name first, published by a rename. */
 export interface Delivery {
   readonly path: RelativePath;
-  /** In the same directory as `path`. */
+  /** In the same directory as `path`; in the form that the remote's `temporaryForm` names. */
   readonly temporary: RelativePath;
   readonly source: Source;
+  /**
+   * What may lie under the temporary name: `none`, or `possible` for a part of this very content, or all of it, from
+   * an attempt that was cut off. It is gone on with only where it is proven.
+   */
+  readonly part: 'none' | 'possible';
 }
 
 /** What is known once a file stands under its final name. */
 export interface Delivered {
+  /** The size of the file, however much of it had to be sent this time. */
   readonly bytes: number;
   readonly sha256: string;
   /** The modification time that the remote now holds, or undefined where it took none. */
@@ -43,8 +68,10 @@ export interface RemoteDirectory {
   readonly directories: readonly RelativePath[];
   /** Paths of links and other things that are no regular files. */
   readonly others: readonly RelativePath[];
-  /** False where the listing was cut, could not be read in full, or held impossible names. */
+  /** False where entries were left out, could not be read, or have impossible names. */
   readonly complete: boolean;
+  /** False where nothing shows that the listing was not cut on its way: good to fetch by, never to delete by. */
+  readonly proven: boolean;
 }
 
 export interface OperationOptions {
@@ -57,6 +84,19 @@ export interface DeliverOptions extends OperationOptions {
   readonly stop?: AbortSignal | undefined;
 }
 
+export interface FetchOptions extends OperationOptions {
+  /** What the sink has already; 0 unless told. */
+  readonly fromByte?: number;
+  /** Whether all that the sink has by now has this digest; without it no hash is asked for. */
+  readonly holds?: (digest: Digest) => Promise<boolean>;
+}
+
+/** Thrown by `deliver` where the server refuses the temporary name, and takes one of another form. */
+export class TemporaryRefused extends Error {
+  override readonly name = 'TemporaryRefused';
+  readonly code = 'TEMPORARY';
+}
+
 export interface Remote {
   /** How messages name it: `nas:dumps`. */
   readonly label: string;
@@ -64,38 +104,23 @@ export interface Remote {
   /** How many deliveries should be under way at the same time to keep all connections busy. */
   readonly appetite: number;
 
+  /** What temporary names must look like there. */
+  readonly temporaryForm: TemporaryForm;
+
   /**
-   * Sends a file under its temporary name, proves its size, sets its time and renames it onto its final
-   * name. Missing directories are made. After an error nothing stands under the final name that was not
+   * Sends a file under its temporary name, proves its size and, where the server can, its
+   * hash, sets its time and renames it onto its final name. Missing directories are made. After an error nothing stands under the final name that was not
    * there before; a part may stand under the temporary name.
    */
   deliver(delivery: Delivery, options?: DeliverOptions): Promise<Delivered>;
 
   /**
-   * The last steps of `deliver` alone, for a temporary file that is whole: time, rename.
+   * Reads a file from `fromByte` on. Resolves when the data ended, the server confirmed, as many bytes came as
+   * the server said that the file has, and its hash, where it tells one, is that of what the sink holds.
    *
-   * @returns the modification time that the remote now holds
+   * @returns the number of bytes that the sink was given
    */
-  publish(
-    file: {
-      readonly path: RelativePath;
-      readonly temporary: RelativePath;
-      readonly modifiedMs: number;
-    },
-    options?: OperationOptions,
-  ): Promise<number | undefined>;
-
-  /**
-   * Reads a file from the beginning. Resolves when the data ended, the server confirmed, and as many bytes
-   * came as the server said that the file has.
-   *
-   * @returns the number of bytes
-   */
-  fetch(
-    path: RelativePath,
-    sink: (chunk: Buffer) => Promise<void>,
-    options?: OperationOptions,
-  ): Promise<number>;
+  fetch(path: RelativePath, sink: (chunk: Buffer) => Promise<void>, options?: FetchOptions): Promise<number>;
 
   /** Size and time of one file, or undefined where there is none. */
   stat(path: RelativePath): Promise<RemoteFile | undefined>;

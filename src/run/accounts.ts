@@ -1,13 +1,19 @@
 /*
- * The accounts in use in this process: one for each server and user, shared by all jobs, with the secrets and
- * the authorities read when a run wants them. A changed secret or setting makes a new account.
+ * The accounts in use in this process: one for each server and user, shared by all jobs, with the secrets,
+ * the authorities and the certificate read when a run wants them. A changed secret or setting makes a new account.
  */
-import { readFile } from 'node:fs/promises';
+import { readBoundedFile } from '../job/bounded-file.js';
 import type { SecretSource, Server } from '../job/job.js';
 import { readSecret, SecretError } from '../job/secret.js';
-import { Account, type Credentials } from '../remote/account.js';
+import type { Ledger } from '../ledger/ledger.js';
+import type { LedgerReader } from '../ledger/reader.js';
+import { Account, type Credentials, serverIdentity } from '../remote/account.js';
+import type { ProfileStore } from '../remote/profile.js';
 import type { Listener } from '../report/event.js';
 import { RunEnded } from './end.js';
+
+/** All authorities of a system are a few hundred kilobytes. */
+const MAX_PEM_BYTES = 4 * 1024 * 1024;
 
 interface Entry {
   readonly account: Account;
@@ -15,23 +21,32 @@ interface Entry {
   readonly credentials: string;
 }
 
+/** Where what was found out about servers is kept: the ledger, or one that is only read. */
+export type Profiles = Pick<LedgerReader, 'profile'> & Partial<Pick<Ledger, 'saveProfile'>>;
+
+export interface AccountsOptions {
+  /** `traced` sends every line of the control connections to the listener. */
+  readonly wire: 'traced' | 'silent';
+  /** Undefined: nothing is remembered of servers. */
+  readonly profiles: Profiles | undefined;
+}
+
 export class Accounts {
   readonly #listener: Listener;
-  readonly #traced: boolean;
+  readonly #options: AccountsOptions;
   readonly #entries = new Map<string, Entry>();
   /** Accounts whose secrets have changed: runs under way go on with them, their idle connections close by themselves. */
   readonly #former: Account[] = [];
 
-  /** @param options.wire `traced` sends every line of the control connections to the listener */
-  constructor(listener: Listener, options: { readonly wire: 'traced' | 'silent' }) {
+  constructor(listener: Listener, options: AccountsOptions) {
     this.#listener = listener;
-    this.#traced = options.wire === 'traced';
+    this.#options = options;
   }
 
   /**
    * The account of a server.
    *
-   * @throws {RunEnded} kind `configuration` where a secret or the authority's file cannot be read
+   * @throws {RunEnded} kind `configuration` where a secret or a file of certificates cannot be read
    */
   async of(server: Server): Promise<Account> {
     const credentials = await readCredentials(server);
@@ -40,15 +55,37 @@ export class Accounts {
     const entry = this.#entries.get(key);
     if (entry?.credentials === secrets) return entry.account;
     if (entry !== undefined) this.#former.push(entry.account);
-    const account = new Account(server, credentials, {
-      onOpened: (message) => this.#listener({ event: 'connection.opened', server: server.name, message }),
-      onLearned: (message) => this.#listener({ event: 'server.learned', server: server.name, message }),
-      onWire: this.#traced
-        ? (message) => this.#listener({ event: 'wire', server: server.name, message })
-        : undefined,
-    });
+    const account = new Account(
+      server,
+      credentials,
+      {
+        onOpened: (message) => this.#listener({ event: 'connection.opened', server: server.name, message }),
+        onLearned: (message) => this.#listener({ event: 'server.learned', server: server.name, message }),
+        onWire:
+          this.#options.wire === 'traced'
+            ? (message) => this.#listener({ event: 'wire', server: server.name, message })
+            : undefined,
+      },
+      this.#storeOf(server),
+    );
     this.#entries.set(key, { account, credentials: secrets });
     return account;
+  }
+
+  #storeOf(server: Server): ProfileStore | undefined {
+    const { profiles } = this.#options;
+    if (profiles === undefined) return undefined;
+    const identity = serverIdentity(server);
+    return {
+      load: () => profiles.profile(identity),
+      save: (json) => {
+        try {
+          profiles.saveProfile?.(identity, json);
+        } catch {
+          // It is found out again. A ledger that cannot be written ends the run where it matters.
+        }
+      },
+    };
   }
 
   /** Ends all connections. */
@@ -63,41 +100,82 @@ export class Accounts {
 }
 
 async function readCredentials(server: Server): Promise<Credentials> {
-  const secret = async (source: SecretSource | undefined, what: string): Promise<string | undefined> => {
-    if (source === undefined) return undefined;
-    try {
-      return await readSecret(source, { what: `the ${what} of the server ${server.name}` });
-    } catch (error) {
-      if (error instanceof SecretError) throw new RunEnded('configuration', 'secret', error.message);
-      throw error;
-    }
-  };
+  const { tls } = server;
   return {
-    password: await secret(server.password, 'password'),
-    account: await secret(server.account, 'account'),
-    ca: await readAuthorities(server),
+    password: await secretOf(server, 'password', server.password),
+    account: await secretOf(server, 'account', server.account),
+    ca: await certificatesOf(server, 'ca', tls.caFile),
+    certificate: await certificatesOf(server, 'certificate', tls.certificateFile),
+    ...(await keyOf(server)),
   };
 }
 
-async function readAuthorities(server: Server): Promise<string | undefined> {
-  const { caFile } = server.tls;
-  if (caFile === undefined) return undefined;
-  let text: string;
+async function secretOf(
+  server: Server,
+  what: string,
+  source: SecretSource | undefined,
+  lines: 'one' | 'many' = 'one',
+): Promise<string | undefined> {
+  if (source === undefined) return undefined;
   try {
-    text = await readFile(caFile, 'utf8');
-  } catch {
-    throw new RunEnded(
-      'configuration',
-      'ca',
-      `The file ${caFile} that tls.ca of the server ${server.name} names cannot be read.`,
+    return await readSecret(source, { what: `the ${what} of the server ${server.name}`, lines });
+  } catch (error) {
+    if (error instanceof SecretError) throw new RunEnded('configuration', 'secret', error.message);
+    throw error;
+  }
+}
+
+/** The private key and what opens it. Whether they fit each other, and the certificate, shows when TLS uses them. */
+async function keyOf(server: Server): Promise<Pick<Credentials, 'key' | 'passphrase'>> {
+  const { tls, name } = server;
+  const key = await secretOf(server, 'private key', tls.key, 'many');
+  const passphrase = await secretOf(server, 'passphrase', tls.passphrase);
+  const refuse = (message: string): RunEnded =>
+    new RunEnded('configuration', 'key', `What tls.key of the server ${name} names ${message}`);
+  if (key !== undefined && !/-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----/.test(key)) {
+    throw refuse('holds no PEM private key. It begins with -----BEGIN PRIVATE KEY-----.');
+  }
+  if (key?.includes('-----BEGIN OPENSSH PRIVATE KEY-----')) {
+    throw refuse(
+      'is a key for SSH, which TLS cannot use. Give it the private key that the certificate was made with.',
     );
   }
-  if (!text.includes('-----BEGIN CERTIFICATE-----')) {
-    throw new RunEnded(
-      'configuration',
-      'ca',
-      `The file ${caFile} that tls.ca of the server ${server.name} names holds no PEM certificate.`,
-    );
+  const encrypted = key !== undefined && /-----BEGIN ENCRYPTED |^Proc-Type: 4,ENCRYPTED/m.test(key);
+  if (encrypted && passphrase === undefined) {
+    throw refuse('is an encrypted private key. Say where its passphrase comes from with tls.passphrase.');
   }
-  return text;
+  return { key, passphrase };
+}
+
+/** The certificates of a PEM file. */
+async function certificatesOf(
+  server: Server,
+  key: 'ca' | 'certificate',
+  file: string | undefined,
+): Promise<string | undefined> {
+  if (file === undefined) return undefined;
+  const refuse = (words: string): RunEnded =>
+    new RunEnded(
+      'configuration',
+      key,
+      `The file ${file} that tls.${key} of the server ${server.name} names ${words}`,
+    );
+  const found = await readBoundedFile(file, MAX_PEM_BYTES);
+  switch (found.kind) {
+    case 'failed':
+      throw refuse(
+        `cannot be read (${found.code}). See that it is there, and that the user of ferryd may read it.`,
+      );
+    case 'irregular':
+      throw refuse('is not a regular file. Name the PEM file itself.');
+    case 'too-long':
+      throw refuse('is larger than 4 MiB, which no file of certificates is. Name the PEM file itself.');
+    case 'content': {
+      const text = found.bytes.toString('utf8');
+      if (!text.includes('-----BEGIN CERTIFICATE-----')) {
+        throw refuse('holds no PEM certificate. One begins with -----BEGIN CERTIFICATE-----.');
+      }
+      return text;
+    }
+  }
 }

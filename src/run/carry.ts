@@ -10,18 +10,25 @@ import type { Change } from '../ledger/record.js';
 import { LocalSink } from '../local/sink.js';
 import { LocalSource } from '../local/source.js';
 import { lookAt, standsAt } from '../local/walk.js';
-import { type Baseline, type Fingerprint, type RelativePath, sameFingerprint } from '../plan/entry.js';
+import {
+  type Baseline,
+  type Fingerprint,
+  type LocalFile,
+  type RelativePath,
+  sameFingerprint,
+} from '../plan/entry.js';
 import { remoteFingerprint } from '../plan/judge.js';
 import type { RunFailure } from '../plan/outcome.js';
 import { temporaryName } from '../plan/temporary.js';
 import { type Failure, judge } from '../remote/failure.js';
-import { wholeSeconds } from '../remote/remote.js';
+import { type Delivery, wholeSeconds } from '../remote/remote.js';
 import { fullStop } from '../report/summary.js';
 import { backoffMs } from './backoff.js';
 import { settleMsOf, type Voyage } from './context.js';
 import type { Result } from './crew.js';
 import { RunEnded } from './end.js';
 import type { Outage } from './outage.js';
+import { Parts } from './parts.js';
 import { hashOf, recoverUpload } from './recover.js';
 import { Skips } from './skips.js';
 import type { DownloadTask, ExamineTask, RecoverTask, Task, UploadTask } from './task.js';
@@ -35,6 +42,9 @@ export class Carrier {
   #mismatched = { files: 0, message: '' };
   /** Settles when all files that were begun so far are open, or could not be opened. */
   #openings: Promise<void> = Promise.resolve();
+  /** What came that may not come often in a row, since the last delivery. */
+  readonly #troubles = new Set<string>();
+  readonly #parts: Parts;
   /** What ended the run for all workers. */
   #ended: RunEnded | undefined;
 
@@ -43,12 +53,27 @@ export class Carrier {
     this.#voyage = voyage;
     this.#outage = outage;
     this.#settleMs = settleMsOf(voyage.job);
+    this.#parts = new Parts(voyage);
     this.#skips = new Skips((change) => this.#record(change));
   }
 
   /** A temporary name that no other file and no other run uses. */
   temporaryFor(path: RelativePath): RelativePath {
-    return temporaryName(path, randomBytes(8).toString('hex'));
+    return temporaryName(path, randomBytes(8).toString('hex'), this.#voyage.remote.temporaryForm);
+  }
+
+  /** The task that sends a file: from the beginning, or on with what an earlier run has left of it. */
+  uploadOf(path: RelativePath, file: LocalFile): UploadTask {
+    const upload = { kind: 'upload', path, file, attempt: 1 } as const;
+    const part = this.#parts.take(path, file);
+    return part === undefined
+      ? { ...upload, temporary: this.temporaryFor(path), sent: 'nothing' }
+      : { ...upload, temporary: part, sent: 'something' };
+  }
+
+  /** All files were seen: what earlier runs left of others is cleared away. */
+  clearParts(): Promise<void> {
+    return this.#parts.clear();
   }
 
   /**
@@ -119,6 +144,7 @@ export class Carrier {
     const settling = this.#settlesInMs(task.file);
     if (settling > 0) return { again: task, inMs: settling };
 
+    let part: Delivery['part'] = 'none';
     if (task.sent === 'something') {
       const intent = { path: task.path, temporary: task.temporary, local: task.file };
       const recovery = await recoverUpload(this.#voyage, intent, task.file, this.#before(task.path));
@@ -129,13 +155,14 @@ export class Carrier {
         });
         return 'done';
       }
+      if (recovery.kind === 'part') part = 'possible';
     }
     const source = await this.#openInTurn(LocalSource.open(root, task.file));
     try {
       const { path, temporary } = task;
       this.#goOn();
       const { cut, stop } = context;
-      const delivered = await remote.deliver({ path, temporary, source }, { signal: cut, stop });
+      const delivered = await remote.deliver({ path, temporary, source, part }, { signal: cut, stop });
       this.#delivered(task, beganMs, { baseline: baselineOf(task, delivered), bytes: delivered.bytes });
       return 'done';
     } catch (error) {
@@ -209,10 +236,14 @@ export class Carrier {
       }
       return differs();
     }
-    const sink = await LocalSink.open({ root, path, temporary });
+    const sink = await this.#sinkFor(task);
     try {
       this.#goOn();
-      const bytes = await remote.fetch(path, (chunk) => sink.write(chunk), { signal: context.cut });
+      await remote.fetch(path, (chunk) => sink.write(chunk), {
+        signal: context.cut,
+        fromByte: sink.bytes,
+        holds: (digest) => sink.holds(digest),
+      });
       // A fetch takes its time: what a person put there since is not overwritten either.
       if (!sameSight(here, await standsAt(root, path))) {
         await sink.discard();
@@ -221,13 +252,35 @@ export class Carrier {
       const { local, sha256 } = await sink.publish(file.modifiedMs);
       this.#delivered(task, beganMs, {
         baseline: { path, local, sha256, remoteModifiedMs: file.modifiedMs },
-        bytes,
+        bytes: local.sizeBytes,
       });
       return 'done';
     } catch (error) {
-      await sink.discard();
-      throw error;
+      if (!isCutOff(error) || sink.bytes < PART_BYTES) {
+        await sink.discard();
+        return await this.#failed({ ...task, part: undefined }, error, beganMs);
+      }
+      return await this.#failed({ ...task, part: await sink.suspend() }, error, beganMs);
     }
+  }
+
+  /** Where the bytes go: on with the part where it still is one of this very file, else from the beginning. */
+  async #sinkFor(task: DownloadTask): Promise<LocalSink> {
+    const { root, remote } = this.#voyage;
+    const { path, temporary, part, file } = task;
+    const place = { root, path, temporary };
+    if (part !== undefined) {
+      const now = await remote.stat(path);
+      const same =
+        now !== undefined &&
+        file.modifiedMs !== undefined &&
+        now.sizeBytes === file.sizeBytes &&
+        now.modifiedMs === wholeSeconds(file.modifiedMs);
+      const sink = same ? await LocalSink.resume(place, part) : undefined;
+      if (sink !== undefined) return sink;
+      await rm(`${root}/${temporary}`, { force: true });
+    }
+    return LocalSink.open(place);
   }
 
   /** What an earlier run left open. */
@@ -244,7 +297,14 @@ export class Carrier {
     const recovery = await recoverUpload(this.#voyage, intent, file, this.#before(path));
     this.#outage.over();
     const where = { job: job.name, run, path };
-    if (recovery.kind === 'cleared') {
+    if (recovery.kind === 'part') {
+      await this.#parts.keep({ ...intent, sizeBytes: recovery.sizeBytes });
+      context.listener({
+        event: 'run.recovered',
+        ...where,
+        message: 'was cut off: what had arrived is gone on with, if it proves to be right',
+      });
+    } else if (recovery.kind === 'cleared') {
       this.#record({ kind: 'intent-dropped', bindingId: binding, path, temporary: intent.temporary });
       context.listener({
         event: 'run.recovered',
@@ -300,6 +360,7 @@ export class Carrier {
     const ends = failure.decision === 'abort' || failure.decision === 'hold';
     if (ends) throw new RunEnded(failure.kind, failure.code, failure.message);
     if (failure.beforeSession) return { again: task, inMs: this.#outage.failed(failure) };
+    this.#unlessInARow(task, failure);
 
     switch (failure.decision) {
       case 'gone':
@@ -330,10 +391,27 @@ export class Carrier {
     }
   }
 
+  /**
+   * Several workers may meet one trouble at once; it counts as coming again where a file has met it before and no other
+   * file has fared better since.
+   */
+  #unlessInARow({ attempt }: Task, { inARow, code, kind, message }: Failure): void {
+    if (inARow === undefined) return;
+    if (attempt >= inARow && this.#troubles.has(code)) {
+      throw new RunEnded(
+        kind,
+        code,
+        `${fullStop(message)} It came again on a new connection, so the run was ended.`,
+      );
+    }
+    this.#troubles.add(code);
+  }
+
   /** The task for the next attempt; undefined where there is nothing left to do. */
   async #again(task: Task, failure: Failure): Promise<Task | undefined> {
     const attempt = task.attempt + 1;
     if (task.kind === 'download' || task.kind === 'recover') return { ...task, attempt };
+    if (failure.code === 'TEMPORARY' || failure.kind === 'verification') return this.#anew(task, attempt);
     if (failure.code !== 'CHANGED') {
       return task.kind === 'upload' ? { ...task, attempt, sent: 'something' } : { ...task, attempt };
     }
@@ -346,6 +424,20 @@ export class Carrier {
     const changed: UploadTask = { ...task, attempt, file, temporary, sent: 'nothing' };
     this.intend([changed]);
     return changed;
+  }
+
+  /** The same file under another temporary name: what lies under the first one is not to be trusted. */
+  async #anew(task: UploadTask | ExamineTask, attempt: number): Promise<Task> {
+    if (task.kind === 'examine') return { ...task, attempt };
+    await this.#clear(task);
+    const next: UploadTask = {
+      ...task,
+      attempt,
+      temporary: this.temporaryFor(task.path),
+      sent: 'nothing',
+    };
+    this.intend([next]);
+    return next;
   }
 
   /** Ends a file's journey in this run without a delivery. */
@@ -447,6 +539,7 @@ export class Carrier {
     const durationMs = Math.round(performance.now() - beganMs);
     const { baseline, bytes } = done;
     this.#outage.over();
+    this.#troubles.clear();
     if (task.kind === 'upload') tally.uploaded += 1;
     else tally.downloaded += 1;
     tally.bytes += bytes;
@@ -469,6 +562,16 @@ export class Carrier {
   #record(change: Change): void {
     this.#voyage.context.ledger.record(change);
   }
+}
+
+/** A part of this size is worth keeping for the next attempt. */
+const PART_BYTES = 1024 * 1024;
+
+/** The connection is to blame, and not what came over it. */
+function isCutOff(error: unknown): boolean {
+  const { decision, kind, code } = judge(error);
+  const cut = decision === 'retry' || decision === 'reconnect';
+  return cut && kind !== 'verification' && code !== 'CHANGED';
 }
 
 type Place = Awaited<ReturnType<typeof standsAt>>;

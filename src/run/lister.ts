@@ -46,7 +46,7 @@ export class Lister implements Lists {
           await this.#wait(this.#outage.failed(failure));
           continue;
         }
-        if (attempt >= retries.attempts) throw error;
+        if (attempt >= Math.min(retries.attempts, failure.inARow ?? retries.attempts)) throw error;
         const delayMs = backoffMs(attempt, retries, random());
         const path = directory === '' ? '.' : directory;
         context.listener({ event: 'file.retry', job: job.name, run, path, attempt, delayMs, code, message });

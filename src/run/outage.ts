@@ -48,7 +48,7 @@ export class Outage {
     const now = performance.now();
     if (now < this.#untilMs) return this.#untilMs - now;
     this.#failures += 1;
-    if (this.#failures >= retries.attempts) {
+    if (this.#failures >= Math.min(retries.attempts, failure.inARow ?? retries.attempts)) {
       const times = this.#failures === 1 ? 'once' : `${this.#failures} times`;
       throw new RunEnded(
         failure.kind,

@@ -2,14 +2,14 @@
  * What an interrupted delivery left behind. The intent says which temporary name was used for which file; the
  * remote says what is there now. Out of the two:
  *
- * | temporary | final | then |
- * | --- | --- | --- |
- * | as large as the file, file unchanged | - | whole: published |
- * | anything else | - | a part: removed, the file is sent again |
- * | none | size and time of the file | it was published: committed |
- * | none | anything else | nothing had arrived: the file is sent again |
+ * | temporary | file | final | then |
+ * | --- | --- | --- | --- |
+ * | something | unchanged | - | a part, or all of it: the delivery goes on with what is proven |
+ * | something | other | - | of no use: removed |
+ * | none | unchanged | size and time of the file | it was published: committed |
+ * | none | any | anything else | nothing is there: the file is sent, if it still is to be |
  *
- * The second proof needs the time: an earlier version of the same size must not pass for the new one.
+ * The third proof needs the time: an earlier version of the same size must not pass for the new one.
  */
 import type { PlannedIntent } from '../ledger/record.js';
 import { LocalSource } from '../local/source.js';
@@ -21,6 +21,8 @@ import type { Voyage } from './context.js';
 export type Recovery =
   /** The file is whole under its final name. */
   | { readonly kind: 'delivered'; readonly sha256: string; readonly modifiedMs: number | undefined }
+  /** Something of this very content lies under the temporary name. */
+  | { readonly kind: 'part'; readonly sizeBytes: number }
   /** The temporary name is gone, and the file has to be sent. */
   | { readonly kind: 'cleared' };
 
@@ -40,15 +42,7 @@ export async function recoverUpload(
   const unchanged = file !== undefined && sameFingerprint(file, intent.local) ? file : undefined;
   const part = await remote.stat(intent.temporary);
   if (part !== undefined) {
-    if (unchanged !== undefined && part.sizeBytes === unchanged.sizeBytes) {
-      const sha256 = await hashOf(voyage.root, unchanged);
-      const modifiedMs = await remote.publish({
-        path: intent.path,
-        temporary: intent.temporary,
-        modifiedMs: unchanged.mtimeMs,
-      });
-      return { kind: 'delivered', sha256, modifiedMs };
-    }
+    if (unchanged !== undefined) return { kind: 'part', sizeBytes: part.sizeBytes };
     await remote.remove(intent.temporary);
     return { kind: 'cleared' };
   }
@@ -71,7 +65,7 @@ export async function hashOf(root: string, file: LocalFile): Promise<string> {
   const source = await LocalSource.open(root, file);
   try {
     for await (const _ of source.chunks());
-    return await source.confirm();
+    return (await source.confirm()).sha256;
   } finally {
     await source.close();
   }

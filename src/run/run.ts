@@ -174,6 +174,7 @@ async function carryAll(voyage: Voyage, carrier: Carrier, outage: Outage): Promi
     throw asEnd(error);
   }
   await crew.finish();
+  await carrier.clearParts();
   if (seen === 0 && job.direction === 'push' && context.stop?.aborted !== true) refuseEmpty(voyage);
 }
 
@@ -222,14 +223,7 @@ function taskOf(verdict: Verdict, carrier: Carrier, voyage: Voyage): Task | unde
   const { path } = verdict;
   switch (verdict.kind) {
     case 'upload':
-      return {
-        kind: 'upload',
-        path,
-        file: verdict.file,
-        attempt: 1,
-        temporary: carrier.temporaryFor(path),
-        sent: 'nothing',
-      };
+      return carrier.uploadOf(path, verdict.file);
     case 'download':
       return {
         kind: 'download',
@@ -238,6 +232,7 @@ function taskOf(verdict: Verdict, carrier: Carrier, voyage: Voyage): Task | unde
         attempt: 1,
         temporary: carrier.temporaryFor(path),
         baseline: verdict.baseline,
+        part: undefined,
       };
     case 'examine':
       return { kind: 'examine', path, file: verdict.file, baseline: verdict.baseline, attempt: 1 };

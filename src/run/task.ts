@@ -3,6 +3,7 @@
  * action of the plan, or from an intent that an earlier run left open.
  */
 import type { Intent } from '../ledger/record.js';
+import type { Part } from '../local/sink.js';
 import type { Baseline, LocalFile, RelativePath, RemoteFile } from '../plan/entry.js';
 
 interface Tried {
@@ -33,6 +34,8 @@ export interface DownloadTask extends Tried {
   readonly file: RemoteFile;
   readonly temporary: RelativePath;
   readonly baseline: Baseline | undefined;
+  /** What an attempt that broke off has left under the temporary name. */
+  readonly part: Part | undefined;
 }
 
 export interface RecoverTask extends Tried {

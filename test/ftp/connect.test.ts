@@ -423,7 +423,7 @@ describe('secrets', () => {
     stage.server.script({ on: 'RNFR', do: { kind: 'reply', text: `250 ${echo}` } });
     const errors = [
       await failure(client.makeDirectory(`/${echo.trim()}`)),
-      await failure(client.machineListing('/', { passive: 'EPSV' })),
+      await failure(client.machineListing('/', { mode: 'EPSV' })),
       await failure(client.rename('/a', '/b')),
       await failure(client.size('/a')),
     ];

@@ -7,19 +7,34 @@ import { describe, expect, test, vi } from 'vitest';
 import type { FtpClient } from '../../src/ftp/client.js';
 import { chunksOf, failure, Stage } from './stage.js';
 
-const passive = { passive: 'EPSV' } as const;
+const passive = { mode: 'EPSV' } as const;
 const timeMs = Date.UTC(2020, 8, 13, 12, 26, 40);
 const account = undefined;
+
+const stepOf = (path: string) =>
+  ({ path, modifiedMs: timeMs, form: 'MFMT', hash: undefined, hashingMs: 0, clock: 'leave' }) as const;
 
 /** Every verb of the client, by the command that it sends. */
 const verbs: Readonly<Record<string, (client: FtpClient) => Promise<unknown>>> = {
   USER: (client) => client.login({ user: 'ferry', password: 'secret', account }),
   PASS: (client) => client.login({ user: 'ferry', password: 'secret', account }),
   FEAT: (client) => client.features(),
-  OPTS: (client) => client.useUtf8(),
+  OPTS: (client) => client.option('UTF8 ON'),
   TYPE: (client) => client.useBinary(),
   PWD: (client) => client.workingDirectory(),
   CWD: (client) => client.changeDirectory('/'),
+  CDUP: (client) => client.changeToParent(),
+  MODE: (client) => client.useStream(),
+  STRU: (client) => client.useFileStructure(),
+  NOOP: (client) => client.ping(),
+  CLNT: (client) => client.introduce('a test'),
+  HOST: (client) => client.host('nas.example.net'),
+  MLST: (client) => client.machineEntry('/file'),
+  ALLO: (client) => client.allocate(1),
+  STAT: (client) => client.status(),
+  HASH: (client) => client.hash('/file', { verb: 'HASH', algorithm: 'SHA-256' }, 0),
+  XCRC: (client) => client.hash('/file', { verb: 'XCRC', algorithm: 'CRC32' }, 0),
+  ABOR: (client) => client.abort(),
   SIZE: (client) => client.size('/file'),
   MDTM: (client) => client.modified('/file'),
   MFMT: (client) => client.setModified('/file', timeMs, 'MFMT'),
@@ -30,7 +45,7 @@ const verbs: Readonly<Record<string, (client: FtpClient) => Promise<unknown>>> =
   RNFR: (client) => client.rename('/file', '/renamed'),
   RNTO: (client) => client.rename('/file', '/renamed'),
   EPSV: (client) => client.store('/stored', chunksOf('x'), passive),
-  PASV: (client) => client.store('/stored', chunksOf('x'), { passive: 'PASV' }),
+  PASV: (client) => client.store('/stored', chunksOf('x'), { mode: 'PASV' }),
   STOR: (client) => client.store('/stored', chunksOf('x'), passive),
   RETR: (client) => client.retrieve('/file', async () => {}, passive),
   MLSD: (client) => client.machineListing('/', passive),
@@ -177,7 +192,7 @@ describe('replies that belong to another command', () => {
     await using stage = await open();
     const client = await stage.login();
     stage.server.script({ on: 'SIZE', do: { kind: 'prepend', bytes: '226 Transfer complete.\r\n' } });
-    await failure(client.sizeAndSetModified('/file', timeMs, 'MFMT'));
+    await failure(client.prove(stepOf('/file')));
     expect(client.ended).toBe(true);
   });
 
@@ -251,7 +266,7 @@ describe('arguments', () => {
     MDTM: (client, path) => client.modified(path),
     'MDTM, many': (client, path) => client.modifiedAll(['/fine', path]),
     MFMT: (client, path) => client.setModified(path, timeMs, 'MFMT'),
-    'SIZE and MFMT': (client, path) => client.sizeAndSetModified(path, timeMs, 'MFMT'),
+    'SIZE and MFMT': (client, path) => client.prove(stepOf(path)),
     MKD: (client, path) => client.makeDirectory(path),
     RMD: (client, path) => client.removeDirectory(path),
     DELE: (client, path) => client.remove(path),
@@ -316,7 +331,7 @@ describe('pipelining', () => {
   test('SIZE and MFMT, RNFR and RNTO, and all MDTM travel in one packet each', async () => {
     await using stage = await open();
     const client = await stage.login();
-    expect(await client.sizeAndSetModified('/file', timeMs, 'MFMT')).toMatchObject({
+    expect(await client.prove(stepOf('/file'))).toMatchObject({
       sizeBytes: 7,
       timeReply: { code: 213 },
     });

@@ -10,6 +10,10 @@ describe('PASV', () => {
     ['227 Entering Passive Mode 127,0,0,1,4,1', 1025],
     ['227 Entering Passive Mode =127,0,0,1,4,1', 1025],
     ['227 127,0,0,1,255,255', 65_535],
+    ['227 Entering Passive Mode (127, 0, 0, 1, 4, 1).', 1025],
+    ['227 Entering Passive Mode (127, 0, 0, 1, 4, 1, 7)', undefined],
+    ['227 Entering Passive Mode (7, 127, 0, 0, 1, 4, 1)', undefined],
+    ['227 Entering Passive Mode (127,  0,  0,  1,  4,  1)', undefined],
     ['227 Passivmodus (10,0,0,1,0,21)', 21],
     ['227 Entering Passive Mode (0,0,0,0,4,1)', 1025],
     ['227 Entering Passive Mode (127,0,0,1,0,0)', undefined],
@@ -107,4 +111,79 @@ test('nothing makes either of them throw, or gives a port out of range', () => {
     ),
     { numRuns: 1000 },
   );
+});
+
+describe('fuzz: good answers, spoilt', () => {
+  const spoilt = (seeds: readonly string[]) =>
+    fc
+      .record({
+        seed: fc.constantFrom(...seeds),
+        at: fc.nat(60),
+        cut: fc.nat(4),
+        put: fc.oneof(
+          fc.string({ unit: 'binary', maxLength: 4 }),
+          fc.constantFrom(',', '|', '0', '9', '256', '65536', ', ', '-', '(', ')', '\u0661', '１'),
+        ),
+      })
+      .map(({ seed, at, cut, put }) => `${seed.slice(0, 4 + at)}${put}${seed.slice(4 + at + cut)}`);
+
+  test('PASV: a port only where six octets stand, and then the one they say', () => {
+    let ports = 0;
+    fc.assert(
+      fc.property(
+        spoilt([
+          '227 Entering Passive Mode (127,0,0,1,200,13).',
+          '227 =10, 0, 0, 1, 4, 1',
+          '227 9,8,7,6,5,4',
+        ]),
+        (line) => {
+          const port = passivePort({ code: 227, lines: [line] });
+          if (port === undefined) return;
+          ports += 1;
+          const numbers = [...line.slice(4).matchAll(/[0-9]+/g)].map(([digits]) => Number(digits));
+          const said = numbers.some(
+            (high, place) => place >= 4 && port === high * 256 + (numbers[place + 1] ?? Number.NaN),
+          );
+          expect(said, line).toBe(true);
+          expect(port >= 1 && port <= 65_535).toBe(true);
+        },
+      ),
+      { numRuns: 3_000, seed: 227 },
+    );
+    expect(ports).toBeGreaterThan(300);
+  });
+
+  test('EPSV: a port only where it stands between delimiters', () => {
+    let ports = 0;
+    fc.assert(
+      fc.property(
+        spoilt(['229 Entering Extended Passive Mode (|||50123|)', '229 (!!!1!)', '229 |||65535|']),
+        (line) => {
+          const port = extendedPassivePort({ code: 229, lines: [line] });
+          if (port === undefined) return;
+          ports += 1;
+          expect(line).toMatch(new RegExp(`[^0-9]0*${port}[^0-9]`));
+          expect(port >= 1 && port <= 65_535).toBe(true);
+        },
+      ),
+      { numRuns: 3_000, seed: 229 },
+    );
+    expect(ports).toBeGreaterThan(300);
+  });
+
+  test('what takes a regular expression long: a line at its limit is read at once', () => {
+    const longest = 8 * 1024;
+    const lines = [
+      '1,'.repeat(longest / 2),
+      '1, '.repeat(longest / 3),
+      '|'.repeat(longest),
+      '|||1'.repeat(longest / 4),
+    ];
+    const beganMs = performance.now();
+    for (const text of lines) {
+      passivePort({ code: 227, lines: [`227 ${text}`] });
+      extendedPassivePort({ code: 229, lines: [`229 ${text}`] });
+    }
+    expect(performance.now() - beganMs).toBeLessThan(500);
+  });
 });

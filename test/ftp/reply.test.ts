@@ -264,6 +264,111 @@ describe('properties', () => {
   });
 });
 
+describe('fuzz', () => {
+  /** What servers really send, to be spoilt. */
+  const seeds = [
+    '220-Welcome\r\n220-to\r\n220 here\r\n331 Password\r\n230 In\r\n',
+    '211-Features:\r\n MDTM\r\n MLST type*;size*;\r\n UTF8\r\n211 End\r\n',
+    '150 Here\r\n226-Options: -l\r\n226 Output truncated to 10000 matches\r\n',
+    '257 "/Füße/""日本"" 🚢" is current\r\n229 (|||65535|)\r\n227 (127,0,0,1,4,1)\r\n',
+    '213 12345\r\n213 20200102030405.678\r\n350 Ready\r\n250 Done\r\n',
+  ].map((text) => Buffer.from(text));
+  const spoiled = fc.record({
+    seed: fc.constantFrom(...seeds),
+    edits: fc.array(
+      fc.record({
+        at: fc.nat(200),
+        cut: fc.nat(6),
+        put: fc.oneof(
+          fc.uint8Array({ maxLength: 4 }).map((bytes) => Buffer.from(bytes)),
+          fc
+            .constantFrom(
+              '\r',
+              '\n',
+              '\r\n',
+              '\0',
+              '-',
+              ' ',
+              '226',
+              '226 ',
+              '421 ',
+              '\xff\xf4',
+              'x'.repeat(8200),
+            )
+            .map((text) => Buffer.from(text, 'latin1')),
+        ),
+      }),
+      { maxLength: 5 },
+    ),
+    cuts: fc.array(fc.nat(400), { maxLength: 5 }),
+  });
+
+  function spoil(seed: Buffer, edits: readonly { at: number; cut: number; put: Buffer }[]): Buffer {
+    let bytes = seed;
+    for (const { at, cut, put } of edits) {
+      const from = at % (bytes.length + 1);
+      bytes = Buffer.concat([bytes.subarray(0, from), put, bytes.subarray(from + cut)]);
+    }
+    return bytes;
+  }
+
+  test('good replies, spoilt: a MalformedReply or replies, the same however they are cut, and all within limits', () => {
+    let malformed = 0;
+    let good = 0;
+    fc.assert(
+      fc.property(spoiled, ({ seed, edits, cuts }) => {
+        const bytes = spoil(seed, edits);
+        const whole = read(bytes);
+        const ends = [...new Set([...cuts.map((cut) => cut % (bytes.length + 1)), bytes.length])].sort(
+          (a, b) => a - b,
+        );
+        const torn = read(...ends.map((end, place) => bytes.subarray(ends[place - 1] ?? 0, end)));
+        expect(torn.replies).toEqual(whole.replies);
+        expect(torn.error === undefined).toBe(whole.error === undefined);
+        for (const { code, lines } of whole.replies) {
+          expect(Number.isInteger(code) && code >= 100 && code <= 599).toBe(true);
+          expect(lines[0]?.startsWith(String(code))).toBe(true);
+          expect(lines.at(-1)?.startsWith(String(code))).toBe(true);
+          expect(lines.every((line) => !/[\n\0]/.test(line) && line.length <= 8192)).toBe(true);
+          expect(replyText({ code, lines })).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+        }
+        if (whole.error === undefined) good += 1;
+        else malformed += 1;
+      }),
+      { numRuns: 3_000, seed: 20_260 },
+    );
+    expect(Math.min(good, malformed)).toBeGreaterThan(300);
+  });
+
+  test('a line inside never ends a reply, and nothing behind the last line is lost', () => {
+    const inner = fc.constantFrom(
+      '226',
+      '226-x',
+      '226x',
+      '2260 x',
+      ' 226 x',
+      '150 x',
+      '',
+      '-',
+      '22',
+      '421 x',
+    );
+    fc.assert(
+      fc.property(fc.array(inner, { maxLength: 8 }), (lines) => {
+        const text = ['226-first', ...lines, '226 last', '331 next', ''].join('\r\n');
+        const { replies, error } = read(text);
+        const early = lines.indexOf('226');
+        if (early < 0) {
+          expect(error).toBeUndefined();
+          expect(replies.map(({ code }) => code)).toEqual([226, 331]);
+          expect(replies[0]?.lines).toHaveLength(lines.length + 2);
+        } else expect(replies[0]?.lines).toHaveLength(early + 2);
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
 describe('words', () => {
   test.each<[Reply, string]>([
     [{ code: 553, lines: ['553 No.'] }, 'No.'],

@@ -25,6 +25,9 @@ const SERVERS = `nas:
   url: ftpes://nas.example.net
   user: backup
   password: { credential: nas }
+  tls: { certificate: us.pem, key: { file: us.key } }
+  active: { address: 192.0.2.7, ports: 50000-50100 }
+  charset: iso-8859-15
   timeouts: { connect: 5s }
 `;
 const AGENT = 'log: { level: info }\nstop: { within: 25s }\nrunsAtOnce: 4\n';
@@ -123,6 +126,11 @@ test('any data: shape and job are judged, and what is left of it can be judged a
     'tls',
     'verify',
     'ca',
+    'key',
+    'certificate',
+    'active',
+    'ports',
+    'charset',
     'timezone',
     '__proto__',
     'constructor',

@@ -38,10 +38,18 @@ retries: { attempts: 3, firstDelay: 100ms, maxDelay: 1m }
   user: backup
   password: { credential: nas }
   account: { env: NAS_ACCOUNT }
-  tls: { ca: nas-ca.pem, serverName: NAS.example.net }
+  tls:
+    ca: nas-ca.pem
+    serverName: NAS.example.net
+    certificate: us.pem
+    key: { file: us.key }
+    passphrase: { credential: us }
   connections: 2
-  dataConnection: passive
-  timeouts: { connect: 1s, reply: 2s, stall: 3s }
+  dataConnection: active
+  active: { address: 192.0.2.7, ports: 50000-50100 }
+  charset: Windows-1252
+  verify: hash
+  timeouts: { connect: 1s, reply: 2s, stall: 3s, transfer: 4h }
 `,
       'agent.yaml': 'log: { level: debug }\nstop: { within: 10s }\nrunsAtOnce: 2\n',
     });
@@ -67,10 +75,16 @@ retries: { attempts: 3, firstDelay: 100ms, maxDelay: 1m }
           pin: undefined,
           verify: true,
           serverName: 'nas.example.net',
+          certificateFile: path.join(directory, 'us.pem'),
+          key: { kind: 'file', path: path.join(directory, 'us.key') },
+          passphrase: { kind: 'credential', name: 'us' },
         },
         connections: 2,
-        dataConnection: 'passive',
-        timeouts: { connectMs: 1_000, replyMs: 2_000, stallMs: 3_000 },
+        dataConnection: 'active',
+        active: { address: '192.0.2.7', ports: { first: 50_000, last: 50_100 } },
+        charset: 'windows-1252',
+        verify: 'hash',
+        timeouts: { connectMs: 1_000, replyMs: 2_000, stallMs: 3_000, transferMs: 14_400_000 },
       },
       remotePath: { path: 'dumps', absolute: false },
       triggers: [
@@ -107,10 +121,21 @@ retries: { attempts: 3, firstDelay: 100ms, maxDelay: 1m }
           user: 'anonymous',
           password: undefined,
           account: undefined,
-          tls: { caFile: undefined, pin: undefined, verify: true, serverName: undefined },
+          tls: {
+            caFile: undefined,
+            pin: undefined,
+            verify: true,
+            serverName: undefined,
+            certificateFile: undefined,
+            key: undefined,
+            passphrase: undefined,
+          },
           connections: 4,
           dataConnection: 'auto',
-          timeouts: { connectMs: 20_000, replyMs: 60_000, stallMs: 60_000 },
+          active: { address: undefined, ports: undefined },
+          charset: 'utf-8',
+          verify: 'auto',
+          timeouts: { connectMs: 20_000, replyMs: 60_000, stallMs: 60_000, transferMs: 86_400_000 },
         },
         remotePath: { path: '', absolute: false },
         triggers: [{ kind: 'cron', expression: '0 0 1 1 * *', timezone: undefined, missed: 'run-once' }],
@@ -154,6 +179,29 @@ retries: { attempts: 3, firstDelay: 100ms, maxDelay: 1m }
     [
       'from: /a\nto: { url: "ftpes://h", tls: { pin: sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU= } }',
       { server: { tls: { pin: 'sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' } } },
+    ],
+    [
+      'from: /a\nto: { url: "ftp://h", connections: 1, active: { ports: 50000 } }',
+      {
+        server: {
+          dataConnection: 'auto',
+          active: { address: undefined, ports: { first: 50_000, last: 50_000 } },
+        },
+      },
+    ],
+    [
+      'from: /a\nto: { url: "ftp://h", connections: 2, active: { address: "2001:DB8::7", ports: "65534-65535" } }',
+      { server: { active: { address: '2001:DB8::7', ports: { first: 65_534, last: 65_535 } } } },
+    ],
+    ['from: /a\nto: { url: "ftp://h", active: {}, verify: size }', { server: { verify: 'size' } }],
+    ['from: /a\nto: { url: "ftp://h", charset: KOI8-R }', { server: { charset: 'koi8-r' } }],
+    [
+      'from: /a\nto: { url: "ftps://h", tls: { certificate: /c.pem, key: { env: KEY } } }',
+      {
+        server: {
+          tls: { certificateFile: '/c.pem', key: { kind: 'env', name: 'KEY' }, passphrase: undefined },
+        },
+      },
     ],
     [
       'from: /a\nto: nas:x\ntriggers: [{ cron: " @daily " }]',
@@ -397,19 +445,19 @@ triggers:
     ],
     [
       'SFTP, and its keys',
-      'from: /a\nto:\n  url: sftp://h\n  hostKey: x',
+      'from: /a\nto:\n  url: sftp://h\n  hostKey: x\n  privateKey: x',
       [
         '3:8: error: /to/url: SFTP is not in this version; use an ftpes://, ftps:// or ftp:// server',
         '4:3: error: /to/hostKey: "hostKey" belongs to SFTP, which is not in this version; use an ftpes://, ftps:// or ftp:// server',
+        '5:3: error: /to/privateKey: "privateKey" belongs to SFTP, which is not in this version; use an ftpes://, ftps:// or ftp:// server; the key of a TLS certificate is written under tls, as key',
       ],
     ],
     [
-      'keys of TLS without TLS, active mode, one user twice',
-      'from: /a\nto:\n  url: ftp://john@h\n  user: jim\n  tls: { verify: false }\n  dataConnection: active',
+      'keys of TLS without TLS, one user twice',
+      'from: /a\nto:\n  url: ftp://john@h\n  user: jim\n  password: { env: P }\n  tls: { verify: false }',
       [
         '4:9: error: /to/user: the URL names a user already; take one of the two away',
-        '5:3: error: /to/tls: an ftp:// server has no TLS; write ftpes:// or ftps:// in its URL, or take tls away',
-        '6:19: error: /to/dataConnection: active mode is not in this version, which has only passive mode; take the key away, or write auto or passive',
+        '6:3: error: /to/tls: an ftp:// server has no TLS; write ftpes:// or ftps:// in its URL, or take tls away',
       ],
     ],
     [
@@ -427,6 +475,81 @@ triggers:
         '4:15: error: /to/tls/pin: a pin is sha256/ and 44 characters of base64, the SHA-256 of the public key',
         '4:32: error: /to/tls/serverName: must be a host name, not an IP address: TLS asks for names only',
         '4:50: error: /to/tls/verify: must be true or false without quotes, but this is a text',
+      ],
+    ],
+    [
+      'a certificate without its key, and a passphrase for none',
+      'from: /a\nto:\n  url: ftps://h\n  tls: { certificate: us.pem, passphrase: { env: P } }',
+      [
+        '4:10: error: /to/tls/certificate: the certificate that this machine shows needs its private key; write key: { file: PATH } beside it, or ca in place of certificate if it is what the server is trusted by',
+        '4:31: error: /to/tls/passphrase: a passphrase needs the private key that it opens; write key: { file: PATH } beside it',
+      ],
+    ],
+    [
+      'a key without its certificate',
+      'from: /a\nto:\n  url: ftps://h\n  tls: { key: { file: us.key }, passphrase: { env: P } }',
+      ['4:10: error: /to/tls/key: a private key needs its certificate; write certificate: PATH beside it'],
+    ],
+    [
+      'a key whose certificate is mistaken is one mistake',
+      'from: /a\nto:\n  url: ftps://h\n  tls: { certificate: 5, key: { file: us.key } }',
+      ['4:23: error: /to/tls/certificate: must be a text, but this is a number; put it in quotes'],
+    ],
+    [
+      'a key and a passphrase in the file',
+      'from: /a\nto:\n  url: ftps://h\n  tls:\n    certificate: us.pem\n    key: |\n      hunter2\n    passphrase: { hunter2 }',
+      [
+        '6:10: error: /to/tls/key: a private key is a secret: write where it comes from, { file: PATH }, { credential: NAME }, { env: NAME } or { command: [PROGRAM, ...] }',
+        '8:17: error: /to/tls/passphrase: unknown key; known here: credential, env, file, command',
+      ],
+    ],
+    [
+      'an empty path of a certificate',
+      'from: /a\nto:\n  url: ftps://h\n  tls: { certificate: "", key: { env: K } }',
+      ['4:23: error: /to/tls/certificate: the path is empty; write one, or take the key away'],
+    ],
+    [
+      'active and passive at once',
+      'from: /a\nto:\n  url: ftp://h\n  dataConnection: passive\n  active: { ports: 50000-50100 }',
+      [
+        '5:3: error: /to/active: active says how the server connects to this machine, and dataConnection: passive that it never does; take one of them away',
+      ],
+    ],
+    [
+      'active mode with what it is not',
+      'from: /a\nto:\n  url: ftp://h\n  active: { address: nas.example.net, ports: 50100-50000, nat: yes }',
+      [
+        '4:22: error: /to/active/address: must be an IP address, such as 192.0.2.7 or 2001:db8::7; a name has no meaning here',
+        '4:46: error: /to/active/ports: the range of ports ends before it begins; write 50000-50100',
+        '4:59: error: /to/active/nat: unknown key "nat"; known here: address, ports',
+      ],
+    ],
+    [
+      'active mode as a switch, and words of other programs',
+      'from: /a\nto:\n  url: ftp://h\n  active: true\n  passive: true\n  encoding: latin1\n  checksum: sha256',
+      [
+        '4:11: error: /to/active: must be a group of keys (address, ports), but this is true or false',
+        '5:3: error: /to/passive: unknown key "passive"; did you mean "dataConnection"?',
+        '6:3: error: /to/encoding: unknown key "encoding"; did you mean "charset"?',
+        '7:3: error: /to/checksum: unknown key "checksum"; did you mean "verify"?',
+      ],
+    ],
+    [
+      'words that are none',
+      'from: /a\nto:\n  url: ftp://h\n  dataConnection: actve\n  charset: latin1\n  verify: sha256\n  active: { ports: true }',
+      [
+        '4:19: error: /to/dataConnection: must be one of auto, passive, active; did you mean "active"?',
+        '5:12: error: /to/charset: is no charset that ferryd can write names in; known are utf-8, iso-8859-1 to iso-8859-15, windows-1250 to windows-1258 and others of the job reference; did you mean "iso-8859-1"?',
+        '6:11: error: /to/verify: must be one of auto, size, hash',
+        '7:20: error: /to/active/ports: must be a text or a whole number, but this is true or false; put it in quotes',
+      ],
+    ],
+    [
+      'times that are none',
+      'from: /a\nto:\n  url: ftp://h\n  timeouts: { transfer: 31d, stall: 5 }',
+      [
+        '4:25: error: /to/timeouts/transfer: must be at most 30d',
+        '4:37: error: /to/timeouts/stall: a duration needs a unit: write 5s, 5m or 5h',
       ],
     ],
     [
@@ -581,6 +704,18 @@ describe('warnings do not keep a job from loading', () => {
       'from: /a\nto: ftpes://john@h/x',
       [
         '2:5: warning: /to: the user has no password, and most servers will refuse that; write password: { credential: NAME } (or env, file, command) beside it',
+      ],
+    ],
+    [
+      'from: /a\nto: { url: "ftp://h.example/x", active: { ports: 50000 } }',
+      [
+        '2:50: warning: /to/active/ports: one port is too few for 4 connections at once, which need one each; write a longer range, or connections: 1',
+      ],
+    ],
+    [
+      'from: /a\nto: { url: "ftp://h.example/x", connections: 3, active: { ports: 50000-50001 } }',
+      [
+        '2:66: warning: /to/active/ports: 2 ports are too few for 3 connections at once, which need one each; write a longer range, or connections: 2',
       ],
     ],
     ['from: /a\nto: { url: "ftp://127.0.0.1:2121/x", user: u, password: { env: X } }', []],

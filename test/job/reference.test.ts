@@ -2,9 +2,16 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { CHARSETS } from '../../src/job/charset.js';
 import { loadConfiguration } from '../../src/job/load.js';
 import { agentSchema, inlineEndSchema, jobSchema } from '../../src/job/schema.js';
-import { accountSchema, passwordSchema, serversSchema } from '../../src/job/schema-server.js';
+import {
+  accountSchema,
+  keySchema,
+  passphraseSchema,
+  passwordSchema,
+  serversSchema,
+} from '../../src/job/schema-server.js';
 import { newAjv } from '../../src/job/shape.js';
 import { type Node, reference } from './reference.js';
 
@@ -30,11 +37,20 @@ test('the page documents every key, with its type, default and meaning, and no o
   expect(tables(await readFile(path.join(JOBS, 'README.md'), 'utf8'))).toEqual(reference());
 });
 
-test('a server is the same inline and in servers.yaml, a password the same as an account', () => {
+test('the page names every charset, and no other', async () => {
+  const page = await readFile(path.join(JOBS, 'README.md'), 'utf8');
+  const [, section = ''] = /^### Charsets\n(.*?)^#/ms.exec(page) ?? [];
+  const [, known = ''] = /Known are (.*?)\.\n/.exec(section) ?? [];
+  expect(known.split(', ')).toEqual(CHARSETS.map((label) => `\`${label}\``));
+});
+
+test('a server is the same inline and in servers.yaml, and every secret is written like a password', () => {
   const { path: own, ...shared } = inlineEndSchema.properties;
   expect(own.type).toBe('string');
   expect(shared).toEqual(serversSchema.additionalProperties.properties);
-  expect(accountSchema.properties).toBe(passwordSchema.properties);
+  for (const secret of [accountSchema, keySchema, passphraseSchema]) {
+    expect(secret.properties).toBe(passwordSchema.properties);
+  }
 });
 
 describe('each property of the schemas', () => {
@@ -84,9 +100,12 @@ test('the example jobs load, without a warning', async () => {
 
 test('the examples on the page load too', async () => {
   const page = await readFile(path.join(JOBS, 'README.md'), 'utf8');
-  const [job, servers] = [...page.matchAll(/```yaml\n(.*?)```/gs)].map(([, text = '']) => text);
+  const blocks = [...page.matchAll(/```yaml\n(.*?)```/gs)].map(([, text = '']) => text);
+  const [job] = blocks;
+  const servers = blocks.filter((block) => /^ {2}url: /m.test(block));
+  expect(servers.length).toBeGreaterThan(2);
   const { load } = await import('./directory.js');
-  const { jobs, lines } = await load({ 'a.yaml': job ?? '', 'servers.yaml': servers ?? '' });
+  const { jobs, lines } = await load({ 'a.yaml': job ?? '', 'servers.yaml': servers.join('') });
   expect(lines).toEqual([]);
   expect(jobs).toHaveLength(1);
 });

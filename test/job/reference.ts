@@ -54,14 +54,16 @@ export function reference(): Reference {
   };
 }
 
+/** Written like `password`; its keys are told once. */
+const LIKE_PASSWORD: readonly string[] = ['account', 'tls.key', 'tls.passphrase'];
+
 /** One row for each key, those inside groups right below their group. */
 function rows(schema: Node, prefix: string): string[] {
   return Object.entries(schema.properties ?? {}).flatMap(([key, property]) => {
     const name = `${prefix}${key}`;
     const required = schema.required?.includes(key) === true;
     const row = `| \`${name}\` | ${typeOf(property)} | ${required ? 'required' : defaultOf(property)} | ${property.description} |`;
-    // `account` is written like `password`; once is enough.
-    return name === 'account' ? [row] : [row, ...rows(property, `${name}.`)];
+    return LIKE_PASSWORD.includes(name) ? [row] : [row, ...rows(property, `${name}.`)];
   });
 }
 

@@ -68,6 +68,21 @@ describe('a secret is read', () => {
   });
 });
 
+describe('a secret of many lines', () => {
+  const PEM = '-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----';
+
+  test('keeps them, but for the newline at its end', async () => {
+    const source: SecretSource = { kind: 'file', path: await file(`${PEM}\n`) };
+    expect(await readSecret(source, { what: WHAT, lines: 'many' })).toBe(PEM);
+    expect(await refusal(source)).toMatch(/it holds a line break/);
+  });
+
+  test('is text all the same', async () => {
+    const source: SecretSource = { kind: 'file', path: await file(`${PEM}\0`) };
+    expect(await refusal(source, { lines: 'many' })).toMatch(/it holds a NUL, so it is no text/);
+  });
+});
+
 describe('a secret cannot be had', () => {
   test.each<[string, SecretSource, RegExp]>([
     [
@@ -115,7 +130,7 @@ describe('a secret cannot be had', () => {
 
   test.each([0o604, 0o644, 0o602, 0o601])('a file open to all (mode %i)', async (mode) => {
     expect(await refusal({ kind: 'file', path: await file('hunter2', mode) })).toMatch(
-      /is open to every user of this machine\. Close it with chmod 600/,
+      /is open to every user of this machine\. Close it with chmod 600, and change what is in it/,
     );
   });
 

@@ -1,8 +1,8 @@
 /* A remote on a scripted server, opened as the daemon opens it: through an account with its pool. */
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import type { RemotePath, Server } from '../../src/job/job.js';
-import { Account } from '../../src/remote/account.js';
+import type { RemotePath, Server, ServerTls } from '../../src/job/job.js';
+import { Account, type Credentials } from '../../src/remote/account.js';
 import type { Remote } from '../../src/remote/remote.js';
 import { held, nothingLeft } from '../ftp/stage.js';
 import { certificates } from '../support/certificates.js';
@@ -18,6 +18,7 @@ export interface FtpBerthOptions {
   /** What the account is told. */
   readonly account?: Partial<Server>;
   readonly password?: string;
+  readonly credentials?: Partial<Credentials>;
   /** Called before anything is connected. */
   readonly prepare?: (server: FtpServer) => void;
 }
@@ -72,7 +73,7 @@ export class FtpBerth implements Berth {
     const wire: string[] = [];
     const account = new Account(
       { ...serverSettings(server, options.server?.security ?? 'plain'), ...options.account },
-      { password: options.password ?? 'secret', account: undefined, ca: all.ca.cert },
+      credentialsOf({ password: options.password ?? 'secret', ca: all.ca.cert, ...options.credentials }),
       {
         onOpened: () => {},
         onLearned: (message) => learned.push(message),
@@ -91,6 +92,30 @@ export class FtpBerth implements Berth {
   }
 }
 
+/** Nothing about TLS but what holds by itself. */
+export const noTlsSettings: ServerTls = {
+  caFile: undefined,
+  pin: undefined,
+  verify: true,
+  serverName: undefined,
+  certificateFile: undefined,
+  key: undefined,
+  passphrase: undefined,
+};
+
+/** Credentials with nothing but what is said. */
+export function credentialsOf(known: Partial<Credentials>): Credentials {
+  return {
+    password: undefined,
+    account: undefined,
+    ca: undefined,
+    certificate: undefined,
+    key: undefined,
+    passphrase: undefined,
+    ...known,
+  };
+}
+
 /** Settings that fit a scripted server. */
 export function serverSettings(
   server: { readonly address: string; readonly port: number },
@@ -105,9 +130,12 @@ export function serverSettings(
     user: 'ferry',
     password: { kind: 'env', name: 'UNUSED' },
     account: undefined,
-    tls: { caFile: undefined, pin: undefined, verify: true, serverName: undefined },
+    tls: noTlsSettings,
     connections: 4,
     dataConnection: 'auto',
-    timeouts: { connectMs: 5_000, replyMs: 5_000, stallMs: 5_000 },
+    active: { address: undefined, ports: undefined },
+    charset: 'utf-8',
+    verify: 'auto',
+    timeouts: { connectMs: 5_000, replyMs: 5_000, stallMs: 5_000, transferMs: 60_000 },
   };
 }

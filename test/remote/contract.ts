@@ -1,29 +1,56 @@
 /*
  * The Remote contract as a suite of tests, run against every transport and every kind of server there is. It looks at
- * the remote through its contract, and at the server's disk from behind, and knows nothing of what lies between.
+ * the remote through its contract, and at what it holds from behind, and knows nothing of what lies between.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { createHasher } from '../../src/local/hasher.js';
+import type { HashAlgorithm } from '../../src/plan/digest.js';
 import { temporaryName } from '../../src/plan/temporary.js';
-import type { Delivery, Remote, Source } from '../../src/remote/remote.js';
+import type { Delivery, Reading, Remote, Source } from '../../src/remote/remote.js';
+import { type Back, DiskBack } from './back.js';
 
 /** A remote to be tested, and what is behind it. */
 export interface Berth extends AsyncDisposable {
   readonly remote: Remote;
   /** The directory on this machine's disk that is the remote's root. */
   readonly disk: string;
+  /** Called once a test has put something on that disk itself: it belongs to the server then. */
+  adopt?(): Promise<void>;
+}
+
+/** The same for a remote that keeps its files elsewhere than on a disk. */
+export interface BackedBerth extends AsyncDisposable {
+  readonly remote: Remote;
+  /** What it holds, seen from behind. */
+  readonly back: Back;
+}
+
+function backed(berth: Berth | BackedBerth): BackedBerth {
+  if ('back' in berth) return berth;
+  return {
+    remote: berth.remote,
+    back: new DiskBack(berth.disk, async () => berth.adopt?.()),
+    [Symbol.asyncDispose]: () => berth[Symbol.asyncDispose](),
+  };
 }
 
 /** What a kind of server cannot do; everything that is not said it can. */
 export interface Traits {
   /** `none`: modification times can neither be set nor asked for. `asked`: they can be asked for only. */
   readonly times?: 'none' | 'asked';
-  /** `altered`: it stores some odd names under other names. `no-globs`: no directory may have `*` or `?` in its name. */
+  /**
+   * `altered`: it stores names that begin or end with a space under other names. `no-globs`: no directory may have
+   * `*` or `?` in its name.
+   */
   readonly names?: 'altered' | 'no-globs';
   /** `unseen`: its listings show links as if they were files. */
   readonly links?: 'unseen';
+  /** `slow`: what only takes long there is left out. */
+  readonly link?: 'slow';
+  /** `made up`: a name that it cannot decode it lists under another one. */
+  readonly unreadable?: 'made up';
 }
 
 export const someTimeMs = Date.UTC(2021, 2, 4, 5, 6, 7);
@@ -38,24 +65,64 @@ export function sourceOf(
 ): Source {
   const bytes = Buffer.from(content);
   const { fails, changes } = options.trouble ?? {};
+  let also: Reading['also'];
   return {
     sizeBytes: bytes.length,
     modifiedMs: options.modifiedMs ?? someTimeMs,
-    async *chunks() {
+    async *chunks({ fromByte = 0, also: wanted }: Reading = {}) {
+      also = wanted;
       const end = fails === undefined ? bytes.length : Math.floor(bytes.length / 2);
-      for (let from = 0; from < end; from += 1024 * 1024)
+      for (let from = fromByte; from < end; from += 1024 * 1024)
         yield bytes.subarray(from, Math.min(end, from + 1024 * 1024));
       if (fails !== undefined) throw fails;
     },
+    async digestOf(sizeBytes, algorithm) {
+      return digest(bytes.subarray(0, sizeBytes), algorithm);
+    },
     async confirm() {
       if (changes !== undefined) throw changes;
-      return sha256(bytes);
+      return { sha256: sha256(bytes), also: also === undefined ? undefined : digest(bytes, also) };
     },
   };
 }
 
+function digest(content: Buffer, algorithm: HashAlgorithm): string {
+  const hasher = createHasher(algorithm);
+  hasher.update(content);
+  return hasher.digest();
+}
+
 export function sha256(content: Buffer | string): string {
   return createHash('sha256').update(content).digest('hex');
+}
+
+/** Whole seconds: just after the epoch, a leap day, hours that clocks skip or have twice, and after 2038. */
+const someTimesMs = [
+  1_000,
+  Date.UTC(2000, 1, 29, 23, 59, 59),
+  Date.UTC(2026, 2, 29, 1, 30),
+  Date.UTC(2026, 9, 25, 1, 30),
+  Date.UTC(2020, 11, 31, 23, 59, 59),
+  Date.UTC(2040, 6, 1, 12),
+];
+
+/** Ten in each directory, every size up to some kB, each content its own, in the order of their names; some are larger. */
+export function hundredFiles(): ReadonlyMap<string, Buffer> {
+  return new Map(
+    Array.from({ length: 100 }, (_, place) => {
+      const sizeBytes = place % 25 === 24 ? 1_200_000 + place : place ** 2;
+      return [`d${Math.floor(place / 10)}/file-${place % 10}`, randomBytes(sizeBytes)] as const;
+    }),
+  );
+}
+
+/** All bytes of a file on a remote. */
+export async function fetched(remote: Remote, path: string): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  const sizeBytes = await remote.fetch(path, async (chunk) => void chunks.push(Buffer.from(chunk)));
+  const content = Buffer.concat(chunks);
+  expect(sizeBytes).toBe(content.length);
+  return content;
 }
 
 let tokens = 0;
@@ -63,16 +130,12 @@ let tokens = 0;
 /** A delivery with a temporary name of its own. */
 export function deliveryOf(path: string, source: Source): Delivery {
   tokens += 1;
-  return { path, temporary: temporaryName(path, `test${tokens}`), source };
+  return { path, temporary: temporaryName(path, `test${tokens}`, 'hidden'), source, part: 'none' };
 }
 
 /** All files below a directory, relative to it, sorted. */
 export async function filesBelow(directory: string): Promise<string[]> {
-  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
-  return entries
-    .filter((entry) => !entry.isDirectory())
-    .map((entry) => join(entry.parentPath, entry.name).slice(directory.length + 1))
-    .sort();
+  return new DiskBack(directory).files();
 }
 
 const oddNames = [
@@ -100,10 +163,17 @@ const oddNames = [
 ];
 
 /** Runs the contract's tests. Each opens a berth of its own, empty, and leaves nothing behind. */
-export function remoteContract(name: string, open: () => Promise<Berth>, traits: Traits = {}): void {
+export function remoteContract(
+  name: string,
+  openBerth: () => Promise<Berth | BackedBerth>,
+  traits: Traits = {},
+): void {
+  const open = async (): Promise<BackedBerth> => backed(await openBerth());
   const setsTimes = traits.times === undefined;
   const tellsTimes = traits.times !== 'none';
-  const exactNames = traits.names !== 'altered';
+  const names = traits.names === 'altered' ? oddNames.filter((odd) => odd.trim() === odd) : oddNames;
+  const directoryNames = traits.names === 'no-globs' ? names.filter((odd) => !/[*?]/.test(odd)) : names;
+  const timeOf = (ms: number): number | undefined => (tellsTimes ? ms : undefined);
 
   describe(`${name}: deliver`, () => {
     const contents: Readonly<Record<string, Buffer>> = {
@@ -121,9 +191,9 @@ export function remoteContract(name: string, open: () => Promise<Berth>, traits:
         sha256: sha256(content),
         modifiedMs: setsTimes ? someTimeMs : undefined,
       });
-      expect(await filesBelow(berth.disk)).toEqual(['file.bin']);
-      expect(sha256(await readFile(join(berth.disk, 'file.bin')))).toBe(sha256(content));
-      if (setsTimes) expect((await stat(join(berth.disk, 'file.bin'))).mtimeMs).toBe(someTimeMs);
+      expect(await berth.back.files()).toEqual(['file.bin']);
+      expect(sha256(await berth.back.read('file.bin'))).toBe(sha256(content));
+      if (setsTimes) expect(await berth.back.modifiedMs('file.bin')).toBe(someTimeMs);
     });
 
     test('the size is proven and the time is set: both are read back by stat', async () => {
@@ -136,29 +206,29 @@ export function remoteContract(name: string, open: () => Promise<Berth>, traits:
 
     test('over a file that is there', async () => {
       await using berth = await open();
-      await writeFile(join(berth.disk, 'file'), 'the old content, which is longer');
+      await write(berth, 'file', 'the old content, which is longer');
       await berth.remote.deliver(deliveryOf('file', sourceOf('new')));
-      expect(await readFile(join(berth.disk, 'file'), 'utf8')).toBe('new');
+      expect(await textOf(berth, 'file')).toBe('new');
       await berth.remote.deliver(deliveryOf('file', sourceOf('newer still')));
-      expect(await readFile(join(berth.disk, 'file'), 'utf8')).toBe('newer still');
-      expect(await filesBelow(berth.disk)).toEqual(['file']);
+      expect(await textOf(berth, 'file')).toBe('newer still');
+      expect(await berth.back.files()).toEqual(['file']);
     });
 
     test('over what an earlier attempt left under the same temporary name', async () => {
       await using berth = await open();
       const delivery = deliveryOf('file', sourceOf('short'));
-      await writeFile(join(berth.disk, delivery.temporary), 'a part that is longer than the file');
+      await write(berth, delivery.temporary, 'a part that is longer than the file');
       await berth.remote.deliver(delivery);
-      expect(await readFile(join(berth.disk, 'file'), 'utf8')).toBe('short');
-      expect(await filesBelow(berth.disk)).toEqual(['file']);
+      expect(await textOf(berth, 'file')).toBe('short');
+      expect(await berth.back.files()).toEqual(['file']);
     });
 
     test('into directories that are missing', async () => {
       await using berth = await open();
       await berth.remote.deliver(deliveryOf('a/b c/d/e/file', sourceOf('deep')));
       await berth.remote.deliver(deliveryOf('a/b c/other/file', sourceOf('beside')));
-      expect(await readFile(join(berth.disk, 'a/b c/d/e/file'), 'utf8')).toBe('deep');
-      expect(await filesBelow(berth.disk)).toEqual(['a/b c/d/e/file', 'a/b c/other/file']);
+      expect(await textOf(berth, 'a/b c/d/e/file')).toBe('deep');
+      expect(await berth.back.files()).toEqual(['a/b c/d/e/file', 'a/b c/other/file']);
     });
 
     test('many at once into one new directory', async () => {
@@ -168,31 +238,76 @@ export function remoteContract(name: string, open: () => Promise<Berth>, traits:
         (_, place) => `new/sub/file-${String(place).padStart(2, '0')}`,
       );
       await Promise.all(paths.map((path) => berth.remote.deliver(deliveryOf(path, sourceOf(path)))));
-      expect(await filesBelow(berth.disk)).toEqual(paths);
-      for (const path of paths) expect(await readFile(join(berth.disk, path), 'utf8')).toBe(path);
+      expect(await berth.back.files()).toEqual(paths);
+      for (const path of paths) expect(await textOf(berth, path)).toBe(path);
     });
 
     test('odd names, as files and as directories', async () => {
       await using berth = await open();
-      for (const odd of oddNames) {
-        await berth.remote.deliver(deliveryOf(odd, sourceOf(odd)));
-        const found = await berth.remote.stat(odd);
-        expect(found, odd).toMatchObject({ path: odd, sizeBytes: Buffer.byteLength(odd) });
+      const deliver = async (path: string): Promise<void> => {
+        await berth.remote.deliver(deliveryOf(path, sourceOf(path)));
+        const found = await berth.remote.stat(path);
+        expect(found, path).toMatchObject({ path, sizeBytes: Buffer.byteLength(path) });
+      };
+      const directories = directoryNames.map((odd) => `d${odd.slice(0, 100)}`);
+      const below = directoryNames.map((odd, place) => `${directories[place]}/${odd}`);
+      await Promise.all([...names, ...below].map(deliver));
+      expect(await berth.back.files()).toEqual([...names, ...below].sort());
+      const root = await berth.remote.list('');
+      expect(root.files.map(({ path }) => path).sort()).toEqual([...names].sort());
+      expect([...root.directories].sort()).toEqual([...directories].sort());
+      expect(root.complete).toBe(true);
+      await Promise.all(below.map((path) => berth.remote.remove(path)));
+      expect(await berth.back.files()).toEqual([...names].sort());
+    });
+
+    test('times of all kinds, over a file that is there, too', async () => {
+      await using berth = await open();
+      for (const modifiedMs of someTimesMs) {
+        const delivered = await berth.remote.deliver(deliveryOf('file', sourceOf('x', { modifiedMs })));
+        expect(delivered.modifiedMs, String(modifiedMs)).toBe(setsTimes ? modifiedMs : undefined);
+        if (!setsTimes) continue;
+        expect(await berth.back.modifiedMs('file')).toBe(modifiedMs);
+        expect((await berth.remote.stat('file'))?.modifiedMs).toBe(modifiedMs);
+        expect((await berth.remote.list('')).files[0]?.modifiedMs).toBe(modifiedMs);
       }
-      const directories =
-        traits.names === 'no-globs' ? oddNames.filter((odd) => !/[*?]/.test(odd)) : oddNames;
-      const below = directories.map((odd) => `d${odd.slice(0, 100)}/${odd}`);
-      for (const path of below) {
-        await berth.remote.deliver(deliveryOf(path, sourceOf('below')));
-        expect((await berth.remote.stat(path))?.sizeBytes, path).toBe(5);
-      }
-      if (!exactNames) return;
-      expect(await filesBelow(berth.disk)).toEqual([...oddNames, ...below].sort());
-      const { files, complete } = await berth.remote.list('');
-      expect(files.map(({ path }) => path).sort()).toEqual([...oddNames].sort());
-      expect(complete).toBe(true);
-      for (const path of below) await berth.remote.remove(path);
-      expect(await filesBelow(berth.disk)).toEqual([...oddNames].sort());
+    });
+
+    test.skipIf(traits.link === 'slow')('a hundred files there and back', async () => {
+      await using berth = await open();
+      const files = hundredFiles();
+      await Promise.all(
+        [...files].map(([path, content]) => berth.remote.deliver(deliveryOf(path, sourceOf(content)))),
+      );
+      expect(await berth.back.files()).toEqual([...files.keys()]);
+      for (const [path, content] of files)
+        expect(sha256(await berth.back.read(path)), path).toBe(sha256(content));
+      await Promise.all(
+        [...files].map(async ([path, content]) =>
+          expect(sha256(await fetched(berth.remote, path)), path).toBe(sha256(content)),
+        ),
+      );
+    });
+
+    test('while other files are fetched, listed, looked at and removed', async () => {
+      await using berth = await open();
+      const old = Array.from({ length: 8 }, (_, place) => `old/file-${place}`);
+      const fresh = Array.from({ length: 8 }, (_, place) => `new/file-${place}`);
+      await putAll(berth, new Map(old.map((path) => [path, path.repeat(1000)])));
+      await put(berth, 'kept', 'kept');
+      await Promise.all([
+        ...fresh.map((path) => berth.remote.deliver(deliveryOf(path, sourceOf(path.repeat(2000))))),
+        ...old.map(async (path) => {
+          expect((await fetched(berth.remote, path)).toString()).toBe(path.repeat(1000));
+          await berth.remote.remove(path);
+        }),
+        ...old.map(async () => {
+          expect((await berth.remote.list('')).files.map(({ path }) => path)).toEqual(['kept']);
+          expect((await berth.remote.stat('kept'))?.sizeBytes).toBe(4);
+        }),
+      ]);
+      expect(await berth.back.files()).toEqual(['kept', ...fresh]);
+      for (const path of fresh) expect(await textOf(berth, path)).toBe(path.repeat(2000));
     });
   });
 
@@ -204,13 +319,13 @@ export function remoteContract(name: string, open: () => Promise<Berth>, traits:
       ['when the source has changed', { changes: reason }],
     ])('%s: the final name is as it was', async (_when, trouble) => {
       await using berth = await open();
-      await writeFile(join(berth.disk, 'old'), 'as it was');
+      await write(berth, 'old', 'as it was');
       for (const path of ['old', 'new', 'sub/new']) {
         const source = sourceOf(randomBytes(3_000_000), { trouble });
         await expect(berth.remote.deliver(deliveryOf(path, source))).rejects.toBe(reason);
       }
-      expect(await readFile(join(berth.disk, 'old'), 'utf8')).toBe('as it was');
-      const left = (await filesBelow(berth.disk)).filter((path) => path !== 'old');
+      expect(await textOf(berth, 'old')).toBe('as it was');
+      const left = (await berth.back.files()).filter((path) => path !== 'old');
       // A part may stand under the temporary name, and only there.
       for (const path of left) expect(path).toMatch(/(^|\/)\.ferryd-test\d+\.part$/);
     });
@@ -219,7 +334,7 @@ export function remoteContract(name: string, open: () => Promise<Berth>, traits:
       await using berth = await open();
       const early = AbortSignal.abort(reason);
       await expect(berth.remote.deliver(deliveryOf('a', sourceOf('x')), { signal: early })).rejects.toThrow();
-      expect(await filesBelow(berth.disk)).toEqual([]);
+      expect(await berth.back.files()).toEqual([]);
 
       const controller = new AbortController();
       const source = sourceOf(randomBytes(5_000_000));
@@ -231,43 +346,24 @@ export function remoteContract(name: string, open: () => Promise<Berth>, traits:
       }
       const delivery = deliveryOf('a', { ...source, chunks });
       await expect(berth.remote.deliver(delivery, { signal: controller.signal })).rejects.toThrow();
-      expect((await filesBelow(berth.disk)).filter((path) => path !== delivery.temporary)).toEqual([]);
+      expect((await berth.back.files()).filter((path) => path !== delivery.temporary)).toEqual([]);
       // And the remote goes on working.
       await berth.remote.deliver(deliveryOf('b', sourceOf('whole')));
-      expect(await readFile(join(berth.disk, 'b'), 'utf8')).toBe('whole');
+      expect(await textOf(berth, 'b')).toBe('whole');
     });
 
     test('what stood where a directory is needed is not harmed', async () => {
       await using berth = await open();
-      await writeFile(join(berth.disk, 'file'), 'a file');
+      await write(berth, 'file', 'a file');
       await expect(berth.remote.deliver(deliveryOf('file/below', sourceOf('x')))).rejects.toThrow();
-      expect(await readFile(join(berth.disk, 'file'), 'utf8')).toBe('a file');
-    });
-  });
-
-  describe(`${name}: publish`, () => {
-    test.each(['new', 'over a file that is there'])('%s', async (what) => {
-      await using berth = await open();
-      await writeFile(join(berth.disk, '.ferryd-1.part'), 'whole');
-      if (what !== 'new') await writeFile(join(berth.disk, 'file'), 'old');
-      const modifiedMs = await berth.remote.publish({
-        path: 'file',
-        temporary: '.ferryd-1.part',
-        modifiedMs: someTimeMs + 0.25,
-      });
-      expect(modifiedMs).toBe(setsTimes ? someTimeMs : undefined);
-      expect(await filesBelow(berth.disk)).toEqual(['file']);
-      expect(await readFile(join(berth.disk, 'file'), 'utf8')).toBe('whole');
-      if (setsTimes) expect((await stat(join(berth.disk, 'file'))).mtimeMs).toBe(someTimeMs);
+      expect(await textOf(berth, 'file')).toBe('a file');
     });
 
-    test('a temporary name that is not there is an error, and harms nothing', async () => {
+    test('a directory that stands where the file should go is not harmed', async () => {
       await using berth = await open();
-      await writeFile(join(berth.disk, 'file'), 'old');
-      const file = { path: 'file', temporary: '.ferryd-1.part', modifiedMs: someTimeMs };
-      await expect(berth.remote.publish(file)).rejects.toThrow();
-      expect(await filesBelow(berth.disk)).toEqual(['file']);
-      expect(await readFile(join(berth.disk, 'file'), 'utf8')).toBe('old');
+      await put(berth, 'taken/below', 'below');
+      await expect(berth.remote.deliver(deliveryOf('taken', sourceOf('x')))).rejects.toThrow();
+      expect(await textOf(berth, 'taken/below')).toBe('below');
     });
   });
 
@@ -286,6 +382,35 @@ export function remoteContract(name: string, open: () => Promise<Berth>, traits:
     test('what is not there', async () => {
       await using berth = await open();
       await expect(berth.remote.fetch('missing', async () => {})).rejects.toThrow(/550|450|No such/);
+      await expect(berth.remote.fetch('no/such/directory', async () => {})).rejects.toThrow(
+        /550|450|No such/,
+      );
+    });
+
+    test('a directory', async () => {
+      await using berth = await open();
+      await put(berth, 'sub/file', 'x');
+      await expect(berth.remote.fetch('sub', async () => {})).rejects.toThrow();
+      expect((await fetched(berth.remote, 'sub/file')).toString()).toBe('x');
+    });
+
+    test('odd names', async () => {
+      await using berth = await open();
+      const paths = [...names, ...directoryNames.map((odd) => `d${odd.slice(0, 100)}/${odd}`)];
+      await putAll(berth, new Map(paths.map((path) => [path, path])));
+      const contents = await Promise.all(paths.map((path) => fetched(berth.remote, path)));
+      expect(contents.map(String)).toEqual(paths);
+    });
+
+    test('aborted in the middle, and then another that is not', async () => {
+      await using berth = await open();
+      const content = randomBytes(3_000_000);
+      await put(berth, 'file', content);
+      const controller = new AbortController();
+      const reason = new Error('enough');
+      const sink = async (): Promise<void> => controller.abort(reason);
+      await expect(berth.remote.fetch('file', sink, { signal: controller.signal })).rejects.toThrow();
+      expect(sha256(await fetched(berth.remote, 'file'))).toBe(sha256(content));
     });
 
     test('a sink that fails, and then another that does not', async () => {
@@ -305,7 +430,7 @@ export function remoteContract(name: string, open: () => Promise<Berth>, traits:
       expect(found).toEqual({
         path: 'sub/file',
         sizeBytes: 7,
-        modifiedMs: tellsTimes ? someTimeMs : undefined,
+        modifiedMs: timeOf(someTimeMs),
       });
       expect(await berth.remote.stat('sub/missing')).toBeUndefined();
       expect(await berth.remote.stat('sub')).toBeUndefined();
@@ -326,9 +451,9 @@ export function remoteContract(name: string, open: () => Promise<Berth>, traits:
       await put(berth, '.two', '22');
       await put(berth, 'a dir/three', '333');
       await put(berth, 'a dir/below/four', '4444');
-      if (traits.links === undefined) await symlink('one', join(berth.disk, 'link'));
+      if (traits.links === undefined) await berth.back.link('link', 'one');
       const root = await berth.remote.list('');
-      const time = tellsTimes ? someTimeMs : undefined;
+      const time = timeOf(someTimeMs);
       expect([...root.files].sort((a, b) => a.sizeBytes - b.sizeBytes)).toEqual([
         { path: 'one', sizeBytes: 1, modifiedMs: time },
         { path: '.two', sizeBytes: 2, modifiedMs: time },
@@ -343,17 +468,18 @@ export function remoteContract(name: string, open: () => Promise<Berth>, traits:
       // After listings the paths still mean what they meant.
       expect((await berth.remote.stat('a dir/below/four'))?.sizeBytes).toBe(4);
       await berth.remote.deliver(deliveryOf('five', sourceOf('55555')));
-      expect(await readFile(join(berth.disk, 'five'), 'utf8')).toBe('55555');
+      expect(await textOf(berth, 'five')).toBe('55555');
     });
 
     test('an empty directory is empty, and a missing one is an error', async () => {
       await using berth = await open();
-      await mkdir(join(berth.disk, 'empty'));
+      await berth.back.makeDirectory('empty');
       expect(await berth.remote.list('empty')).toEqual({
         files: [],
         directories: [],
         others: [],
         complete: true,
+        proven: true,
       });
       await expect(berth.remote.list('missing')).rejects.toThrow();
     });
@@ -361,13 +487,35 @@ export function remoteContract(name: string, open: () => Promise<Berth>, traits:
     test('many files', async () => {
       await using berth = await open();
       const paths = Array.from({ length: 250 }, (_, place) => `many/file-${String(place).padStart(3, '0')}`);
-      await Promise.all(paths.map((path) => put(berth, path, path)));
+      await putAll(berth, new Map(paths.map((path) => [path, path])));
       const { files, complete } = await berth.remote.list('many');
       expect(files.map(({ path }) => path).sort()).toEqual(paths);
-      expect(files.every(({ modifiedMs }) => modifiedMs === (tellsTimes ? someTimeMs : undefined))).toBe(
-        true,
-      );
+      expect(files.every(({ modifiedMs }) => modifiedMs === timeOf(someTimeMs))).toBe(true);
       expect(complete).toBe(true);
+    });
+
+    test('directories with odd names', async () => {
+      await using berth = await open();
+      const paths = directoryNames.map((odd) => `d${odd.slice(0, 100)}/file`);
+      await putAll(berth, new Map(paths.map((path) => [path, path])));
+      await Promise.all(
+        paths.map(async (path) => {
+          const { files, complete } = await berth.remote.list(dirname(path));
+          const sizeBytes = Buffer.byteLength(path);
+          expect(files).toEqual([{ path, sizeBytes, modifiedMs: timeOf(someTimeMs) }]);
+          expect(complete, path).toBe(true);
+        }),
+      );
+    });
+
+    test('a name that nobody can read is no file under another name', async () => {
+      await using berth = await open();
+      await put(berth, 'good', 'good');
+      await berth.back.writeNamed(Buffer.from('b\xe4d', 'latin1'), 'bad');
+      const { files, complete } = await berth.remote.list('');
+      if (traits.unreadable === 'made up') return;
+      expect(files.map(({ path }) => path)).toEqual(['good']);
+      expect(complete).toBe(false);
     });
   });
 
@@ -376,16 +524,36 @@ export function remoteContract(name: string, open: () => Promise<Berth>, traits:
       await using berth = await open();
       await put(berth, 'sub/file', 'x');
       await berth.remote.remove('sub/file');
-      expect(await filesBelow(berth.disk)).toEqual([]);
+      expect(await berth.back.files()).toEqual([]);
       await berth.remote.remove('sub/file');
       await berth.remote.remove('never');
+    });
+
+    test('a directory is no file: it stays, with what is in it', async () => {
+      await using berth = await open();
+      await put(berth, 'sub/file', 'x');
+      await berth.back.makeDirectory('empty');
+      for (const path of ['sub', 'empty']) await berth.remote.remove(path).catch(() => undefined);
+      expect(await berth.back.names()).toEqual(['empty', 'sub']);
+      expect(await berth.back.files()).toEqual(['sub/file']);
     });
   });
 }
 
-async function put(berth: Berth, path: string, content: Buffer | string): Promise<void> {
-  const full = join(berth.disk, path);
-  await mkdir(dirname(full), { recursive: true });
-  await writeFile(full, content);
-  await utimes(full, someTimeMs / 1000, someTimeMs / 1000);
+/** A file behind the remote, as old as it is. */
+async function write(berth: BackedBerth, path: string, content: Buffer | string): Promise<void> {
+  await berth.back.write(new Map([[path, content]]));
+}
+
+/** A file behind the remote with `someTimeMs`. */
+async function put(berth: BackedBerth, path: string, content: Buffer | string): Promise<void> {
+  await putAll(berth, new Map([[path, content]]));
+}
+
+async function putAll(berth: BackedBerth, files: ReadonlyMap<string, Buffer | string>): Promise<void> {
+  await berth.back.write(files, someTimeMs);
+}
+
+async function textOf(berth: BackedBerth, path: string): Promise<string> {
+  return (await berth.back.read(path)).toString();
 }

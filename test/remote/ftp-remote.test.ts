@@ -48,10 +48,18 @@ describe('what is asked', () => {
     expect(size?.packet).toBeLessThan(rename?.packet ?? 0);
   });
 
-  test('a session opens with FEAT, OPTS UTF8, TYPE I and PWD', async () => {
+  test('a session opens with FEAT, CLNT, OPTS UTF8, TYPE I and PWD', async () => {
     await using berth = await FtpBerth.open();
     await berth.remote.remove('x');
-    expect(berth.server.journal.verbs().slice(0, 6)).toEqual(['USER', 'PASS', 'FEAT', 'OPTS', 'TYPE', 'PWD']);
+    expect(berth.server.journal.verbs().slice(0, 7)).toEqual([
+      'USER',
+      'PASS',
+      'FEAT',
+      'CLNT',
+      'OPTS',
+      'TYPE',
+      'PWD',
+    ]);
   });
 
   test('directories are made when a STOR misses them, and each only once', async () => {
@@ -185,7 +193,7 @@ describe('what is found out', () => {
   test('a port that EPSV tells and nobody listens at: PASV is tried next', async () => {
     await using berth = await FtpBerth.open({
       server: { replies: { epsv: () => '229 Ok (|||1|)' } },
-      account: { timeouts: { connectMs: 2_000, replyMs: 200, stallMs: 2_000 } },
+      account: { timeouts: { connectMs: 2_000, replyMs: 200, stallMs: 2_000, transferMs: 60_000 } },
     });
     expect((await judged(berth.remote.deliver(deliveryOf('a', sourceOf('a'))))).decision).toBe('reconnect');
     await berth.remote.deliver(deliveryOf('a', sourceOf('a')));
@@ -319,7 +327,7 @@ describe('opening sessions', () => {
   test('closing an account while the server keeps it waiting does not wait for the server', async () => {
     await using berth = await FtpBerth.open({
       prepare: (server) => void server.script({ on: 'greeting', nth: 'every', do: { kind: 'hang' } }),
-      account: { timeouts: { connectMs: 60_000, replyMs: 60_000, stallMs: 60_000 } },
+      account: { timeouts: { connectMs: 60_000, replyMs: 60_000, stallMs: 60_000, transferMs: 60_000 } },
     });
     const outcome = judged(berth.remote.remove('x'));
     await berth.server.until((journal) => journal.connections === 1);

@@ -54,7 +54,7 @@ function harness(options: Partial<PoolOptions<Connection>> = {}) {
       return connection;
     },
     isTooMany: (error) => error === tooMany,
-    onShrink: (connections) => shrunk.push(connections),
+    onCeiling: (connections) => shrunk.push(connections),
     ...options,
   });
   /** Borrows a connection until it is given back. */

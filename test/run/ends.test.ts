@@ -239,7 +239,7 @@ describe('a cut', () => {
     await world.put('f');
     world.server.script({ on: 'SIZE', do: { kind: 'hang' } });
     const { Accounts } = await import('../../src/run/accounts.js');
-    const accounts = new Accounts(() => undefined, { wire: 'silent' });
+    const accounts = new Accounts(() => undefined, { wire: 'silent', profiles: undefined });
     const cut = new AbortController();
     const running = world.run({ cut: cut.signal, accounts });
     await world.server.waitFor('SIZE');
@@ -247,7 +247,7 @@ describe('a cut', () => {
     await accounts.close();
     expect(await running).toMatchObject({ outcome: 'interrupted' });
     // It had arrived whole: published, not sent again.
-    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 0, unchanged: 1 } });
+    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1, unchanged: 0 } });
     expect(world.stores).toBe(1);
     world.expectConverged();
   });
@@ -287,7 +287,7 @@ describe('what an earlier run left open', () => {
     ['nothing arrived', async () => undefined, { stores: 1, uploaded: 1 }],
     ['a part arrived', () => world.putRemote(PART, 'cont'), { stores: 1, uploaded: 1 }],
     ['more arrived than there is', () => world.putRemote(PART, 'contents'), { stores: 1, uploaded: 1 }],
-    ['all of it arrived', () => world.putRemote(PART, 'content'), { stores: 0, uploaded: 0 }],
+    ['all of it arrived', () => world.putRemote(PART, 'content'), { stores: 0, uploaded: 1 }],
     ['it was published', () => world.putRemote('f', 'content'), { stores: 0, uploaded: 0 }],
     [
       'an older one of another size stands there',
@@ -363,7 +363,8 @@ describe('what an earlier run left open', () => {
     expect(await world.run()).toMatchObject({ outcome: 'failed', failure: { kind: 'unreachable' } });
     expect(world.intents()).toMatchObject([{ path: 'f', temporary: PART }]);
     away.remove();
-    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 0, unchanged: 1 } });
+    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1, unchanged: 0 } });
+    expect(world.stores).toBe(0);
     world.expectConverged();
   });
 });

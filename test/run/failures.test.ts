@@ -151,7 +151,9 @@ describe('a connection that is lost at the worst moment', () => {
     ['by silence in place of the 250', { on: 'RNTO', do: { kind: 'hang', at: 'final' } }, 1],
     ['by silence on the data connection', { on: 'STOR', do: { kind: 'dataStall', atByte: 1_000 } }, 2],
   ])('%s', async (_when, rule, stores) => {
-    await open({ settings: { timeouts: { connectMs: 5_000, replyMs: 300, stallMs: 300 } } });
+    await open({
+      settings: { timeouts: { connectMs: 5_000, replyMs: 300, stallMs: 300, transferMs: 60_000 } },
+    });
     await world.put('f', CONTENT);
     const scripted = world.server.script(rule);
     const watch = world.watchFinals({ f: [CONTENT] });
@@ -235,7 +237,10 @@ describe('refused for good', () => {
     ['the file changes', () => world.put('bad/f', 'shorter'), undefined],
     [
       "the server's settings change",
-      () => world.change({ settings: { timeouts: { connectMs: 5_001, replyMs: 5_000, stallMs: 5_000 } } }),
+      () =>
+        world.change({
+          settings: { timeouts: { connectMs: 5_001, replyMs: 5_000, stallMs: 5_000, transferMs: 60_000 } },
+        }),
       undefined,
     ],
     ['a person says so', () => undefined, 'again'],
@@ -346,7 +351,10 @@ describe('trust', () => {
 
   it('a login that worked before is tried once more, and no more', async () => {
     await manyFiles();
-    const accounts = new Accounts((event) => world.events.push(event), { wire: 'silent' });
+    const accounts = new Accounts((event) => world.events.push(event), {
+      wire: 'silent',
+      profiles: undefined,
+    });
     expect(await world.run({ accounts })).toMatchObject({ outcome: 'ok' });
     world.server.drop('reset');
     await world.server.until((journal) => journal.open === 0);

@@ -10,6 +10,7 @@ const REFUSED: Failure = {
   code: 'ECONNREFUSED',
   message: 'nas:21 refuses connections.',
   beforeSession: true,
+  inARow: undefined,
 };
 
 let events: FerrydEvent[];

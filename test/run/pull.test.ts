@@ -164,7 +164,8 @@ describe('names that a hostile server sends', () => {
     await open();
     await world.putRemote('good', 'good');
     world.server.script({ on: 'MLSD', do: { kind: 'content', bytes: line('good').repeat(3) } });
-    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { downloaded: 1 } });
+    // A listing that says a thing twice may have left another one out.
+    expect(await world.run()).toMatchObject({ outcome: 'partial', tally: { downloaded: 1 } });
     expect(world.count('RETR')).toBe(1);
   });
 
@@ -206,7 +207,9 @@ describe('a fetch that goes wrong', () => {
     ['is refused for now', { kind: 'reply', text: '450 Busy.' }],
     ['stalls', { kind: 'dataStall', atByte: 50_000 }],
   ] as const)('%s: again, and never half a file under the final name', async (_how, fault) => {
-    await open({ settings: { timeouts: { connectMs: 5_000, replyMs: 300, stallMs: 300 } } });
+    await open({
+      settings: { timeouts: { connectMs: 5_000, replyMs: 300, stallMs: 300, transferMs: 60_000 } },
+    });
     const content = 'z'.repeat(100_000);
     await world.putRemote('f', content);
     const seen = new Set<number | undefined>();

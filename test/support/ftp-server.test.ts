@@ -714,6 +714,35 @@ describe('faults', () => {
     expect(await d.over()).toBe('error');
   });
 
+  test('a reply in several lines; all that is said torn at a byte', async () => {
+    const { c, ftp } = await scripted({
+      on: 'PWD',
+      nth: 'every',
+      do: { kind: 'multiline', lines: ['250 x', '', ' y'] },
+    });
+    expect(await c.command('PWD')).toBe('257-\r\n250 x\r\n\r\n y\r\n257 "/" is the current directory');
+    for (const sentBytes of [1, 28, 30, 40]) {
+      ftp.script({ on: 'connect', do: { kind: 'tearAfter', sentBytes, pauseMs: 20 } });
+      const began = performance.now();
+      const d = await client(ftp);
+      expect(await d.reply()).toBe('220 Scripted server ready.');
+      expect(await d.command('NOOP')).toMatch(/^200 /);
+      expect(performance.now() - began).toBeGreaterThan(15);
+    }
+  });
+
+  test('the control connection ends in the middle of the data, and the data with it', async () => {
+    const { ftp, c } = await scripted({ on: 'STOR', do: { kind: 'controlEnd', atByte: 1000, how: 'close' } });
+    await expect(c.upload('a', Buffer.alloc(200_000))).rejects.toThrow();
+    expect((await stat(directory.join('a'))).size).toBe(1000);
+    const d = await loggedIn(ftp);
+    ftp.script({ on: 'STOR', do: { kind: 'controlEnd', atByte: 1000, how: 'hang' } });
+    void d.upload('b', Buffer.alloc(200_000)).catch(() => undefined);
+    await ftp.until((journal) => journal.stored === 1);
+    expect((await stat(directory.join('b'))).size).toBe(200_000);
+    expect(d.rest).toBe('');
+  });
+
   test('uploads: reset, closed short with a 226, cut silently, corrupted, stalled', async () => {
     const { ftp, c } = await scripted({ on: 'STOR', do: { kind: 'dataReset', atByte: 100_000 } });
     const bytes = Buffer.alloc(200_000, 'a');

@@ -156,9 +156,12 @@ for (const harness of harnesses) {
       await using c = await loggedIn(server);
       expect((await c.upload('deep/er/a', 'new'))[1]).toMatch(/^226/);
       await mkdir(directory.join('later'));
+      const noText = Buffer.concat([Buffer.from(directory.join('later/')), Buffer.from([0xe4])]);
+      await writeFile(noText, 'old');
       await server.adopt();
       expect((await c.upload('later/b', 'new'))[1]).toMatch(/^226/);
       expect(await readFile(directory.join('deep/er/a'), 'utf8')).toBe('new');
+      expect((await stat(noText)).uid).toBe((await stat(directory.path)).uid);
     });
 
     for (const security of harness.securities) {
@@ -170,6 +173,19 @@ for (const harness of harnesses) {
         expect(await readFile(`${server.root}/a`, 'utf8')).toBe('content 2');
       });
     }
+
+    test('TLS 1.3 unless it is told not to', async () => {
+      const { ca } = await certificates();
+      const tls = { ca: ca.cert, minVersion: 'TLSv1.3' } as const;
+      await using server = await harness.start({ security: 'explicit', maxTls: 'TLSv1.3' });
+      await using c = await RawClient.open(server.port, { tls });
+      expect(await c.login(server.user, server.password)).toMatch(/^230[ -]/);
+      await using older = await harness.start({ security: 'explicit', maxTls: 'TLSv1.2' });
+      await using refused = await RawClient.open(older.port, { tls });
+      await expect(refused.login(older.user, older.password)).rejects.toThrow(/version|alert|handshake/i);
+      await using taken = await loggedIn(older, 'explicit');
+      expect((await taken.upload('a', 'x'))[1]).toMatch(/^226/);
+    });
 
     test('a TLS session of the data connection alone is refused where reuse is required', async () => {
       await using server = await harness.start({ security: 'explicit', requireSessionReuse: true });
@@ -293,6 +309,26 @@ describeReal('pure-ftpd', 'what is particular to the Pure-FTPd harness', () => {
     await c.over();
     expect(await sessions()).toEqual([]);
   });
+});
+
+describeReal('pyftpdlib', 'what is particular to the pyftpdlib harness', () => {
+  for (const security of ['plain', 'explicit', 'implicit'] as const) {
+    test(`a socket too many, be it for data, is told so: ${security}`, async () => {
+      // Its own, and one for each session.
+      await using server = await startPyftpdlib({ security, maxSockets: 3 });
+      await using first = await loggedIn(server, security);
+      await using second = await loggedIn(server, security);
+      const { ca } = await certificates();
+      await using third = await RawClient.open(server.port, {
+        ...(security === 'plain' ? {} : { tls: { ca: ca.cert } }),
+        implicit: security === 'implicit',
+      });
+      expect(await third.reply()).toMatch(/^421 Too many/);
+      await third.over();
+      expect(await first.command('EPSV')).toMatch(/^229 /);
+      expect(await second.command('EPSV')).toMatch(/^425 Too many/);
+    });
+  }
 });
 
 test('a missing server is undefined, not an error', () => {

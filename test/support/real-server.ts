@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, closeSync, constants, openSync, readdirSync } from 'node:fs';
-import { lchown, mkdir, readdir, readFile, readlink } from 'node:fs/promises';
+import { lchown, mkdir, readdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { delimiter, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -43,6 +43,8 @@ export interface ServerOptions {
   readonly security?: 'plain' | 'explicit' | 'implicit';
   /** True: login and data are refused without TLS, which is how a public server would stand. */
   readonly requireTls?: boolean;
+  /** The newest TLS version that it speaks; all that its OpenSSL knows unless told. */
+  readonly maxTls?: 'TLSv1.2' | 'TLSv1.3';
   /** The process's `good` certificate unless told. */
   readonly certificate?: KeyAndCertificate;
   /** Existing directory that the login begins in; unset makes one that goes with the server. */
@@ -215,6 +217,7 @@ export interface Berth {
 export interface Launch {
   readonly name: ServerName;
   readonly at: Place | undefined;
+  readonly maxTls: ServerOptions['maxTls'];
   /** Writes the configuration into the directory and tells the command. */
   readonly prepare: (berth: Berth) => Promise<Command>;
   readonly user: string;
@@ -245,12 +248,13 @@ export async function launch(options: Launch): Promise<RealServer> {
   try {
     const root = options.root ?? directory.join('root');
     if (options.root === undefined) await mkdir(root);
+    const environment = { ...unpackedEnvironment(), ...(await tlsCap(options, directory)) };
     for (let attempt = 1; ; attempt += 1) {
       // The port is free now, and may be taken when the server binds it: then another one is tried.
       const port = await freePort(at);
       const command = await options.prepare({ directory, root, host: at.host, port, found });
       await adopt(root, options);
-      const child = new Child(runAt(at, command), directory.join(outputFile));
+      const child = new Child(runAt(at, command), directory.join(outputFile), environment);
       if (await child.listens(port))
         return running(options, { directory, root, host: at.host, port, found }, child);
       await child.stop();
@@ -262,6 +266,15 @@ export async function launch(options: Launch): Promise<RealServer> {
     await directory.remove();
     throw error;
   }
+}
+
+/** Not every server has a setting for it, but all of them ask OpenSSL, and OpenSSL reads a file. */
+async function tlsCap({ maxTls }: Launch, directory: TemporaryDirectory): Promise<NodeJS.ProcessEnv> {
+  if (maxTls === undefined) return {};
+  const file = directory.join('openssl.cnf');
+  const lines = ['openssl_conf = all', '[all]', 'ssl_conf = ssl', '[ssl]', 'system_default = cap', '[cap]'];
+  await writeFile(file, [...lines, `MaxProtocol = ${maxTls}`, ''].join('\n'));
+  return { OPENSSL_CONF: file };
 }
 
 async function running(options: Launch, berth: Berth, child: Child): Promise<RealServer> {
@@ -288,9 +301,17 @@ async function running(options: Launch, berth: Berth, child: Child): Promise<Rea
 
 async function adopt(root: string, { account }: Launch): Promise<void> {
   if (account === undefined) return;
-  await lchown(root, account.uid, account.gid);
-  for (const entry of await readdir(root, { withFileTypes: true, recursive: true }))
-    await lchown(join(entry.parentPath, entry.name), account.uid, account.gid);
+  const own = async (path: Buffer, directory: 'directory' | 'other'): Promise<void> => {
+    await lchown(path, account.uid, account.gid);
+    if (directory === 'other') return;
+    // Names as bytes: a test may have put one there that is no text.
+    for (const entry of await readdir(path, { encoding: 'buffer', withFileTypes: true }))
+      await own(
+        Buffer.concat([path, Buffer.from('/'), entry.name]),
+        entry.isDirectory() ? 'directory' : 'other',
+      );
+  };
+  await own(Buffer.from(root), 'directory');
 }
 
 async function words(directory: TemporaryDirectory, options: Launch): Promise<string> {
@@ -305,13 +326,13 @@ class Child {
   readonly #atExit: () => void;
   #over = false;
 
-  constructor([program, ...args]: Command, output: string) {
+  constructor([program, ...args]: Command, output: string, env: NodeJS.ProcessEnv) {
     // Its own group: a session's process outlives the listener, and is ended together with it. All three descriptors
     // go to the file, for vsftpd says on the first of them why it does not start.
     const file = openSync(output, 'a+');
     this.#process = spawn(program, args, {
       detached: true,
-      env: unpackedEnvironment(),
+      env,
       stdio: [file, file, file],
     });
     closeSync(file);

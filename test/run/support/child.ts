@@ -30,7 +30,7 @@ const RUNNER = `
   import { runJob } from './src/run/run.js';
   const { job, ledger: file } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
   const ledger = openLedger(file);
-  const accounts = new Accounts(() => {}, { wire: 'silent' });
+  const accounts = new Accounts(() => {}, { wire: 'silent', profiles: undefined });
   const listener = (event) => {
     if (event.event === 'file.uploaded') process.stdout.write('uploaded ' + event.path + '\\n');
   };

@@ -92,10 +92,16 @@ export class World implements AsyncDisposable {
           pin: undefined,
           verify: true,
           serverName: undefined,
+          certificateFile: undefined,
+          key: undefined,
+          passphrase: undefined,
         },
         connections: 4,
         dataConnection: 'auto',
-        timeouts: { connectMs: 5_000, replyMs: 5_000, stallMs: 5_000 },
+        active: { address: undefined, ports: undefined },
+        charset: 'utf-8',
+        verify: 'auto',
+        timeouts: { connectMs: 5_000, replyMs: 5_000, stallMs: 5_000, transferMs: 60_000 },
         ...options.settings,
       },
     };
@@ -148,7 +154,7 @@ export class World implements AsyncDisposable {
       this.events.push(event);
       listener?.(event);
     };
-    const accounts = options.accounts ?? new Accounts(hear, { wire: 'silent' });
+    const accounts = options.accounts ?? new Accounts(hear, { wire: 'silent', profiles: this.ledger });
     try {
       return await runJob(job, {
         ledger: this.ledger,

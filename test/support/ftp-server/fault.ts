@@ -38,6 +38,8 @@ export type Fault =
   | { readonly kind: 'split'; readonly offsets: readonly number[] | 'every-byte'; readonly pauseMs?: number }
   /** The normal reply with other line endings, say `\n`. */
   | { readonly kind: 'lineEnding'; readonly ending: string }
+  /** The normal reply as the last line of one of several lines: these stand in front of it, as they are. */
+  | { readonly kind: 'multiline'; readonly lines: readonly string[] }
   /** The reply is kept and sent in one packet with the next one. */
   | { readonly kind: 'holdBack' }
   /** Bytes in front of the normal reply, in the same packet. */
@@ -70,6 +72,8 @@ export type Fault =
   | { readonly kind: 'dataClose'; readonly atByte: number; readonly reply?: string }
   /** Nothing moves on the data connection from that byte on, for `ms` or for good. */
   | { readonly kind: 'dataStall'; readonly atByte: number; readonly ms?: number }
+  /** The control connection ends at that byte of the data; the data connection goes the same way. */
+  | { readonly kind: 'controlEnd'; readonly atByte: number; readonly how: Ending }
   /** STOR and APPE: everything is read, only the first `sizeBytes` are kept; then `reply` (226). */
   | { readonly kind: 'storeShort'; readonly sizeBytes: number; readonly reply?: string }
   /** The byte of the content at that offset arrives inverted: right size, wrong content. */
@@ -80,6 +84,11 @@ export type Fault =
   | { readonly kind: 'noCloseNotify' }
   /** The data connection's TLS cannot resume any session (with `requireSessionReuse`: is refused). */
   | { readonly kind: 'noResumption' }
+  /**
+   * What the control connection sends is torn at that byte, counted from the moment the rule fired, with `pauseMs` (2)
+   * between the parts. With `on: 'connect'` that is any byte of the conversation.
+   */
+  | { readonly kind: 'tearAfter'; readonly sentBytes: number; readonly pauseMs?: number }
   /**
    * The control connection drops once it has sent or received so many bytes (of FTP, not of TLS) or received so
    * many commands since the rule fired. With `on: 'connect'` that is any byte of the conversation.

@@ -153,6 +153,8 @@ export class Exchange {
     if (ending !== undefined) {
       bytes = Buffer.from(bytes.toString('latin1').replaceAll('\r\n', toBytes(ending.ending)), 'latin1');
     }
+    const multiline = this.faults.find('multiline');
+    if (multiline !== undefined) bytes = severalLines(multiline.lines, bytes);
     if (at === 'final' && this.faults.find('doubleFinal') !== undefined)
       bytes = Buffer.concat([bytes, bytes]);
     const before = this.faults.find('prepend');
@@ -215,6 +217,7 @@ export class Session {
   #pumping = false;
   #started = false;
   #held = Buffer.alloc(0);
+  #tear: { leftBytes: number; readonly pauseMs: number } | undefined;
   #commandsLeft = Number.POSITIVE_INFINITY;
   #commandsEnding: Ending = 'reset';
   #idle: NodeJS.Timeout | undefined;
@@ -285,8 +288,10 @@ export class Session {
     });
   }
 
-  /** Arms `dropAfter`. */
+  /** Arms `dropAfter` and `tearAfter`. */
   arm(faults: Faults): void {
+    const tear = faults.find('tearAfter');
+    if (tear !== undefined) this.#tear = { leftBytes: tear.sentBytes, pauseMs: tear.pauseMs ?? 2 };
     const fault = faults.find('dropAfter');
     if (fault === undefined) return;
     const how = fault.how ?? 'reset';
@@ -364,7 +369,16 @@ export class Session {
     if (!this.talking) return;
     const all = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]);
     this.#held = Buffer.alloc(0);
-    await this.#wire.write(all);
+    const tear = this.#tear;
+    if (tear === undefined || tear.leftBytes >= all.length) {
+      if (tear !== undefined) tear.leftBytes -= all.length;
+      await this.#wire.write(all);
+      return;
+    }
+    this.#tear = undefined;
+    await this.#wire.write(all.subarray(0, tear.leftBytes));
+    await this.pause(tear.pauseMs);
+    await this.#wire.write(all.subarray(tear.leftBytes));
   }
 
   /** Kept until the next write. */
@@ -572,6 +586,12 @@ export class Session {
 export function encode(text: string | Uint8Array): Buffer {
   if (typeof text !== 'string') return Buffer.concat([text, Buffer.from('\r\n')]);
   return Buffer.from(`${text.replace(/\r?\n$/, '').replace(/\r?\n/g, '\r\n')}\r\n`, 'utf8');
+}
+
+/** A reply whose last line is a whole reply; each of `lines` stands as it is, and must not be its end. */
+function severalLines(lines: readonly string[], reply: Buffer): Buffer {
+  const code = reply.toString('latin1', 0, 3);
+  return Buffer.concat([Buffer.from([`${code}-`, ...lines, ''].join('\r\n'), 'utf8'), reply]);
 }
 
 function toBuffer(bytes: string | Uint8Array): Buffer {

@@ -366,7 +366,7 @@ async function conclude(exchange: Exchange, running: Running, end: End, finalRep
   else await exchange.final(end.kind === 'whole' ? finalReply : end.reply);
 }
 
-type Point = Extract<Fault, { readonly kind: 'dataReset' | 'dataClose' | 'dataStall' }>;
+type Point = Extract<Fault, { readonly kind: 'dataReset' | 'dataClose' | 'dataStall' | 'controlEnd' }>;
 
 /** The faults that strike at a byte of the content, in the order of their bytes. */
 class Points {
@@ -384,7 +384,12 @@ class Points {
     this.#channel = channel;
     this.#doneReply = doneReply;
     this.#corruptAt = faults.find('corrupt')?.atByte ?? -1;
-    const found = [faults.find('dataReset'), faults.find('dataClose'), faults.find('dataStall')];
+    const found = [
+      faults.find('dataReset'),
+      faults.find('dataClose'),
+      faults.find('dataStall'),
+      faults.find('controlEnd'),
+    ];
     this.#points = found.filter((point) => point !== undefined).sort((a, b) => a.atByte - b.atByte);
   }
 
@@ -414,6 +419,12 @@ class Points {
         await this.#session.pause(point.ms ?? Number.POSITIVE_INFINITY, this.#running.signal);
         if (this.#running.state !== 'on' || this.#session.gone.aborted) return stopped(this.#running);
         continue;
+      }
+      if (point.kind === 'controlEnd') {
+        this.#session.finish(point.how);
+        // Fallen silent, it goes on to take the data.
+        if (point.how === 'hang') continue;
+        return stopped(this.#running);
       }
       if (point.kind === 'dataReset') {
         this.#channel.raw.resetAndDestroy();

@@ -39,6 +39,7 @@ export async function startProftpd(options: ProftpdOptions = {}): Promise<RealSe
   return launch({
     name: 'proftpd',
     at: options.at,
+    maxTls: options.maxTls,
     user,
     password,
     root: options.root,
@@ -134,7 +135,7 @@ function tlsLines(options: ProftpdOptions, certificate: KeyAndCertificate, direc
     `TLS${kind}CertificateFile ${directory}/certificate.pem`,
     `TLS${kind}CertificateKeyFile ${directory}/key.pem`,
     'TLSVerifyClient off',
-    `TLSLog ${directory}/tls.log`,
+    `TLSLog ${directory}/proftpd.log`,
     ...(tlsOptions.length === 0 ? [] : [`TLSOptions ${tlsOptions.join(' ')}`]),
   ];
 }

@@ -47,6 +47,7 @@ export async function startPureFtpd(options: PureFtpdOptions = {}): Promise<Real
   return launch({
     name: 'pure-ftpd',
     at: options.at,
+    maxTls: options.maxTls,
     user,
     password,
     root: options.root,

@@ -27,6 +27,9 @@ def implicit(handler):
         def handle(self):
             self._secure_first(super().handle)
 
+        def handle_max_cons(self):
+            self._secure_first(super().handle_max_cons)
+
         def handle_max_cons_per_ip(self):
             self._secure_first(super().handle_max_cons_per_ip)
 
@@ -66,8 +69,8 @@ def main():
         setattr(handler, name, value)
 
     server = FTPServer((settings['host'], settings['port']), handler)
-    # max_cons counts data connections, too, so a limit of it would move.
-    server.max_cons = 0
+    # It counts every socket, those of data connections and its own, too.
+    server.max_cons = settings['maxSockets']
     server.max_cons_per_ip = settings['maxClients']
     server.serve_forever()
 

@@ -14,6 +14,11 @@ export interface PyftpdlibOptions extends ServerOptions {
   readonly user?: string;
   /** Attributes of its handler class: `{ timeout: 2, max_login_attempts: 1 }`. */
   readonly settings?: Readonly<Record<string, string | number | boolean | null>>;
+  /**
+   * The most sockets at once, its own included: the listener, and each session with its data connections. One that
+   * would be the next hears 421, so the number of sessions that fit in changes from moment to moment.
+   */
+  readonly maxSockets?: number;
 }
 
 /**
@@ -29,6 +34,7 @@ export async function startPyftpdlib(options: PyftpdlibOptions = {}): Promise<Re
   return launch({
     name: 'pyftpdlib',
     at: options.at,
+    maxTls: options.maxTls,
     user,
     password,
     root: options.root,
@@ -51,6 +57,7 @@ export async function startPyftpdlib(options: PyftpdlibOptions = {}): Promise<Re
         certificate: directory.join('certificate.pem'),
         key: directory.join('key.pem'),
         maxClients: options.maxClients ?? 0,
+        maxSockets: options.maxSockets ?? 0,
         attributes: options.settings ?? {},
       };
       await writeFile(file, JSON.stringify(settings), { mode: 0o600 });

@@ -29,6 +29,7 @@ export async function startVsftpd(options: VsftpdOptions = {}): Promise<RealServ
   return launch({
     name: 'vsftpd',
     at: options.at,
+    maxTls: options.maxTls,
     user: 'anonymous',
     password,
     root: options.root,

@@ -1,0 +1,188 @@
+/*
+ * What a server makes of odd names. Some answer 226 and store the file under another name (Pure-FTPd turns spaces at
+ * the ends into `_`, Windows drops dots there), so that two files meet in one; so an odd name is proven before it is
+ * used: a file with the same oddity is stored in a directory of its own, listed, and taken away again. Once for each
+ * oddity; the answer is remembered for the server.
+ *
+ * Also finds out whether temporary names may begin with a dot. Does not rename anything: a name that the server
+ * cannot keep is an error.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Charset } from '../ftp/client.js';
+import { FtpError } from '../ftp/errors.js';
+import type { RelativePath } from '../plan/entry.js';
+import { temporaryName } from '../plan/temporary.js';
+import { judge } from './failure.js';
+import type { FtpSession } from './ftp-session.js';
+import type { Oddity, Profile } from './profile.js';
+import { type Delivery, TemporaryRefused } from './remote.js';
+
+/** How each oddity is recognised, and what of a name shows it in a trial. */
+const ODDITIES: readonly (readonly [Oddity, (name: string) => string | undefined])[] = [
+  ['a leading space', (name) => (name.startsWith(' ') ? ' x' : undefined)],
+  ['a trailing space', (name) => (name.endsWith(' ') ? 'x ' : undefined)],
+  ['a trailing dot', (name) => (name.endsWith('.') ? 'x.' : undefined)],
+  ['a control character', (name) => within(/\p{Cc}/u.exec(name)?.[0])],
+  ['a backslash', (name) => within(/\\/.exec(name)?.[0])],
+  ['one of : * ? " < > |', (name) => within(/[:*?"<>|]/.exec(name)?.[0])],
+  ['a character outside ASCII', (name) => within(/[^\0-\x7f]/u.exec(name)?.[0])],
+];
+
+/** Characters that are no line end and no directory, and not of the last kind: hardly any path has one. */
+const MAY_BE_ODD = /[^!#-)+-.0-9;=@-[\]^-{}~/]|^ | $|\.$| \/|\.\/|\/ /u;
+
+export interface NamesOptions {
+  readonly profile: Profile;
+  readonly charset: Charset;
+  /** The server path of a name in the root. */
+  readonly below: (session: FtpSession, name: string) => string;
+}
+
+export class Names {
+  readonly #options: NamesOptions;
+  /** Trials under way: other connections wait for them. */
+  readonly #trials = new Map<Oddity, Promise<void>>();
+  /** The account may make no directory for a trial: names are taken as they come. */
+  #untried = false;
+  /** Whether a refusal may be about the temporary name: not once one was taken, nor once the other form was refused too. */
+  #temporaryInDoubt = true;
+
+  constructor(options: NamesOptions) {
+    this.#options = options;
+  }
+
+  /** True where a path has something of which it is not known that the server keeps it. */
+  areOdd(path: RelativePath): boolean {
+    return !this.#untried && MAY_BE_ODD.test(path) && this.#unproven(path).size > 0;
+  }
+
+  /**
+   * Makes sure that the server keeps a path as it is written.
+   *
+   * @throws {FtpError} `argument` where it does not
+   */
+  async prove(path: RelativePath, session: FtpSession): Promise<void> {
+    const { profile } = this.#options;
+    for (const [oddity, sample] of this.#unproven(path)) {
+      if (profile.facts.names[oddity] === undefined && !this.#untried) {
+        await this.#once(oddity, sample, session);
+      }
+      if (profile.facts.names[oddity] === 'altered') {
+        throw new FtpError(
+          'argument',
+          `${session.where} does not keep ${oddity} in a name: ${path} would come to stand under another name there. Rename it, or exclude it.`,
+          { phase: 'command' },
+        );
+      }
+    }
+  }
+
+  /** A file was stored under a temporary name of the form in use. */
+  temporaryTaken(): void {
+    this.#temporaryInDoubt = false;
+  }
+
+  /**
+   * The server refused to store under a temporary name: because of the name? A plain one is tried in its place.
+   *
+   * @throws {TemporaryRefused} where the plain one was taken; it is used from now on
+   */
+  async temporaryRefused({ path }: Delivery, session: FtpSession, temporary: string): Promise<void> {
+    const { profile } = this.#options;
+    if (profile.facts.temporary === 'plain' || !this.#temporaryInDoubt) return;
+    this.#temporaryInDoubt = false;
+    const directory = temporary.slice(0, temporary.lastIndexOf('/') + 1);
+    const trial = `${directory}${temporaryName(path.slice(path.lastIndexOf('/') + 1), token(), 'plain')}`;
+    try {
+      await session.store(trial, nothing(), undefined);
+    } catch (error) {
+      if (error instanceof FtpError && error.kind === 'reply') return;
+      throw error;
+    }
+    await session.remove(trial);
+    profile.learn(
+      'temporary',
+      'plain',
+      `${session.where} refuses names that begin with a dot or end with .part: temporary files have other names there.`,
+    );
+    throw new TemporaryRefused(`${session.where} refuses the temporary name of ${path}.`);
+  }
+
+  #unproven(path: RelativePath): Map<Oddity, string> {
+    const { names } = this.#options.profile.facts;
+    const found = new Map<Oddity, string>();
+    for (const name of path.split('/')) {
+      for (const [oddity, sampleOf] of ODDITIES) {
+        const sample = sampleOf(name);
+        if (sample !== undefined && names[oddity] !== 'kept') found.set(oddity, sample);
+      }
+      if (names['the byte 0xFF'] !== 'kept' && this.#options.charset.encode(name)?.includes(0xff) === true) {
+        found.set('the byte 0xFF', within(this.#options.charset.decode(Buffer.from([0xff]))) ?? name);
+      }
+    }
+    return found;
+  }
+
+  async #once(oddity: Oddity, sample: string, session: FtpSession): Promise<void> {
+    const running = this.#trials.get(oddity);
+    // Where the other trial fails, it is made here.
+    if (running !== undefined) await running.catch(() => {});
+    if (this.#options.profile.facts.names[oddity] !== undefined) return;
+    const trial = this.#try(oddity, sample, session);
+    this.#trials.set(oddity, trial);
+    try {
+      await trial;
+    } finally {
+      this.#trials.delete(oddity);
+    }
+  }
+
+  async #try(oddity: Oddity, sample: string, session: FtpSession): Promise<void> {
+    const { profile, below } = this.#options;
+    const directory = below(session, temporaryName('', token(), profile.facts.temporary));
+    try {
+      await session.makeDirectory(directory);
+    } catch (error) {
+      if (judge(error).decision !== 'skip') throw error;
+      this.#untried = true;
+      return;
+    }
+    const kept = await this.#keeps(`${directory}/${sample}`, sample, session).finally(() =>
+      session.removeDirectory(directory).catch(() => {}),
+    );
+    if (!kept && oddity === 'the byte 0xFF' && profile.facts.telnetBytes === 'once') {
+      const sentence = `${session.where} reads Telnet commands in names: the byte 0xFF is sent twice.`;
+      profile.learn('telnetBytes', 'doubled', sentence);
+      // It takes another session to send it so; that one makes the trial again.
+      session.reset();
+      throw new FtpError('lost', `${session.where} misread a name, and is asked again in another way.`, {
+        phase: 'command',
+      });
+    }
+    profile.note('names', { ...profile.facts.names, [oddity]: kept ? 'kept' : 'altered' });
+  }
+
+  async #keeps(path: string, sample: string, session: FtpSession): Promise<boolean> {
+    try {
+      await session.store(path, nothing(), undefined);
+    } catch (error) {
+      if (error instanceof FtpError && judge(error).decision === 'skip') return false;
+      throw error;
+    }
+    const { entries, unusable } = await session.list(path.slice(0, path.lastIndexOf('/')));
+    const wanted = this.#options.charset.encode(sample);
+    const seen = [...entries, ...unusable].some(({ bytes }) => wanted?.equals(bytes) === true);
+    await session.remove(path);
+    return seen;
+  }
+}
+
+function within(character: string | undefined): string | undefined {
+  return character === undefined ? undefined : `x${character}x`;
+}
+
+function token(): string {
+  return randomBytes(8).toString('hex');
+}
+
+async function* nothing(): AsyncGenerator<Buffer> {}

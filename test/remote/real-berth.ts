@@ -1,0 +1,130 @@
+/*
+ * A remote on a real server, opened as the daemon opens it: through an account with its pool. What the account said
+ * and what the server logged are at hand. Nothing is left behind: no socket here, no process, no directory.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Server } from '../../src/job/job.js';
+import { Account } from '../../src/remote/account.js';
+import type { Remote } from '../../src/remote/remote.js';
+import { held, nothingLeft } from '../ftp/stage.js';
+import { certificates } from '../support/certificates.js';
+import type { RealServer, ServerName, ServerOptions } from '../support/real-server.js';
+import { startProftpd } from '../support/servers/proftpd.js';
+import { startPureFtpd } from '../support/servers/pure-ftpd.js';
+import { startPyftpdlib } from '../support/servers/pyftpdlib.js';
+import { startVsftpd } from '../support/servers/vsftpd.js';
+import { credentialsOf, serverSettings } from './berth.js';
+import type { Berth, Traits } from './contract.js';
+
+export type Security = Server['security'];
+
+/** A kind of real server, as the suites run it. */
+export interface Kind {
+  readonly name: ServerName;
+  /** What it can do. */
+  readonly securities: readonly Security[];
+  readonly traits: Traits;
+  /** As a public server would stand: where there is TLS, it is required, and its sessions have to be reused. */
+  start(security: Security, options?: Omit<ServerOptions, 'security'>): Promise<RealServer>;
+}
+
+export const kinds: readonly Kind[] = [
+  {
+    name: 'vsftpd',
+    securities: ['plain', 'explicit', 'implicit'],
+    traits: {},
+    start: (security, options) =>
+      startVsftpd({ ...options, security, requireTls: security !== 'plain', requireSessionReuse: true }),
+  },
+  {
+    name: 'proftpd',
+    securities: ['plain', 'explicit', 'implicit'],
+    traits: { names: 'no-globs' },
+    start: (security, options) =>
+      startProftpd({ ...options, security, requireTls: security !== 'plain', requireSessionReuse: true }),
+  },
+  {
+    name: 'pure-ftpd',
+    securities: ['plain', 'explicit'],
+    traits: { names: 'altered' },
+    start: (security, options) =>
+      startPureFtpd({
+        ...options,
+        ...(security === 'plain' ? {} : { security: 'explicit', requireTls: true }),
+      }),
+  },
+  {
+    name: 'pyftpdlib',
+    securities: ['plain', 'explicit', 'implicit'],
+    traits: { links: 'unseen', unreadable: 'made up' },
+    start: (security, options) => startPyftpdlib({ ...options, security, requireTls: security !== 'plain' }),
+  },
+];
+
+export class RealBerth implements Berth {
+  readonly disk: string;
+  readonly remote: Remote;
+  readonly server: RealServer;
+  readonly account: Account;
+  /** What the account said it has learned about the server, in order. */
+  readonly learned: readonly string[];
+  /** What it said about each session that it opened. */
+  readonly opened: readonly string[];
+  readonly #before: ReadonlyMap<string, number>;
+
+  private constructor(parts: {
+    server: RealServer;
+    account: Account;
+    learned: readonly string[];
+    opened: readonly string[];
+    before: ReadonlyMap<string, number>;
+  }) {
+    this.disk = join(parts.server.root, 'dumps');
+    this.remote = parts.account.remote({ path: 'dumps', absolute: false });
+    this.server = parts.server;
+    this.account = parts.account;
+    this.learned = parts.learned;
+    this.opened = parts.opened;
+    this.#before = parts.before;
+  }
+
+  /** @param changes what the account is told besides */
+  static async open(
+    start: () => Promise<RealServer>,
+    security: Security,
+    changes: Partial<Server> = {},
+  ): Promise<RealBerth> {
+    const before = held();
+    const { ca } = await certificates();
+    const server = await start();
+    await mkdir(join(server.root, 'dumps'), { recursive: true });
+    await server.adopt();
+    const learned: string[] = [];
+    const opened: string[] = [];
+    const account = new Account(
+      {
+        ...serverSettings({ address: server.host, port: server.port }, security),
+        user: server.user,
+        ...changes,
+      },
+      credentialsOf({ password: server.password, ca: ca.cert }),
+      {
+        onOpened: (message) => opened.push(message),
+        onLearned: (message) => learned.push(message),
+        onWire: undefined,
+      },
+    );
+    return new RealBerth({ server, account, learned, opened, before });
+  }
+
+  async adopt(): Promise<void> {
+    await this.server.adopt();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.account.close();
+    await this.server.stop();
+    await nothingLeft(this.#before);
+  }
+}
