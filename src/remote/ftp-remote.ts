@@ -18,6 +18,7 @@ import {
   type DeliverOptions,
   type Delivery,
   type FetchOptions,
+  Gone,
   type Remote,
   type RemoteDirectory,
   wholeSeconds,
@@ -142,7 +143,9 @@ export class FtpRemote implements Remote {
     return this.#pool.use(signal, async (session) => {
       const file = this.#on(session, path);
       const expected = await session.size(file);
-      const bytes = await session.retrieve(file, sink, { signal, fromByte });
+      const bytes = await session
+        .retrieve(file, sink, { signal, fromByte })
+        .catch((error: unknown) => unlessGone(error, file, session));
       // A cut connection looks like the end of the file; only the number of bytes tells them apart.
       if (expected !== undefined && expected !== fromByte + bytes) {
         if (fromByte > 0) session.noDownloadResume();
@@ -234,4 +237,15 @@ async function proveFetched(
     });
   }
   if (told !== undefined) session.distrustHashes();
+}
+
+/** A refused download may mean that the file was deleted since it was listed; only another listing can tell. */
+async function unlessGone(error: unknown, file: string, session: FtpSession): Promise<never> {
+  const refused = error instanceof FtpError && error.kind === 'reply' && error.reply?.code === 550;
+  if (refused && session.usable && !(await session.lists(file))) {
+    throw new Gone(`${file} was deleted on the server since it was listed. ${error.message}`, {
+      cause: error,
+    });
+  }
+  throw error;
 }

@@ -12,6 +12,7 @@ import {
   FtpClient,
   type HashForm,
   type HashRefusal,
+  type ListedEntry,
   type Login,
   type Proof,
   type ProveStep,
@@ -521,6 +522,20 @@ export class FtpSession implements Pooled {
     }
   }
 
+  /** Whether a listing of its directory shows a file, or something else of its name; no doubt where none is to be had. */
+  async lists(path: string): Promise<boolean> {
+    const slash = path.lastIndexOf('/');
+    try {
+      const listing = await this.list(slash < 0 ? '.' : path.slice(0, slash) || '/');
+      const whole = listing.unreadable === 0 && listing.ending === 'whole';
+      return !whole || listing.entries.some((entry) => entry.name === path.slice(slash + 1));
+    } catch (error) {
+      // Its directory is gone too, or cannot be read: only the first is known to be so.
+      if (isRefusal(error)) return this.isDirectory(slash < 0 ? '.' : path.slice(0, slash) || '/');
+      throw error;
+    }
+  }
+
   /** Removes an empty directory. */
   async removeDirectory(path: string): Promise<void> {
     await this.#client.removeDirectory(path);
@@ -561,7 +576,18 @@ export class FtpSession implements Pooled {
     } catch (error) {
       return this.#emptyAfter(error, path);
     }
-    return { ...listing, entries: await this.#timed(listing.entries, path) };
+    return { ...listing, entries: await this.#sized(await this.#timed(listing.entries, path), path) };
+  }
+
+  /** Some listings have sizes in blocks, or none: each such file is asked for its own. */
+  async #sized(entries: ReceivedListing['entries'], path: string): Promise<ReceivedListing['entries']> {
+    const sized: ListedEntry[] = [];
+    for (const entry of entries) {
+      const asks = entry.type === 'file' && entry.sizeBytes === undefined;
+      if (!asks || this.#profile.facts.size !== 'SIZE') sized.push(entry);
+      else sized.push({ ...entry, sizeBytes: await this.size(joined(path, entry.name)) });
+    }
+    return sized;
   }
 
   /**
@@ -591,9 +617,7 @@ export class FtpSession implements Pooled {
     const times = new Map<string, number | undefined>();
     for (let from = 0; from < files.length; from += TIMES_AT_ONCE) {
       const names = files.slice(from, from + TIMES_AT_ONCE).map((entry) => entry.name);
-      const asked = await this.#client.modifiedAll(
-        names.map((name) => (path === '.' ? name : `${path === '/' ? '' : path}/${name}`)),
-      );
+      const asked = await this.#client.modifiedAll(names.map((name) => joined(path, name)));
       names.forEach((name, place) => {
         times.set(name, asked[place]);
       });
@@ -747,6 +771,11 @@ function begin(profile: Profile, features: Features | undefined): void {
   if (features === undefined) return;
   if (!features.has('MFMT') && facts.setTime === 'MFMT') profile.note('setTime', 'MDTM');
   if (!features.has('MLST') && !features.has('MLSD')) profile.note('listing', 'LIST');
+}
+
+/** The path of a name in a directory. */
+function joined(directory: string, name: string): string {
+  return directory === '.' ? name : `${directory === '/' ? '' : directory}/${name}`;
 }
 
 function featureMap(features: readonly string[]): Features {

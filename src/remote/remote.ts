@@ -97,6 +97,12 @@ export class TemporaryRefused extends Error {
   readonly code = 'TEMPORARY';
 }
 
+/** Thrown by `fetch` where the file is not there any more. */
+export class Gone extends Error {
+  override readonly name = 'Gone';
+  readonly code = 'ENOENT';
+}
+
 export interface Remote {
   /** How messages name it: `nas:dumps`. */
   readonly label: string;

@@ -128,12 +128,28 @@ describe('Unix form', () => {
     // The size has grown into the group, or is in units: it is not known.
     ['-r-xr-xr-x longowner longgroup123456 Sep 13 12:26 x', undefined],
     ['-rw-r--r--   1 root     other  34.5k Sep 13 12:26 x', undefined],
+    ['drwxr-xr-x   2 root     other        Sep 13 12:26 x', undefined],
+    ['drwxr-xr-x   Sep 13 12:26 x', undefined],
   ])('columns: %s', (line, sizeBytes) => {
     const listing = list(line);
     expect(listing.unreadable).toBe(0);
     expect(listing.entries.map(({ name, sizeBytes: size, listed }) => [name, size, listed])).toEqual([
       ['x', sizeBytes, at('2026-09-13T12:26')],
     ]);
+  });
+
+  test.each([
+    '1 user     group         5',
+    '1 user                   5',
+    'user       group         5',
+    '1 user     group 34.5k',
+    'longowner  longgroup123456',
+    '1 user     group',
+  ])('behind %j, a name that looks like a size and a date is a name', (columns) => {
+    for (const date of ['Sep 13 12:26', 'Sep 13  2020', '13 Sep 2020', '2020-09-13 12:26', '09-26 2000']) {
+      const listing = list(`-rw-r--r--   ${columns} ${date} 5 ${date} x`);
+      expect(listing).toMatchObject({ entries: [{ name: `5 ${date} x` }], unreadable: 0 });
+    }
   });
 
   test.each<[string, string | undefined]>([
@@ -240,6 +256,7 @@ describe('Unix form', () => {
     'lrwxrwxrwx    1 0        0               0 Jan 01 00:00 a -> b -> c',
     // Links, owner, group and size, or a size, a date and a name that begins with a date?
     '-rw-r--r--    1 jan 12 2020 Sep 13 12:26 x',
+    '-rw-r--r--    1 jan 2020 5 Sep 13 12:26 x',
     'ls: cannot open directory',
     '226 Directory send OK.',
     '000000000x ',

@@ -8,7 +8,6 @@ import net from 'node:net';
 import tls from 'node:tls';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { FtpError } from '../../src/ftp/errors.js';
-import { HeldEnd } from '../../src/ftp/goodbye.js';
 import { handshake, refusedIdentity, type TlsTrust } from '../../src/ftp/tls.js';
 import { type Certificate, type Certificates, certificates } from '../support/certificates.js';
 import { failure, held, nothingLeft } from './stage.js';
@@ -280,38 +279,34 @@ describe('versions', () => {
   );
 });
 
-test.each(['the socket itself', 'what holds its end back'] as const)(
-  'rubbish in one packet with the end of the handshake never ends the process: over %s',
-  async (way) => {
-    const inner = await server({ max: 'TLSv1.2' });
-    const port = await listening((near) => {
-      const far = net.connect(inner.port, '127.0.0.1').on('error', () => {});
-      closing.push(async () => void far.destroy());
-      near.pipe(far);
-      far.on('data', (chunk) => {
-        // ChangeCipherSpec: a TLS 1.2 server's last flight.
-        const last = chunk.includes(Buffer.from([20, 3, 3, 0, 1, 1]));
-        near.write(last ? Buffer.concat([chunk, Buffer.from('this is no TLS record')]) : chunk);
-      });
+test('rubbish in one packet with the end of the handshake never ends the process', async () => {
+  const inner = await server({ max: 'TLSv1.2' });
+  const port = await listening((near) => {
+    const far = net.connect(inner.port, '127.0.0.1').on('error', () => {});
+    closing.push(async () => void far.destroy());
+    near.pipe(far);
+    far.on('data', (chunk) => {
+      // ChangeCipherSpec: a TLS 1.2 server's last flight.
+      const last = chunk.includes(Buffer.from([20, 3, 3, 0, 1, 1]));
+      near.write(last ? Buffer.concat([chunk, Buffer.from('this is no TLS record')]) : chunk);
     });
-    const socket = net.connect(port, '127.0.0.1').on('error', () => {});
-    await once(socket, 'connect');
-    closing.unshift(async () => void socket.destroy());
-    const outcome = await handshake({
-      socket,
-      through: way === 'the socket itself' ? undefined : new HeldEnd(socket),
-      host: '127.0.0.1',
-      trust: trust(),
-      session: undefined,
-      timeoutMs: 5_000,
-      phase: 'tls',
-      where,
-      onSession: () => {},
-    }).then(
-      // Whoever listens from here on must hear of it.
-      async (secure) => (await once(secure.resume(), 'error'))[0],
-      (error: unknown) => error,
-    );
-    expect(outcome).toMatchObject({ code: 'ERR_SSL_WRONG_VERSION_NUMBER' });
-  },
-);
+  });
+  const socket = net.connect(port, '127.0.0.1').on('error', () => {});
+  await once(socket, 'connect');
+  closing.unshift(async () => void socket.destroy());
+  const outcome = await handshake({
+    socket,
+    host: '127.0.0.1',
+    trust: trust(),
+    session: undefined,
+    timeoutMs: 5_000,
+    phase: 'tls',
+    where,
+    onSession: () => {},
+  }).then(
+    // Whoever listens from here on must hear of it.
+    async (secure) => (await once(secure.resume(), 'error'))[0],
+    (error: unknown) => error,
+  );
+  expect(outcome).toMatchObject({ code: 'ERR_SSL_WRONG_VERSION_NUMBER' });
+});

@@ -1,8 +1,8 @@
 /*
  * LIST in the form of `ls -l`, which no RFC defines: permissions, then columns that differ between servers (links,
  * owner, group, any of them missing or with spaces in it), the size, a date in one of many forms, one space, the
- * name. NetWare's permissions in brackets too. The name begins behind the first thing that is a size and a date;
- * where a line can be cut into columns in two ways, it is unreadable, not guessed.
+ * name. NetWare's permissions in brackets too. The name begins behind the first thing that is a date; where a line
+ * can be cut into columns in two ways, it is unreadable, not guessed.
  */
 import { listedTime, MONTH_NAMES } from './date.js';
 import { type EntryType, type ListedTime, modeBits, type Reading, sighting, wholeNumber } from './line.js';
@@ -34,9 +34,6 @@ const DATES: readonly RegExp[] = [
   // Day first or month first: nobody knows, so it is no time.
   '\\d{1,2}[-./]\\d{1,2}[-./]\\d{4} +\\d{1,2}:\\d{2}',
 ].map((pattern) => new RegExp(`${pattern}(?= )`, 'iy'));
-
-/** A size that does not tell the bytes: in units, or grown into the column before it. */
-const VAGUE_SIZE = /^(?:\d[\d.]*[kKMGT]|\S*\d)$/;
 
 /** Reads one line of a listing in Unix form. */
 export function readUnixLine(line: string, nowMs: number | undefined): Reading {
@@ -83,26 +80,22 @@ interface FoundDate {
   /** Offset of the space behind it. */
   readonly end: number;
   readonly listed: ListedTime | undefined;
-  /** The column before it. */
+  /** The column before it: the size, unless it is missing, in units (`34.5k`) or grown into the one before. */
   readonly size: string;
 }
 
-/** The first date with a size before it: a name that looks like a date stands behind it. */
+/** The first date: what looks like another one behind it belongs to the name. */
 function dateIn(line: string, columns: readonly Column[], nowMs: number | undefined): FoundDate | undefined {
-  for (const size of [/^\d+$/, VAGUE_SIZE]) {
-    const at = (place: number): FoundDate | undefined => {
-      const column = columns[place];
-      const before = columns[place - 1];
-      if (column === undefined || before === undefined || !size.test(before.text)) return undefined;
-      return dateAt(line, column.start, before.text, nowMs);
-    };
-    for (let place = 1; place < columns.length; place += 1) {
-      const date = at(place);
-      if (date === undefined) continue;
-      // `1 jan 12 2020 Sep 13 12:26 x`: an owner called jan, or a name that begins with a date?
-      const usual = place < USUAL_DATE_COLUMN && /^\d+$/.test(columns[0]?.text ?? '');
-      return usual && at(USUAL_DATE_COLUMN) !== undefined ? undefined : date;
-    }
+  const at = (place: number): FoundDate | undefined => {
+    const column = columns[place];
+    return column && dateAt(line, column.start, columns[place - 1]?.text ?? '', nowMs);
+  };
+  for (let place = 0; place < columns.length; place += 1) {
+    const date = at(place);
+    if (date === undefined) continue;
+    // `1 jan 12 2020 Sep 13 12:26 x`: an owner called jan, or a name that begins with a date?
+    const usual = [0, USUAL_DATE_COLUMN - 1].every((number) => /^\d+$/.test(columns[number]?.text ?? ''));
+    return place < USUAL_DATE_COLUMN && usual && at(USUAL_DATE_COLUMN) !== undefined ? undefined : date;
   }
   return undefined;
 }
