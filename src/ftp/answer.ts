@@ -13,6 +13,7 @@ const OF_OTHER_COMMANDS: readonly number[] = [211, 213, 214, 215, 220, 221, 227,
 /** The phases in which a session is opened, where answers such as 332 have their place. */
 const OPENING: readonly Phase[] = ['greeting', 'tls', 'login'];
 
+/** Judges the replies on one control connection, and ends it where they are out of step. */
 export class Answers {
   readonly #control: ControlConnection;
 
@@ -36,6 +37,18 @@ export class Answers {
   }
 
   /**
+   * A 2yz to a command that moves no data: any, but not the 226 that only the end of a transfer has. It is the second
+   * one of a server that says it twice, and would vouch for what was not done.
+   *
+   * @throws {FtpError} as `expect`
+   */
+  done(reply: Reply, phase: Phase, verb: string): Reply {
+    this.expect(reply, 2, phase, verb);
+    if (reply.code === 226) throw this.outOfStep(reply, phase, verb);
+    return reply;
+  }
+
+  /**
    * The first line of a reply that can only have this code; another one belongs to another command.
    *
    * @throws {FtpError} as `expect`
@@ -56,7 +69,11 @@ export class Answers {
     if (OF_OTHER_COMMANDS.includes(reply.code)) throw this.outOfStep(reply, 'transfer', verb);
   }
 
-  /** The server's word on a data connection that broke: throws where it explains that. */
+  /**
+   * The server's word on a data connection that broke: throws where it explains that.
+   *
+   * @throws {FtpError} `reply` for a refusal, `malformed` for a word that belongs to another command
+   */
   explained(reply: Reply, verb: string): void {
     if (replyClass(reply) >= 4) throw this.unexpected(reply, 'transfer', verb);
     if (OF_OTHER_COMMANDS.includes(reply.code)) throw this.outOfStep(reply, 'transfer', verb);

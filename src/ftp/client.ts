@@ -30,6 +30,7 @@ import type { DataConnection } from './data.js';
 import { FtpError, type Phase } from './errors.js';
 import { type Features, parseFeatures, quotedPath } from './features.js';
 import { digestIn, type HashForm } from './hash.js';
+import { parseNames } from './listing/names.js';
 import {
   type Listing,
   type MachineEntry,
@@ -57,18 +58,23 @@ export type { Reply } from './reply.js';
 export type { TlsTrust } from './tls.js';
 export type { ActiveSettings, DataMode, TransferOptions } from './transfer.js';
 
+/** What a session with one server needs to know. */
 export interface ClientOptions extends ControlOptions, TransferSettings {
+  /** `explicit`: AUTH TLS on a plain connection (RFC 4217). `implicit`: TLS from the first byte. */
   readonly security: 'plain' | 'explicit' | 'implicit';
 }
 
+/** Who logs in. For an anonymous login that is `anonymous` (or `ftp`) and an address such as `ferry@example.net`. */
 export interface Login {
   readonly user: string;
+  /** May be empty. */
   readonly password: string;
   /** For servers that answer 332. */
   readonly account: string | undefined;
 }
 
-export interface ConvoyedTransfer extends TransferOptions {
+/** One upload that steps of earlier ones travel with. It begins at the file's first byte. */
+export interface ConvoyedTransfer extends WholeTransfer {
   readonly mode: 'EPSV' | 'PASV';
   readonly convoy: Convoy;
   /** The port for the data connection, where it was asked for behind the transfer before. */
@@ -79,6 +85,9 @@ export interface ConvoyedTransfer extends TransferOptions {
    */
   readonly nextPort: 'ask' | 'leave';
 }
+
+/** A transfer that has no other place to begin at. */
+export type WholeTransfer = Omit<TransferOptions, 'fromByte'>;
 
 /** A listing, and whether anything says that it is whole. */
 export interface ReceivedListing extends Listing {
@@ -92,6 +101,7 @@ export interface ReceivedListing extends Listing {
 /** The body of one listing; a larger one is refused, since a server could send for ever. */
 const LISTING_LIMIT_BYTES = 64 * 1024 * 1024;
 
+/** One session with one server. Its methods may be called only one after the other, unless they say otherwise. */
 export class FtpClient {
   readonly #control: ControlConnection;
   readonly #answers: Answers;
@@ -160,12 +170,22 @@ export class FtpClient {
 
   // Opening a session.
 
-  /** HOST (RFC 7151): which of the servers at this address is meant. Before the login. */
+  /**
+   * HOST (RFC 7151): which of the servers at this address is meant. Before the login.
+   *
+   * @throws {FtpError} `reply` of phase `features` where the server does not know the command or the name
+   */
   async host(name: string): Promise<void> {
     await this.#done('HOST', name, 'features');
   }
 
-  /** USER, PASS, ACCT, each only where the server asks for it (230 may come after any of them). */
+  /**
+   * USER, PASS, ACCT (RFC 959 section 5.4), each only where the server asks for it: 230 may come after any of them.
+   * Password and account are taken out of all that is said from now on.
+   *
+   * @throws {FtpError} phase `login`: `reply` with the server's answer, 332 among them where no account is known;
+   *   `argument` for what cannot travel in a command
+   */
   async login(login: Login): Promise<void> {
     const secret = (verb: string, argument: string): Promise<Reply> =>
       this.#control.send({ verb, argument, phase: 'login', secrecy: 'secret' });
@@ -177,22 +197,34 @@ export class FtpClient {
     this.#answers.expect(reply, 2, 'login', 'the login');
   }
 
-  /** FEAT. Throws a `reply` error of phase `features` where the server does not know it. */
+  /**
+   * FEAT (RFC 2389 section 3): what the server says that it can do.
+   *
+   * @throws {FtpError} `reply` of phase `features` where the server does not know the command
+   */
   async features(): Promise<Features> {
     return parseFeatures(await this.#done('FEAT', undefined, 'features'));
   }
 
-  /** OPTS: sets an option of a command (`UTF8 ON`, `HASH SHA-256`). */
+  /**
+   * OPTS (RFC 2389 section 4): sets an option of a command (`UTF8 ON`, `HASH SHA-256`).
+   *
+   * @throws {FtpError} as `features`
+   */
   async option(text: string): Promise<void> {
     await this.#done('OPTS', text, 'features');
   }
 
-  /** CLNT: says who is speaking; some servers speak UTF-8 only to those who do. */
+  /**
+   * CLNT, which no RFC describes: says who is speaking; some servers speak UTF-8 only to those who do.
+   *
+   * @throws {FtpError} as `features`
+   */
   async introduce(name: string): Promise<void> {
     await this.#done('CLNT', name, 'features');
   }
 
-  /** TYPE I: bytes as they are. Must come before SIZE and every transfer. */
+  /** TYPE I (RFC 959 section 3.1.1): bytes as they are. Must come before SIZE and every transfer. */
   async useBinary(): Promise<void> {
     await this.#done('TYPE', 'I');
   }
@@ -214,36 +246,64 @@ export class FtpClient {
 
   // Directories.
 
-  /** PWD: the directory that the session is in, or undefined where the reply cannot be read. */
+  /**
+   * PWD (RFC 959 section 4.1.3, appendix II): the directory that the session is in.
+   *
+   * @returns undefined where the reply has no path in quotes, or its quote is not closed
+   * @throws {FtpError} `reply` where the server refuses
+   */
   async workingDirectory(): Promise<string | undefined> {
     return quotedPath(await this.#done('PWD', undefined));
   }
 
+  /**
+   * CWD: the session goes to another directory.
+   *
+   * @throws {FtpError} `reply` where the server refuses, `argument` for a path that cannot travel in a command
+   */
   async changeDirectory(path: string): Promise<void> {
     await this.#done('CWD', path);
   }
 
-  /** CDUP: to the directory above. */
+  /** CDUP: to the directory above. Throws as `changeDirectory`. */
   async changeToParent(): Promise<void> {
     await this.#done('CDUP', undefined);
   }
 
+  /**
+   * MKD: one directory; those above it must be there.
+   *
+   * @throws {FtpError} as `changeDirectory`; a directory that exists is refused with 521 or 550
+   */
   async makeDirectory(path: string): Promise<void> {
     await this.#done('MKD', path);
   }
 
+  /**
+   * RMD: one empty directory.
+   *
+   * @throws {FtpError} as `changeDirectory`
+   */
   async removeDirectory(path: string): Promise<void> {
     await this.#done('RMD', path);
   }
 
   // Files.
 
-  /** SIZE (RFC 3659 section 4), in bytes. */
+  /**
+   * SIZE (RFC 3659 section 4), in bytes. Counts only after `useBinary`.
+   *
+   * @throws {FtpError} `reply` of phase `features` where the server refuses, or tells no number
+   */
   async size(path: string): Promise<number> {
     return sizeIn(await this.#send('SIZE', path, 'features'), this.#answers);
   }
 
-  /** MDTM (RFC 3659 section 3), in milliseconds since 1970 UTC. */
+  /**
+   * MDTM (RFC 3659 section 3), in milliseconds since 1970 UTC.
+   *
+   * @throws {FtpError} `reply` of phase `features` where the server refuses, or tells no time
+   */
   async modified(path: string): Promise<number> {
     const reply = await this.#done('MDTM', path, 'features');
     const time = timeIn(reply, this.#answers);
@@ -259,7 +319,12 @@ export class FtpClient {
     return replies.map((reply) => timeIn(reply, this.#answers));
   }
 
-  /** MLST (RFC 3659 section 7): one file or directory, or undefined where the reply holds no entry. */
+  /**
+   * MLST (RFC 3659 section 7): one file or directory.
+   *
+   * @returns undefined where the reply holds no entry
+   * @throws {FtpError} `reply` of phase `features` where the server refuses
+   */
   async machineEntry(path: string): Promise<MachineEntry | undefined> {
     const reply = await this.#done('MLST', path, 'features');
     for (const line of reply.lines.slice(1, -1)) {
@@ -269,58 +334,110 @@ export class FtpClient {
     return undefined;
   }
 
-  /** The server's hash of a file, as hex digits in lower case. */
+  /**
+   * HASH, XSHA256, XSHA1, XMD5 or XCRC: the server's hash of a file, as hex digits in lower case. What HASH computes is
+   * set before, by `option`.
+   *
+   * @param hashingMs how long the server may take for it, besides the time for any reply
+   * @throws {FtpError} `reply` of phase `features` where the server refuses, or tells no such hash
+   */
   async hash(path: string, form: HashForm, hashingMs: number): Promise<string> {
     const reply = await this.#control.send(hashCommand(path, form, hashingMs));
-    this.#answers.expect(reply, 2, 'features', form.verb);
+    this.#answers.done(reply, 'features', form.verb);
     const digest = digestIn(reply, form.algorithm);
     if (digest === undefined) throw this.#answers.unexpected(reply, 'features', form.verb);
     return digest;
   }
 
-  /** Size, hash where a form is named, and the setting of the time, in one write. */
+  /**
+   * Size, hash where a form is named, and the setting of the time, in one write.
+   *
+   * @throws {FtpError} `reply` of phase `features` where the size is not told; refusals of the rest stand in the proof
+   */
   async prove(step: ProveStep): Promise<Proof> {
     return proven(this.#control.pipeline(proofCommands(step)), step, this.#answers);
   }
 
+  /**
+   * MFMT (draft-somers-ftp-mfxx), MDTM with a time, or SITE UTIME: sets a file's modification time, whole seconds.
+   *
+   * @param modifiedMs milliseconds since 1970 UTC
+   * @throws {FtpError} `reply` of phase `features` where the server refuses
+   */
   async setModified(path: string, modifiedMs: number, form: SetTimeForm): Promise<void> {
     const reply = await this.#control.send(setTimeCommand(path, modifiedMs, form));
-    this.#answers.expect(reply, 2, 'features', form);
+    this.#answers.done(reply, 'features', form);
   }
 
-  /** SITE CHMOD with the permission bits of a file, such as 0o644. */
+  /**
+   * SITE CHMOD, which no RFC describes: the permission bits of a file, such as 0o644.
+   *
+   * @throws {FtpError} `reply` of phase `features` where the server refuses
+   */
   async setPermissions(path: string, mode: number): Promise<void> {
     const digits = (mode & 0o7777).toString(8).padStart(3, '0');
     await this.#done('SITE', `CHMOD ${digits} ${path}`, 'features');
   }
 
+  /**
+   * DELE: one file.
+   *
+   * @throws {FtpError} as `changeDirectory`
+   */
   async remove(path: string): Promise<void> {
     await this.#done('DELE', path);
   }
 
-  /** RNFR and RNTO in one write. */
+  /**
+   * RNFR and RNTO (RFC 959 section 4.1.3) in one write. Most servers replace a file that has the new name.
+   *
+   * @throws {FtpError} as `changeDirectory`; its verb tells which of the two was refused
+   */
   async rename(from: string, to: string): Promise<void> {
     await renamed(this.#control.pipeline(renameCommands({ from, to })), this.#answers);
   }
 
-  /** ALLO: room for so many bytes. Hardly any server needs it; most answer 202, which is a success here. */
+  /**
+   * ALLO: room for so many bytes. Hardly any server needs it; many answer 202, which is a success here.
+   *
+   * @throws {FtpError} `reply` where the server refuses (552 where there is no such room), `argument` for no size
+   */
   async allocate(sizeBytes: number): Promise<void> {
-    this.#answers.expect(await this.#send('ALLO', String(sizeBytes)), 2, 'command', 'ALLO');
+    if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0) {
+      throw new FtpError('argument', `${this.where} cannot be asked for room for ${sizeBytes} bytes.`, {
+        phase: 'command',
+        verb: 'ALLO',
+      });
+    }
+    await this.#done('ALLO', String(sizeBytes));
   }
 
-  /** STAT: what the server says of itself, or of a path; lines as sent, not safe to print. */
+  /**
+   * STAT: what the server says of itself, or of a path; lines as sent, not safe to print. Of a directory that is a
+   * listing, and one too large for a reply ends the session.
+   *
+   * @throws {FtpError} as `changeDirectory`
+   */
   async status(path?: string): Promise<readonly string[]> {
-    return (await this.#done('STAT', path)).lines;
+    return (await this.#answered('STAT', path)).lines;
   }
 
-  /** SITE: a command of this server's own; lines as sent, not safe to print. */
+  /**
+   * SITE: a command of this server's own; lines as sent, not safe to print.
+   *
+   * @throws {FtpError} as `changeDirectory`
+   */
   async site(text: string): Promise<readonly string[]> {
-    return (await this.#done('SITE', text)).lines;
+    return (await this.#answered('SITE', text)).lines;
   }
 
-  /** ABOR while no transfer runs. One that runs is ended by its signal, since servers disagree on ABOR then. */
+  /**
+   * ABOR while no transfer runs. One that runs is ended by its signal, since servers disagree on ABOR then.
+   *
+   * @throws {FtpError} `reply` where the server refuses
+   */
   async abort(): Promise<void> {
-    await this.#done('ABOR', undefined);
+    await this.#answered('ABOR', undefined);
   }
 
   // Transfers.
@@ -336,7 +453,7 @@ export class FtpClient {
   }
 
   /** APPE: as `store`, behind the end of what is there. */
-  async append(path: string, source: AsyncIterable<Buffer>, options: TransferOptions): Promise<number> {
+  async append(path: string, source: AsyncIterable<Buffer>, options: WholeTransfer): Promise<number> {
     return (await this.#transfers.run('APPE', path, options, sending(source))).value;
   }
 
@@ -404,7 +521,7 @@ export class FtpClient {
     }
   }
 
-  /** A convoy by itself, in one write: nothing more is to be sent. */
+  /** A convoy by itself, in one write: nothing more is to be sent. Throws nothing; each step hears its own end. */
   settle(convoy: Convoy): void {
     this.#tell(convoy, this.#control.pipeline(convoyCommands(convoy)));
   }
@@ -420,8 +537,12 @@ export class FtpClient {
 
   // Listings.
 
-  /** MLSD of a directory. */
-  async machineListing(path: string, options: TransferOptions): Promise<ReceivedListing> {
+  /**
+   * MLSD (RFC 3659 section 7) of a directory.
+   *
+   * @throws as `Transfers.run`; `malformed` for a listing over 64 MiB, and the session is over
+   */
+  async machineListing(path: string, options: WholeTransfer): Promise<ReceivedListing> {
     const { body, ending } = await this.#listing('MLSD', path, options);
     return { ...parseMachineListing(body, this.#charset), ending };
   }
@@ -429,8 +550,10 @@ export class FtpClient {
   /**
    * LIST of the directory that the session is in, or of a path for servers where nobody knows how to come
    * back; hidden files with it (`-a`, and plainly where the server does not understand that).
+   *
+   * @throws as `machineListing`
    */
-  async listing(options: TransferOptions, path?: string): Promise<ReceivedListing> {
+  async listing(options: WholeTransfer, path?: string): Promise<ReceivedListing> {
     const parsed = ({ body, ending }: ListingBody): ReceivedListing => ({
       ...parseListing(body, this.#charset, { nowMs: Date.now() }),
       ending,
@@ -446,25 +569,32 @@ export class FtpClient {
     return parsed(await this.#listing('LIST', path, options));
   }
 
-  /** NLST of the directory that the session is in, or of a path: names alone, as sent; undecodable ones as shown. */
-  async names(options: TransferOptions, path?: string): Promise<readonly string[]> {
-    const { body } = await this.#listing('NLST', path, options);
-    const names: string[] = [];
-    for (let from = 0, end = body.indexOf(0x0a); end >= 0; from = end + 1, end = body.indexOf(0x0a, from)) {
-      const line = body.subarray(from, body[end - 1] === 0x0d && end > from ? end - 1 : end);
-      if (line.length > 0) names.push(this.#charset.decode(line) ?? this.#charset.show(line));
-    }
-    return names;
+  /**
+   * NLST of the directory that the session is in, or of a path: names alone, without that path in front of them.
+   * Undecodable ones as shown.
+   *
+   * @throws as `machineListing`; {FtpError} `data` where the list did not end as it should, for nothing else in a list
+   *   of names could show that some are missing. The session goes on.
+   */
+  async names(options: WholeTransfer, path?: string): Promise<readonly string[]> {
+    const { body, ending } = await this.#listing('NLST', path, options);
+    const { names, cut } = parseNames(body, this.#charset, path);
+    if (ending === 'whole' && !cut) return names;
+    const what = ending === 'truncated' ? 'left some out, as it says itself' : 'ended in the middle';
+    throw new FtpError('data', `The list of names from ${this.where} is not whole: it ${what}.`, {
+      phase: 'transfer',
+      verb: 'NLST',
+    });
   }
 
   // The end.
 
-  /** QUIT, and close. */
+  /** QUIT, and close; resolves when the connection is closed, at the latest after a second. Safe to call twice. */
   async quit(): Promise<void> {
     await this.#control.quit();
   }
 
-  /** Ends the session at once. */
+  /** Ends the session at once, by TCP reset, and rejects what waits. Safe to call at any time, also twice. */
   reset(why: string): void {
     this.#control.reset(why);
   }
@@ -485,7 +615,7 @@ export class FtpClient {
   async #listing(
     verb: 'MLSD' | 'LIST' | 'NLST',
     argument: string | undefined,
-    options: TransferOptions,
+    options: WholeTransfer,
   ): Promise<ListingBody> {
     const chunks: Buffer[] = [];
     let sizeBytes = 0;
@@ -512,10 +642,15 @@ export class FtpClient {
     return this.#control.send({ verb, argument, phase });
   }
 
-  /** A verb whose only good answer is a 2yz. */
+  /** A verb whose only good answer is a 2yz that belongs to no transfer. */
   async #done(verb: string, argument: string | undefined, phase: Phase = 'command'): Promise<Reply> {
     const shown = argument !== undefined && ['TYPE', 'OPTS'].includes(verb) ? `${verb} ${argument}` : verb;
-    return this.#answers.expect(await this.#send(verb, argument, phase), 2, phase, shown);
+    return this.#answers.done(await this.#send(verb, argument, phase), phase, shown);
+  }
+
+  /** A verb whose good answer is any 2yz. */
+  async #answered(verb: string, argument: string | undefined): Promise<Reply> {
+    return this.#answers.expect(await this.#send(verb, argument), 2, 'command', verb);
   }
 }
 

@@ -15,7 +15,7 @@ import { type Charset, UTF_8 } from './charset.js';
 import { FtpError, type FtpErrorDetails, type FtpErrorKind, type Phase, systemCode } from './errors.js';
 import { MalformedReply, printable, type Reply, ReplyParser, replyText } from './reply.js';
 import { resetConnection } from './reset.js';
-import { handshake, type TlsTrust } from './tls.js';
+import { handshake, refusedIdentity, type TlsTrust } from './tls.js';
 
 export interface ControlOptions {
   readonly host: string;
@@ -78,6 +78,7 @@ export class ControlConnection {
   #timer: NodeJS.Timeout | undefined;
   #ended: FtpError | undefined;
   #secure: tls.TLSSocket | undefined;
+  #trust: TlsTrust | undefined;
   #ticket: Buffer | undefined;
   /** `due`: the server has consented to TLS. `injected`: and then somebody sent more in the clear. */
   #consent: 'none' | 'due' | 'injected' = 'none';
@@ -218,6 +219,7 @@ export class ControlConnection {
    */
   async secure(trust: TlsTrust): Promise<void> {
     if (this.#ended !== undefined) throw this.#ended;
+    this.#trust = trust;
     this.#unlisten(this.#raw);
     this.#raw.pause();
     const early = this.#parser.holdsBytes || this.#raw.readableLength > 0 || this.#consent === 'injected';
@@ -298,6 +300,13 @@ export class ControlConnection {
   readonly #onData = (chunk: Buffer): void => this.#receive(chunk);
 
   readonly #onError = (error: Error): void => {
+    // Under TLS 1.3 the server judges our certificate behind the handshake.
+    const trust = this.#trust;
+    const refused = trust && refusedIdentity(error, this.where, 'tls', trust);
+    if (refused !== undefined) {
+      this.#end(refused);
+      return;
+    }
     this.#fail('lost', `The connection to ${this.where} broke (${systemCode(error) ?? error.message}).`, {
       phase: this.#phase(),
       verb: this.#waiting[0]?.command.verb,
@@ -414,6 +423,8 @@ export class ControlConnection {
   /** The one place where text becomes a command: nothing that could end the line early passes. */
   #encode(command: Command): Buffer {
     const bytes = this.#bytesOf(command);
+    // What is not sent is not traced.
+    if (this.#ended !== undefined) return bytes;
     const line = lineOf(command);
     if (command.secrecy === 'secret') this.#options.onWire?.(`> ${command.verb} ****`);
     else this.#options.onWire?.(`> ${printable(this.#censor(line))}`);
@@ -427,6 +438,8 @@ export class ControlConnection {
         verb: command.verb,
       });
     const charset = this.#options.charset ?? UTF_8;
+    // `PASS ` is how no password is told; a path or an option of no characters is a mistake that some servers make up for.
+    if (command.argument === '' && command.secrecy !== 'secret') throw refuse('An empty name');
     const encoded = charset.encode(lineOf(command));
     if (encoded === undefined) throw refuse(`A name with characters that ${charset.label} does not have`);
     // Looked for after encoding: what ends a line is a byte.

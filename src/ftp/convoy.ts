@@ -105,7 +105,7 @@ export async function renamed(replies: readonly Promise<Reply>[], answers: Answe
   const [rnfr, rnto] = await all(replies);
   if (rnfr === undefined || rnto === undefined) throw new Error('a rename without its replies');
   answers.expect(rnfr, 3, 'command', 'RNFR');
-  answers.expect(rnto, 2, 'command', 'RNTO');
+  answers.done(rnto, 'command', 'RNTO');
 }
 
 export async function proven(
@@ -142,7 +142,7 @@ export function sizeIn(reply: Reply, answers: Answers): number {
 
 function digestOf(reply: Reply, form: HashForm, answers: Answers): string | HashRefusal {
   if (replyClass(reply) >= 4 || reply.code === 202) return { refused: reply };
-  answers.expect(reply, 2, 'features', form.verb);
+  answers.done(reply, 'features', form.verb);
   return digestIn(reply, form.algorithm) ?? { refused: reply };
 }
 

@@ -29,6 +29,7 @@ export interface ActiveSettings {
   readonly ports: { readonly first: number; readonly last: number } | undefined;
 }
 
+/** What all transfers of a session have in common. */
 export interface TransferSettings {
   readonly host: string;
   readonly trust: TlsTrust;
@@ -41,8 +42,10 @@ export interface TransferSettings {
   readonly transferTimeoutMs: number;
 }
 
+/** What is particular to one transfer. */
 export interface TransferOptions {
   readonly mode: DataMode;
+  /** Gives the transfer up, and with it the session where the command was sent. */
   readonly signal?: AbortSignal | undefined;
   /** Where in the file the transfer begins (REST, RFC 3659 section 5); 0 unless told. */
   readonly fromByte?: number | undefined;
@@ -51,6 +54,7 @@ export interface TransferOptions {
 /** What a transfer does with its data connection; `finish` comes after the final reply. */
 export type Move<T> = (data: DataConnection) => Promise<{ value: T; finish: () => Promise<void> }>;
 
+/** The commands that use a data connection (RFC 959 section 4.1.3, RFC 3659 section 7). */
 export type TransferVerb = 'STOR' | 'APPE' | 'RETR' | 'MLSD' | 'LIST' | 'NLST';
 
 /** What travels in one write with the command of a transfer. */
@@ -68,12 +72,16 @@ const ALONE: Packet = { ahead: [], behind: [], port: undefined, onSent: () => {}
 /** When the data connection breaks, the server's reply often says why: how long to wait for it. */
 const EXPLANATION_WAIT_MS = 3_000;
 
+/** Runs the transfers of one control connection, one at a time. */
 export class Transfers {
   readonly #control: ControlConnection;
   readonly #answers: Answers;
   readonly #settings: TransferSettings;
   #newestTicket: Buffer | undefined;
+  /** Whether the server may still hold an offset that a transfer before was to begin at. */
+  #offset: 'none' | 'told' = 'none';
 
+  /** @param answers of the same control connection */
   constructor(control: ControlConnection, answers: Answers, settings: TransferSettings) {
     this.#control = control;
     this.#answers = answers;
@@ -85,7 +93,7 @@ export class Transfers {
    *
    * @param goodbye `observed` where nothing but TLS's own goodbye tells a whole transfer from a cut one (listings)
    * @returns what `move` gave, and the final reply
-   * @throws {FtpError} `reply` where the server refused; `unconfirmed` where all data went over and no reply came;
+   * @throws {FtpError} `argument` where nothing was sent; `reply` where the server refused; `unconfirmed` where all data went over and no reply came;
    *   else as the data connection. Errors of the source or sink pass through. After any error but a `reply`, once
    *   the command was sent, the control connection is ended. Settles only when source and sink have been left.
    */
@@ -101,7 +109,14 @@ export class Transfers {
   ): Promise<{ value: T; reply: Reply }> {
     const control = this.#control;
     const command: Command = { verb, argument, phase: 'transfer', patience: 'transfer' };
+    const fromByte = options.fromByte ?? 0;
     control.check(command);
+    if (!Number.isSafeInteger(fromByte) || fromByte < 0) {
+      throw new FtpError('argument', `No ${verb} to ${control.where} can begin at byte ${fromByte}.`, {
+        phase: 'transfer',
+        verb,
+      });
+    }
     this.unlessAborted(options.signal, verb);
     const route: Route =
       packet.port === undefined
@@ -111,7 +126,7 @@ export class Transfers {
       if (route.kind === 'active') route.listener.close();
     };
     try {
-      if (options.fromByte !== undefined && options.fromByte > 0) await this.#restart(options.fromByte);
+      await this.#restart(fromByte);
       this.unlessAborted(options.signal, verb);
     } catch (error) {
       unused();
@@ -180,7 +195,12 @@ export class Transfers {
     }
   }
 
-  /** The port in an answer to EPSV or PASV. */
+  /**
+   * The port in an answer to EPSV or PASV.
+   *
+   * @throws {FtpError} phase `data-setup`: `reply` for a refusal or where no port can be read, `malformed` for the
+   *   answer to another command
+   */
   portIn(answer: Reply, mode: 'EPSV' | 'PASV'): number {
     const reply = this.#answers.expect(answer, 2, 'data-setup', mode);
     this.#answers.exactly(reply, mode === 'EPSV' ? 229 : 227, 'data-setup', mode);
@@ -234,14 +254,22 @@ export class Transfers {
     }
   }
 
-  /** REST by itself: sent together with the transfer, one that is refused would make it begin at 0. */
+  /**
+   * REST by itself: sent together with the transfer, one that is refused would make it begin at 0. Behind any REST
+   * comes `REST 0`: its own transfer may never have been sent, and some servers keep the offset even if it was.
+   */
   async #restart(fromByte: number): Promise<void> {
+    if (fromByte === 0 && this.#offset === 'none') return;
     const reply = await this.#control.send({
       verb: 'REST',
       argument: String(fromByte),
       phase: 'features',
     });
+    if (fromByte === 0 && replyClass(reply) !== 3) {
+      this.#control.breakOff('it would begin the next file in its middle');
+    }
     this.#answers.expect(reply, 3, 'features', 'REST');
+    this.#offset = fromByte === 0 ? 'none' : 'told';
   }
 
   /** Never resolves for a reply that lets the transfer go on; throws the refusal. */

@@ -6,9 +6,10 @@ import type { RelativePath } from './entry.js';
 
 /**
  * `hidden` begins with a dot, so that nobody who looks into the directory takes it for a file. `plain` does not, and
- * ends like the final name, for servers that refuse the first.
+ * ends like the final name, for servers that refuse the first. `none` is the final name itself, for servers that
+ * cannot rename: what is not whole yet can be seen there.
  */
-export type TemporaryForm = 'hidden' | 'plain';
+export type TemporaryForm = 'hidden' | 'plain' | 'none';
 
 const HIDDEN = /^\.ferryd-.*\.part$/s;
 const PLAIN = /^ferryd-[0-9a-f]{16}\.part(\.[^.]*)?$/s;
@@ -18,6 +19,7 @@ const LONGEST_ENDING = 16;
 
 /** @param token unique letters and digits for this one file of this one run; 16 hex digits for the plain form */
 export function temporaryName(path: RelativePath, token: string, form: TemporaryForm): RelativePath {
+  if (form === 'none') return path;
   const slash = path.lastIndexOf('/') + 1;
   const directory = path.slice(0, slash);
   if (form === 'hidden') return `${directory}.ferryd-${token}.part`;

@@ -26,7 +26,7 @@ import { type DataModeSetting, DataModes, isAboutReuse } from './data-mode.js';
 import { judge } from './failure.js';
 import type { Pooled } from './pool.js';
 import type { Profile } from './profile.js';
-import { wholeSeconds } from './remote.js';
+import { TemporaryRefused, wholeSeconds } from './remote.js';
 
 export interface SessionOptions {
   readonly client: ClientOptions;
@@ -449,8 +449,13 @@ export class FtpSession implements Pooled {
 
   // Names and directories.
 
-  /** Renames, replacing what stands at the target. */
+  /**
+   * Renames, replacing what stands at the target.
+   *
+   * @throws {TemporaryRefused} where the server cannot rename at all
+   */
   async replace(from: string, to: string): Promise<void> {
+    if (this.#profile.facts.rename === 'none') this.#cannotRename();
     if (this.#profile.facts.rename === 'overwrites') {
       try {
         await this.#client.rename(from, to);
@@ -465,6 +470,7 @@ export class FtpSession implements Pooled {
 
   /** After a rename that was refused: because the target exists? Only then is there another way. */
   async replaceAfter(error: unknown, from: string, to: string): Promise<void> {
+    if (lacksRename(error)) this.#cannotRename();
     if (judge(error).decision !== 'fallback' || (await this.size(to)) === undefined) throw error;
     this.#profile.learn(
       'rename',
@@ -472,6 +478,13 @@ export class FtpSession implements Pooled {
       `${this.where} does not rename onto a file that exists: the old file is removed first.`,
     );
     await this.#removeAndRename(from, to);
+  }
+
+  #cannotRename(): never {
+    const sentence = `${this.where} cannot rename: files are written under their final names, where a part can be seen until all of it is there.`;
+    this.#profile.learn('rename', 'none', sentence);
+    this.#profile.note('temporary', 'none');
+    throw new TemporaryRefused(sentence);
   }
 
   async #removeAndRename(from: string, to: string): Promise<void> {
@@ -823,6 +836,14 @@ function isMissing(error: unknown): boolean {
 /** The file that was just stored is not there. */
 function isMissingSize(error: unknown): boolean {
   return error instanceof FtpError && error.verb === 'SIZE' && isMissing(error);
+}
+
+function lacksRename(error: unknown): boolean {
+  return (
+    error instanceof FtpError &&
+    ['RNFR', 'RNTO'].includes(error.verb ?? '') &&
+    [500, 502, 504].includes(error.reply?.code ?? 0)
+  );
 }
 
 function lacksSize(error: unknown): boolean {

@@ -116,7 +116,9 @@ export class Lane {
   async #provenPart({ delivery, temporary, signal }: Passage): Promise<number> {
     const { part, source } = delivery;
     const session = this.#session;
-    if (part === 'none' || source.sizeBytes === 0) return 0;
+    // Under a final name an older file of the same size may stand.
+    const final = delivery.temporary === delivery.path;
+    if (part === 'none' || source.sizeBytes === 0 || final) return 0;
     const there = await session.size(temporary);
     if (there === source.sizeBytes) return there;
     // A short part is sent again sooner than it is proven.
@@ -310,7 +312,9 @@ export class Lane {
   async #publishAlone(proven: Proven): Promise<void> {
     const { passage } = proven;
     try {
-      await this.#session.replace(passage.temporary, passage.final);
+      if (passage.temporary !== passage.final) {
+        await this.#session.replace(passage.temporary, passage.final);
+      }
       done(proven);
     } catch (error) {
       passage.reject(error);

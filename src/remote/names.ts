@@ -89,7 +89,7 @@ export class Names {
    */
   async temporaryRefused({ path }: Delivery, session: FtpSession, temporary: string): Promise<void> {
     const { profile } = this.#options;
-    if (profile.facts.temporary === 'plain' || !this.#temporaryInDoubt) return;
+    if (profile.facts.temporary !== 'hidden' || !this.#temporaryInDoubt) return;
     this.#temporaryInDoubt = false;
     const directory = temporary.slice(0, temporary.lastIndexOf('/') + 1);
     const trial = `${directory}${temporaryName(path.slice(path.lastIndexOf('/') + 1), token(), 'plain')}`;
@@ -139,7 +139,7 @@ export class Names {
 
   async #try(oddity: Oddity, sample: string, session: FtpSession): Promise<void> {
     const { profile, below } = this.#options;
-    const directory = below(session, temporaryName('', token(), profile.facts.temporary));
+    const directory = below(session, temporaryName('', token(), 'plain'));
     try {
       await session.makeDirectory(directory);
     } catch (error) {

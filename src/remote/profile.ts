@@ -5,6 +5,7 @@
  * server lists the same features: then everything is found out anew.
  */
 import type { DataMode, HashForm, SetTimeForm } from '../ftp/client.js';
+import type { TemporaryForm } from '../plan/temporary.js';
 
 /** Something about a name that servers are known to alter or refuse; names.ts has the list. */
 export type Oddity =
@@ -35,8 +36,8 @@ export interface Facts {
   hash: HashForm | 'none' | undefined;
   /** How directories are listed. */
   listing: 'MLSD' | 'LIST';
-  /** Whether RNTO replaces a file that exists. */
-  rename: 'overwrites' | 'refuses';
+  /** Whether RNTO replaces a file that exists; `none` where the server cannot rename at all. */
+  rename: 'overwrites' | 'refuses' | 'none';
   /** How an upload that broke off goes on. */
   resumeUpload: 'REST' | 'APPE' | 'none';
   /** How a download that broke off goes on. */
@@ -46,8 +47,8 @@ export interface Facts {
    * buffer when a transfer has ended, `three` where that puts it out of step.
    */
   roundTrips: 'two' | 'three';
-  /** Whether temporary names may begin with a dot. */
-  temporary: 'hidden' | 'plain';
+  /** What temporary names have to look like. */
+  temporary: TemporaryForm;
   /** Whether the byte 0xFF in names has to be sent twice. */
   telnetBytes: 'once' | 'doubled';
   /** What became of odd names that were tried. */

@@ -473,6 +473,8 @@ export class Carrier {
   async #clear(task: Task): Promise<string | undefined> {
     const { remote, binding, root } = this.#voyage;
     if (task.kind === 'examine' || task.kind === 'recover') return undefined;
+    // Under its final name, where the server cannot rename, a part is left to the next run rather than removed.
+    if (task.kind === 'upload' && task.temporary === task.path && task.sent === 'something') return undefined;
     try {
       if (task.kind === 'download') await rm(`${root}/${task.temporary}`, { force: true });
       else if (task.sent === 'something') await remote.remove(task.temporary);

@@ -47,7 +47,8 @@ export class Parts {
 
   async #remove({ path, temporary }: LeftPart): Promise<void> {
     const { remote, binding, context } = this.#voyage;
-    await remote.remove(temporary);
+    // Where the server cannot rename, it may be the version before, whole.
+    if (temporary !== path) await remote.remove(temporary);
     context.ledger.record({ kind: 'intent-dropped', bindingId: binding, path, temporary });
   }
 }

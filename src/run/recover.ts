@@ -43,7 +43,8 @@ export async function recoverUpload(
   const part = await remote.stat(intent.temporary);
   if (part !== undefined) {
     if (unchanged !== undefined) return { kind: 'part', sizeBytes: part.sizeBytes };
-    await remote.remove(intent.temporary);
+    // Where the server cannot rename, it may be the version before, whole.
+    if (intent.temporary !== intent.path) await remote.remove(intent.temporary);
     return { kind: 'cleared' };
   }
   if (unchanged === undefined) return { kind: 'cleared' };

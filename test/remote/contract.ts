@@ -6,7 +6,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { dirname } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { createHasher } from '../../src/local/hasher.js';
-import type { HashAlgorithm } from '../../src/plan/digest.js';
+import type { Digest, HashAlgorithm } from '../../src/plan/digest.js';
 import { temporaryName } from '../../src/plan/temporary.js';
 import type { Delivery, Reading, Remote, Source } from '../../src/remote/remote.js';
 import { type Back, DiskBack } from './back.js';
@@ -223,6 +223,32 @@ export function remoteContract(
       expect(await berth.back.files()).toEqual(['file']);
     });
 
+    const large = randomBytes(3_000_000);
+
+    test.each<[string, Buffer]>([
+      ['a part that is right', large.subarray(0, 2_000_000)],
+      ['all of it', large],
+      ['nothing', Buffer.alloc(0)],
+      ['a part with another byte', Buffer.concat([large.subarray(0, 1_999_999), Buffer.from([0x55])])],
+      ['more than there is', Buffer.concat([large, Buffer.from('x')])],
+      ['another content of the same size', Buffer.alloc(large.length)],
+    ])('where an attempt that was cut off left %s, the file comes whole', async (_what, there) => {
+      await using berth = await open();
+      const delivery: Delivery = { ...deliveryOf('file', sourceOf(large)), part: 'possible' };
+      await write(berth, delivery.temporary, there);
+      const same = there.length === large.length && !there.equals(large);
+      // What is as large as the file and is not it shows only where hashes can be compared, and then it is refused.
+      const first = await berth.remote.deliver(delivery).catch((error: unknown) => error);
+      if (same && first instanceof Error) {
+        expect(first.message).toContain('other bytes');
+        expect(await berth.back.files()).not.toContain('file');
+        return;
+      }
+      expect(first).toMatchObject({ bytes: large.length, sha256: sha256(large) });
+      expect(await berth.back.files()).toEqual(['file']);
+      if (!same) expect(sha256(await berth.back.read('file'))).toBe(sha256(large));
+    });
+
     test('into directories that are missing', async () => {
       await using berth = await open();
       await berth.remote.deliver(deliveryOf('a/b c/d/e/file', sourceOf('deep')));
@@ -260,6 +286,27 @@ export function remoteContract(
       await Promise.all(below.map((path) => berth.remote.remove(path)));
       expect(await berth.back.files()).toEqual([...names].sort());
     });
+
+    test.runIf(traits.names === 'altered')(
+      'a name that the server alters is refused, and harms no other file',
+      async () => {
+        await using berth = await open();
+        const alike = [
+          [' both ', ' both_'],
+          ['both ', 'both_'],
+          ['sub/a\tb', 'sub/a_b'],
+        ] as const;
+        for (const [, other] of alike) await write(berth, other, 'other');
+        for (const [altered, other] of alike) {
+          await expect(berth.remote.deliver(deliveryOf(altered, sourceOf('mine')))).rejects.toThrow(/name/);
+          expect(String(await berth.back.read(other))).toBe('other');
+        }
+        await berth.remote.deliver(deliveryOf('sub/plain', sourceOf('plain')));
+        expect((await berth.back.files()).filter((path) => !path.includes('ferryd-'))).toEqual(
+          [...alike.map(([, other]) => other), 'sub/plain'].sort(),
+        );
+      },
+    );
 
     test('times of all kinds, over a file that is there, too', async () => {
       await using berth = await open();
@@ -377,6 +424,36 @@ export function remoteContract(
         await berth.remote.fetch('sub/a file', async (chunk) => void chunks.push(Buffer.from(chunk))),
       ).toBe(sizeBytes);
       expect(sha256(Buffer.concat(chunks))).toBe(sha256(content));
+    });
+
+    test.each([0, 1, 1_999_999, 3_000_000])('from byte %i on', async (fromByte) => {
+      await using berth = await open();
+      const content = randomBytes(3_000_000);
+      await put(berth, 'file', content);
+      const chunks: Buffer[] = [content.subarray(0, fromByte)];
+      const bytes = await berth.remote.fetch('file', async (chunk) => void chunks.push(Buffer.from(chunk)), {
+        fromByte,
+      });
+      expect(bytes).toBe(content.length - fromByte);
+      expect(sha256(Buffer.concat(chunks))).toBe(sha256(content));
+    });
+
+    test('what came over is compared with the hash that the server tells', async () => {
+      await using berth = await open();
+      await put(berth, 'file', Buffer.from('content'));
+      const asked: Digest[] = [];
+      const holds = async (digest: Digest): Promise<boolean> => {
+        asked.push(digest);
+        return true;
+      };
+      await berth.remote.fetch('file', async () => {}, { holds });
+      for (const { algorithm, hex } of asked) expect(hex).toBe(digest(Buffer.from('content'), algorithm));
+      if (asked.length > 0) {
+        const differs = async (): Promise<boolean> => false;
+        await expect(berth.remote.fetch('file', async () => {}, { holds: differs })).rejects.toThrow(
+          'other bytes',
+        );
+      }
     });
 
     test('what is not there', async () => {

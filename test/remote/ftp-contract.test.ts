@@ -31,6 +31,8 @@ const kinds: Readonly<Record<string, readonly [FtpBerthOptions, Traits?]>> = {
   'like Pure-FTPd': [{ server: serverLike('pure-ftpd') }, { names: 'altered' }],
   'like pyftpdlib': [{ server: serverLike('pyftpdlib') }],
   'like IIS': [{ server: serverLike('iis') }, { times: 'asked', links: 'unseen' }],
+  'like FileZilla Server': [{ server: { ...serverLike('filezilla'), security: 'explicit' } }],
+  'like Windows CE': [{ server: serverLike('windows-ce') }, { times: 'none', links: 'unseen' }],
   'like a printer': [{ server: serverLike('printer') }, { times: 'none' }],
   'without MFMT': [without('MFMT')],
   'without MFMT and the setting MDTM': [without('MFMT', 'MDTM-SET')],

@@ -3,11 +3,12 @@
  * What counts: each byte travels once where the part is proven, and a part that is not what it was is never used.
  */
 import { randomBytes } from 'node:crypto';
-import { readdirSync, statSync, truncateSync } from 'node:fs';
+import { readdirSync, statSync, truncateSync, utimesSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { isTemporary } from '../../src/plan/temporary.js';
+import type { RunReport } from '../../src/run/context.js';
 import { EARLIER, overwrite, type VoyageOptions, World } from '../run/support/voyage.js';
 import type { Fault } from '../support/ftp-server/fault.js';
 import type { Feature } from '../support/ftp-server/settings.js';
@@ -37,11 +38,14 @@ async function pull(options: VoyageOptions = {}): Promise<World> {
 /** What the runs learned about the server. */
 const learned = (): string[] => world.told('server.learned').map(({ message }) => message);
 
+/** Where transfers were to begin; `REST 0` only takes an earlier REST back. */
+const rests = (): string[] => world.of('REST').filter((offset) => offset !== '0');
+
 /** The bytes that the server took in, or gave. */
 const moved = (): number => world.server.journal.receivedBytes + world.server.journal.sentBytes;
 
 function expectWhole(): void {
-  expect(Buffer.from(world.held()['f'] ?? '', 'latin1').equals(content)).toBe(true);
+  expect(Buffer.from(world.held().f ?? '', 'latin1').equals(content)).toBe(true);
   world.expectConverged();
 }
 
@@ -61,6 +65,13 @@ function betweenAttempts(directory: string, cutAt: number, spoil: (part: string)
     spoil(part);
   });
   return () => spoiled;
+}
+
+/** Puts another file in the place of one on the server, between two commands. */
+function replaced(path: string, now: Buffer, mtimeMs: number): 1 {
+  overwrite(world.remote(path), now);
+  utimesSync(world.remote(path), mtimeMs / 1000, mtimeMs / 1000);
+  return 1;
 }
 
 function withByte(offset: number): Buffer {
@@ -86,7 +97,7 @@ describe('an upload that is cut', () => {
     const watch = world.watchFinals({ f: [content] });
     expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1, bytes: SIZE_BYTES } });
     const { journal } = world.server;
-    expect(world.of('REST')).toEqual([String(CUT), String(CUT + MIB)]);
+    expect(rests()).toEqual([String(CUT), String(CUT + MIB)]);
     expect(journal.receivedBytes).toBe(SIZE_BYTES);
     expect(new Set(world.of('STOR')).size).toBe(1);
     const hashes = Object.keys(server?.features ?? {});
@@ -111,12 +122,12 @@ describe('an upload that is cut', () => {
   ])('%s: goes on from there', async (_name, fault) => {
     await open({
       server: { features: { HASH: true } },
-      settings: { timeouts: { connectMs: 5_000, replyMs: 5_000, stallMs: 400, transferMs: 60_000 } },
+      settings: { timeouts: { connectMs: 5_000, replyMs: 500, stallMs: 500, transferMs: 60_000 } },
     });
     await world.put('f', content);
     world.server.script({ on: 'STOR', do: fault });
     expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1 } });
-    expect(world.of('REST')).toEqual([String(CUT)]);
+    expect(rests()).toEqual([String(CUT)]);
     expect(world.server.journal.receivedBytes).toBe(SIZE_BYTES);
     expectWhole();
   });
@@ -128,7 +139,7 @@ describe('an upload that is cut', () => {
     world.server.script({ on: 'STOR', nth: 3, do: { kind: 'dataReset', atByte: CUT } });
     expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 6 } });
     expect(world.server.journal.receivedBytes).toBe(SIZE_BYTES + 5_000);
-    expect(world.of('REST')).toEqual([String(CUT)]);
+    expect(rests()).toEqual([String(CUT)]);
     expectWhole();
   });
 
@@ -137,7 +148,7 @@ describe('an upload that is cut', () => {
     await world.put('f', content);
     world.server.script({ on: 'STOR', do: { kind: 'dataReset', atByte: CUT } });
     expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1 } });
-    expect(world.of('REST')).toEqual([String(CUT)]);
+    expect(rests()).toEqual([String(CUT)]);
     expect(world.server.journal.receivedBytes).toBe(SIZE_BYTES);
     expectWhole();
   });
@@ -157,7 +168,7 @@ describe('an upload that is cut', () => {
     await world.put('f', content);
     world.server.script({ on: 'STOR', do: { kind: 'dataReset', atByte: MIB - 1 } });
     expect(await world.run()).toMatchObject({ outcome: 'ok' });
-    expect(world.count('REST') + world.count('RETR') + world.count('APPE')).toBe(0);
+    expect(rests().length + world.count('RETR') + world.count('APPE')).toBe(0);
     expect(new Set(world.of('STOR')).size).toBe(1);
     expect(moved()).toBe(MIB - 1 + SIZE_BYTES);
     expectWhole();
@@ -183,7 +194,7 @@ describe('a server that cannot go on where it is told to', () => {
     world.server.script({ on: 'STOR', do: { kind: 'dataReset', atByte: CUT } });
     world.server.script({ on: 'APPE', do: { kind: 'dataReset', atByte: MIB } });
     expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1 } });
-    expect(world.count('REST')).toBe(1);
+    expect(rests().length).toBe(1);
     expect(world.count('APPE')).toBe(2);
     expect(world.server.journal.receivedBytes).toBe(SIZE_BYTES);
     expect(learned()).toEqual([expect.stringContaining('APPE is used')]);
@@ -199,7 +210,7 @@ describe('a server that cannot go on where it is told to', () => {
     world.server.script({ on: 'STOR', do: { kind: 'dataReset', atByte: CUT } });
     world.server.script({ on: 'STOR', path: '**/.ferryd-*', nth: 3, do: { kind: 'dataReset', atByte: CUT } });
     expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1 } });
-    expect([world.count('REST'), world.count('APPE')]).toEqual([1, 1]);
+    expect([rests().length, world.count('APPE')]).toEqual([1, 1]);
     expect(learned()).toEqual([
       expect.stringContaining('APPE is used'),
       expect.stringContaining('sent from the beginning'),
@@ -230,9 +241,9 @@ describe('a server that cannot go on where it is told to', () => {
     await world.run();
     await world.put('f', Buffer.concat([content, content]), EARLIER + 60_000);
     world.server.script({ on: 'STOR', do: { kind: 'dataReset', atByte: CUT } });
-    const rests = world.count('REST');
+    const before = rests().length;
     expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1 } });
-    expect(world.count('REST')).toBe(rests);
+    expect(rests()).toHaveLength(before);
     expect(world.count('APPE')).toBe(2);
     world.expectConverged();
   });
@@ -260,7 +271,7 @@ describe('a part that is not what it was', () => {
     const spoiled = betweenAttempts(world.remote(''), CUT, (part) => spoils[what]?.(part));
     expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1 } });
     expect(spoiled()).toBe(1);
-    expect([world.count('REST'), world.count('APPE')]).toEqual([0, 0]);
+    expect([rests().length, world.count('APPE')]).toEqual([0, 0]);
     expect(world.server.journal.receivedBytes).toBe(CUT + SIZE_BYTES);
     expectWhole();
   });
@@ -284,7 +295,7 @@ describe('a part that is not what it was', () => {
     world.server.script({ on: 'STOR', do: { kind: 'dataReset', atByte: CUT } });
     betweenAttempts(world.remote(''), CUT, (part) => truncateSync(part, MIB + 5));
     expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1 } });
-    expect(world.of('REST')).toEqual([String(MIB + 5)]);
+    expect(rests()).toEqual([String(MIB + 5)]);
     expectWhole();
   });
 
@@ -300,8 +311,8 @@ describe('a part that is not what it was', () => {
     expect(more).toEqual([]);
     expect(second).not.toBe(first);
     expect(world.of('DELE')).toEqual([first]);
-    expect(world.count('REST')).toBe(0);
-    expect(Buffer.from(world.held()['f'] ?? '', 'latin1').equals(changed)).toBe(true);
+    expect(rests().length).toBe(0);
+    expect(Buffer.from(world.held().f ?? '', 'latin1').equals(changed)).toBe(true);
     world.expectConverged();
     watch.expectWhole();
   });
@@ -334,7 +345,7 @@ describe('a run that ended in the middle of a large file', () => {
     expect(world.told('run.recovered')).toMatchObject([
       { path: 'f', message: expect.stringContaining('gone on with') },
     ]);
-    expect(world.of('REST')).toEqual([String(CUT)]);
+    expect(rests()).toEqual([String(CUT)]);
     expect(world.server.journal.receivedBytes).toBe(SIZE_BYTES);
     expectWhole();
     expect((await world.run()).tally).toMatchObject({ uploaded: 0, unchanged: 1 });
@@ -343,13 +354,13 @@ describe('a run that ended in the middle of a large file', () => {
   test('the file is not of the job any more: what had arrived is removed at the end', async () => {
     await open();
     await world.put('f', content);
-    await world.put('other');
     await cutOff();
+    await world.put('other');
     world.change({ job: { exclude: ['f'] } });
     expect(await world.run()).toMatchObject({ outcome: 'ok' });
     expect(Object.keys(world.held())).toEqual(['other']);
     expect(world.intents()).toEqual([]);
-    expect(world.count('REST')).toBe(0);
+    expect(rests().length).toBe(0);
   });
 
   test('the file is another by now: what had arrived is removed, and the new one sent', async () => {
@@ -359,15 +370,15 @@ describe('a run that ended in the middle of a large file', () => {
     await world.put('f', 'short now', EARLIER + 60_000);
     expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1 } });
     expect(world.held()).toEqual({ f: 'short now' });
-    expect(world.count('REST')).toBe(0);
+    expect(rests().length).toBe(0);
     world.expectConverged();
   });
 
   test('the file is gone: what had arrived is removed', async () => {
     await open();
     await world.put('f', content);
-    await world.put('other');
     await cutOff();
+    await world.put('other');
     await rm(world.local('f'));
     expect(await world.run()).toMatchObject({ outcome: 'ok' });
     expect(Object.keys(world.held())).toEqual(['other']);
@@ -389,35 +400,63 @@ describe('a run that ended in the middle of a large file', () => {
       await world.server.until((journal) => journal.open === 0);
     }
     expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1 } });
-    expect(world.of('REST')).toEqual([CUT, CUT + MIB, CUT + MIB + MIB / 2].map(String));
+    expect(rests()).toEqual([CUT, CUT + MIB, CUT + MIB + MIB / 2].map(String));
     expect(world.server.journal.receivedBytes).toBe(SIZE_BYTES);
     expectWhole();
   });
 });
 
 describe('a download that is cut', () => {
-  const cuts: Readonly<Record<string, Fault>> = {
-    'the server gives up': { kind: 'dataClose', atByte: CUT, reply: '426 Cut.' },
-    'the control connection is closed midway': { kind: 'controlEnd', atByte: CUT, how: 'close' },
-    'nothing moves any more': { kind: 'dataStall', atByte: CUT },
-  };
+  /** How a download ends once all the bytes up to the cut are here. */
+  type Cut =
+    | 'the server gives up'
+    | 'both connections are reset'
+    | 'both are closed'
+    | 'nothing moves any more';
 
-  const patient = { connectMs: 5_000, replyMs: 5_000, stallMs: 400, transferMs: 60_000 };
+  /** Cuts the nth download when so many bytes of it have been written here. */
+  function cutDownload(nth: number, atByte: number, how: Cut, hereBefore = 0): Promise<void> {
+    const { server } = world;
+    server.script({ on: 'RETR', nth, do: { kind: 'dataStall', atByte } });
+    return vi.waitFor(
+      async () => {
+        const part = partIn(world.local(''));
+        expect(part === undefined ? 0 : statSync(part).size).toBe(hereBefore + atByte);
+        if (how === 'the server gives up') await server.push('426 Failure writing.');
+        if (how !== 'nothing moves any more')
+          server.drop(how === 'both connections are reset' ? 'reset' : 'close');
+      },
+      { timeout: 10_000, interval: 5 },
+    );
+  }
 
-  test.each(
-    Object.keys(cuts).flatMap((name) => [
-      [name, 'plain'] as const,
-      // A control connection that goes takes the TLS of the data connection along, at whatever record it is.
-      ...(name.startsWith('the control') ? [] : [[name, 'explicit'] as const]),
-    ]),
-  )('%s (%s): only the rest is fetched', async (name, security) => {
-    await pull({ server: { security }, settings: { timeouts: patient } });
+  async function runWithCut(...cut: Parameters<typeof cutDownload>): Promise<RunReport> {
+    const cutting = cutDownload(...cut);
+    const [report] = await Promise.all([world.run(), cutting]);
+    return report;
+  }
+
+  test.each<[Cut, 'plain' | 'explicit']>([
+    ['the server gives up', 'plain'],
+    ['the server gives up', 'explicit'],
+    ['both connections are reset', 'plain'],
+    ['both connections are reset', 'explicit'],
+    ['both are closed', 'plain'],
+    ['both are closed', 'explicit'],
+    ['nothing moves any more', 'plain'],
+    ['nothing moves any more', 'explicit'],
+  ])('%s (%s): only the rest is fetched', async (how, security) => {
+    const stallMs = how === 'nothing moves any more' ? 500 : 5_000;
+    await pull({
+      server: { security },
+      settings: { timeouts: { connectMs: 5_000, replyMs: 5_000, stallMs, transferMs: 60_000 } },
+    });
     await world.putRemote('f', content);
-    const fault = cuts[name];
-    if (fault === undefined) throw new Error(name);
-    world.server.script({ on: 'RETR', do: fault });
-    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { downloaded: 1, bytes: SIZE_BYTES } });
-    expect(world.of('REST')).toEqual([String(CUT)]);
+    expect(await runWithCut(1, CUT, how)).toMatchObject({
+      outcome: 'ok',
+      tally: { downloaded: 1, bytes: SIZE_BYTES },
+    });
+    expect(rests()).toEqual([String(CUT)]);
     expect(world.count('RETR')).toBe(2);
     expect(world.server.journal.sentBytes).toBe(SIZE_BYTES);
     expectWhole();
@@ -427,10 +466,12 @@ describe('a download that is cut', () => {
   test('twice, and in active mode', async () => {
     await pull({ settings: { dataConnection: 'active' } });
     await world.putRemote('f', content);
-    world.server.script({ on: 'RETR', do: { kind: 'dataClose', atByte: CUT, reply: '426 Cut.' } });
-    world.server.script({ on: 'RETR', nth: 2, do: { kind: 'dataClose', atByte: 7, reply: '426 Cut.' } });
+    const cutting = cutDownload(1, CUT, 'the server gives up').then(() =>
+      cutDownload(1, MIB, 'both connections are reset', CUT),
+    );
     expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { downloaded: 1 } });
-    expect(world.of('REST')).toEqual([String(CUT), String(CUT + 7)]);
+    await cutting;
+    expect(rests()).toEqual([String(CUT), String(CUT + MIB)]);
     expect(world.server.journal.sentBytes).toBe(SIZE_BYTES);
     expectWhole();
   });
@@ -442,11 +483,13 @@ describe('a download that is cut', () => {
   ])('what is here already %s: begun anew', async (_what, spoil) => {
     await pull();
     await world.putRemote('f', content);
-    world.server.script({ on: 'RETR', do: { kind: 'dataClose', atByte: CUT, reply: '426 Cut.' } });
     const spoiled = betweenAttempts(world.local(''), CUT, spoil);
-    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { downloaded: 1 } });
+    expect(await runWithCut(1, CUT, 'the server gives up')).toMatchObject({
+      outcome: 'ok',
+      tally: { downloaded: 1 },
+    });
     expect(spoiled()).toBe(1);
-    expect(world.count('REST')).toBe(0);
+    expect(rests().length).toBe(0);
     expect(world.server.journal.sentBytes).toBe(CUT + SIZE_BYTES);
     expectWhole();
   });
@@ -454,9 +497,11 @@ describe('a download that is cut', () => {
   test('a short part is not kept', async () => {
     await pull();
     await world.putRemote('f', content);
-    world.server.script({ on: 'RETR', do: { kind: 'dataClose', atByte: MIB - 1, reply: '426 Cut.' } });
-    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { downloaded: 1 } });
-    expect(world.count('REST')).toBe(0);
+    expect(await runWithCut(1, MIB - 1, 'the server gives up')).toMatchObject({
+      outcome: 'ok',
+      tally: { downloaded: 1 },
+    });
+    expect(rests().length).toBe(0);
     expect(world.server.journal.sentBytes).toBe(MIB - 1 + SIZE_BYTES);
     expectWhole();
   });
@@ -470,22 +515,22 @@ describe('a download that is cut', () => {
   ])('the file has %s by now: begun anew, and never mixed', async (_what, now, mtimeMs) => {
     await pull();
     await world.putRemote('f', content);
-    world.server.script({ on: 'RETR', do: { kind: 'dataClose', atByte: CUT, reply: '426 Cut.' } });
-    let changing: Promise<void> | undefined;
+    const cutting = cutDownload(1, CUT, 'the server gives up');
+    let changed = 0;
     const seen: string[] = [];
     const run = world.run({
       listener: ({ event }) => {
-        if (event === 'file.retry') changing = world.putRemote('f', now, mtimeMs);
-        const here = world.here()['f'];
+        if (event === 'file.retry') changed = replaced('f', now, mtimeMs);
+        const here = world.here().f;
         if (here !== undefined) seen.push(here);
       },
     });
     expect(await run).toMatchObject({ outcome: 'ok', tally: { downloaded: 1 } });
-    await changing;
-    expect(changing).toBeDefined();
-    expect(world.count('REST')).toBe(0);
+    await cutting;
+    expect(changed).toBe(1);
+    expect(rests().length).toBe(0);
     for (const here of seen) expect(here === now.toString('latin1')).toBe(true);
-    expect(world.here()['f'] === now.toString('latin1')).toBe(true);
+    expect(world.here().f === now.toString('latin1')).toBe(true);
     await world.run();
     world.expectConverged();
     expect((await world.run()).tally).toMatchObject({ downloaded: 0, unchanged: 1 });
@@ -494,17 +539,18 @@ describe('a download that is cut', () => {
   test('the file has other bytes behind the same size and time: the hash tells, and it is begun anew', async () => {
     await pull({ server: { features: { HASH: true } } });
     await world.putRemote('f', content);
-    world.server.script({ on: 'RETR', do: { kind: 'dataClose', atByte: CUT, reply: '426 Cut.' } });
-    let changing: Promise<void> | undefined;
+    const cutting = cutDownload(1, CUT, 'the server gives up');
+    let changed = 0;
     const report = await world.run({
       listener: ({ event }) => {
-        if (event === 'file.retry') changing ??= world.putRemote('f', other, EARLIER);
+        if (event === 'file.retry' && changed === 0) changed = replaced('f', other, EARLIER);
       },
     });
-    await changing;
+    await cutting;
+    expect(changed).toBe(1);
     expect(report).toMatchObject({ outcome: 'ok', tally: { downloaded: 1 }, failure: undefined });
     expect(world.told('file.retry').map(({ code }) => code)).toEqual(['426', 'mismatch']);
-    expect(world.here()['f'] === other.toString('latin1')).toBe(true);
+    expect(world.here().f === other.toString('latin1')).toBe(true);
     world.expectConverged();
     expect(learned()).toEqual([]);
   });
@@ -512,15 +558,12 @@ describe('a download that is cut', () => {
   test('a server without REST sends all of it; what is here is passed over', async () => {
     await pull({ server: { features: { REST: false } } });
     await world.putRemote('f', content);
-    world.server.script({ on: 'RETR', do: { kind: 'dataClose', atByte: CUT, reply: '426 Cut.' } });
-    world.server.script({
-      on: 'RETR',
-      nth: 2,
-      do: { kind: 'dataClose', atByte: 3 * MIB, reply: '426 Cut.' },
+    expect(await runWithCut(1, CUT, 'the server gives up')).toMatchObject({
+      outcome: 'ok',
+      tally: { downloaded: 1, bytes: SIZE_BYTES },
     });
-    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { downloaded: 1, bytes: SIZE_BYTES } });
-    expect(world.count('REST')).toBe(1);
-    expect(world.server.journal.sentBytes).toBe(CUT + 3 * MIB + SIZE_BYTES);
+    expect(rests().length).toBe(1);
+    expect(world.server.journal.sentBytes).toBe(CUT + SIZE_BYTES);
     expect(learned()).toEqual([expect.stringContaining('begins anew')]);
     expectWhole();
   });
@@ -529,8 +572,11 @@ describe('a download that is cut', () => {
     await pull();
     await world.putRemote('f', content);
     world.server.script({ on: 'REST', nth: 'every', do: { kind: 'reply', text: '350 Noted.' } });
-    world.server.script({ on: 'RETR', do: { kind: 'dataClose', atByte: CUT, reply: '426 Cut.' } });
-    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { downloaded: 1 }, failure: undefined });
+    expect(await runWithCut(1, CUT, 'the server gives up')).toMatchObject({
+      outcome: 'ok',
+      tally: { downloaded: 1 },
+      failure: undefined,
+    });
     expect(world.told('file.retry').map(({ code }) => code)).toEqual(['426', 'mismatch']);
     expect(learned()).toEqual([expect.stringContaining('begins anew')]);
     expectWhole();

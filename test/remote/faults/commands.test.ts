@@ -4,17 +4,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import type { FtpServerOptions } from '../../support/ftp-server/settings.js';
-import {
-  again,
-  CLEAN,
-  ended,
-  IMPATIENT,
-  LOST,
-  type Point,
-  perhapsAgain,
-  type SweepOptions,
-  sweep,
-} from './sweep.js';
+import { again, CLEAN, ended, LOST, type Point, perhapsAgain, type SweepOptions, sweep } from './sweep.js';
 
 /** No fault beside the ways of the server itself. */
 const itself = (judged: RegExp): Point => ({ name: 'as it is', rules: [], judged, stir: () => () => {} });
@@ -62,7 +52,7 @@ describe('EPSV', () => {
         resends: 2,
       }),
     );
-    expect(await sweep(points, { direction, timeouts: IMPATIENT })).toBe(bad.length);
+    expect(await sweep(points, { direction, patience: 'impatient' })).toBe(bad.length);
   });
 
   test('a port where nobody listens, each time: PASV leads there', async () => {
@@ -74,7 +64,7 @@ describe('EPSV', () => {
         resends: 9,
       },
     ];
-    expect(await sweep(points, { server: { dataTimeoutMs: 100 }, timeouts: IMPATIENT })).toBe(1);
+    expect(await sweep(points, { server: { dataTimeoutMs: 100 }, patience: 'impatient' })).toBe(1);
   });
 });
 

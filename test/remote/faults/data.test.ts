@@ -8,7 +8,6 @@ import {
   again,
   CLEAN,
   ended,
-  IMPATIENT,
   LOST,
   type Point,
   perhapsAgain,
@@ -76,14 +75,15 @@ describe.each(all)('%s, %s', (verb, security) => {
     expect(await sweep(reset, options)).toBe(bytes.length);
   });
 
-  test.each([426, 451, 452, 552])('%i midway', async (code) => {
-    const reply = `${code} No more.`;
-    const midway = points(
-      verb,
-      at(bytes, (atByte) => ({ kind: 'dataReset', atByte, reply })),
-      code === 452 || code === 552 ? ended(`failed/${code}`) : again(`${code}|${LOST}`),
+  test('426, 451, 452 and 552 midway', async () => {
+    const midway = [426, 451, 452, 552].flatMap((code) =>
+      points(
+        verb,
+        at([1, N >> 1], (atByte) => ({ kind: 'dataReset', atByte, reply: `${code} No more.` })),
+        code === 452 || code === 552 ? ended(`failed/${code}`) : again(`${code}|${LOST}`),
+      ),
     );
-    expect(await sweep(midway, options)).toBe(bytes.length);
+    expect(await sweep(midway, options)).toBe(8);
   });
 
   test.each(['reset', 'close', 'hang'] as const)(
@@ -94,7 +94,9 @@ describe.each(all)('%s, %s', (verb, security) => {
         at(bytes, (atByte) => ({ kind: 'controlEnd', atByte, how })),
         again(LOST),
       );
-      expect(await sweep(lost, { ...options, timeouts: how === 'hang' ? IMPATIENT : {} })).toBe(bytes.length);
+      expect(await sweep(lost, { ...options, ...(how === 'hang' ? { patience: 'impatient' } : {}) })).toBe(
+        bytes.length,
+      );
     },
   );
 
@@ -104,7 +106,7 @@ describe.each(all)('%s, %s', (verb, security) => {
       at(bytes, (atByte) => ({ kind: 'dataStall', atByte })),
       again(LOST),
     );
-    expect(await sweep(stalled, { ...options, timeouts: IMPATIENT })).toBe(bytes.length);
+    expect(await sweep(stalled, { ...options, patience: 'impatient' })).toBe(bytes.length);
   });
 
   test('no connection: refused, reset or closed as it is made, or never accepted', async () => {
@@ -122,9 +124,7 @@ describe.each(all)('%s, %s', (verb, security) => {
     const none = Object.entries(rules).map(
       ([name, rule]): Point => ({ name, rules: rule, judged: perhapsAgain(`425|${LOST}`) }),
     );
-    expect(await sweep(none, { ...options, timeouts: { connectMs: 400, replyMs: 400, stallMs: 400 } })).toBe(
-      6,
-    );
+    expect(await sweep(none, { ...options, patience: 'impatient' })).toBe(6);
   });
 
   test('the final reply: before the data, before the mark, twice, late', async () => {
@@ -157,7 +157,7 @@ describe.each(all)('%s, %s', (verb, security) => {
       },
       perhapsAgain(LOST),
     );
-    expect(await sweep(none, { ...options, timeouts: IMPATIENT })).toBe(5);
+    expect(await sweep(none, { ...options, patience: 'impatient' })).toBe(5);
   });
 });
 

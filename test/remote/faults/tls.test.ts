@@ -13,7 +13,6 @@ import {
   again,
   CLEAN,
   ended,
-  IMPATIENT,
   LOST,
   type Point,
   perhapsAgain,
@@ -58,7 +57,7 @@ describe('AUTH', () => {
         stir: watchClear,
       }),
     );
-    expect(await sweep(points, { ...explicit, timeouts: IMPATIENT })).toBe(codes.length);
+    expect(await sweep(points, { ...explicit, patience: 'impatient' })).toBe(codes.length);
   });
 
   test('PBSZ and PROT refused', async () => {
@@ -111,7 +110,7 @@ describe('AUTH', () => {
       }),
     );
     const points = [...behind, ...apart, ...before];
-    expect(await sweep(points, { ...explicit, timeouts: IMPATIENT })).toBe(18);
+    expect(await sweep(points, { ...explicit, patience: 'impatient' })).toBe(18);
   });
 });
 
@@ -145,7 +144,7 @@ describe('the handshake', () => {
         stir: watchClear,
       },
     ]);
-    expect(await sweep(points, { ...journey, timeouts: IMPATIENT, attempts: 3 })).toBe(10);
+    expect(await sweep(points, { ...journey, patience: 'impatient', attempts: 3 })).toBe(10);
   });
 
   test.each(['push', 'pull'] as const)(
@@ -160,7 +159,7 @@ describe('the handshake', () => {
           }),
         ),
       );
-      expect(await sweep(points, { ...explicit, direction, timeouts: IMPATIENT })).toBe(15);
+      expect(await sweep(points, { ...explicit, direction, patience: 'impatient' })).toBe(15);
     },
   );
 });
@@ -376,7 +375,9 @@ describe('what a person has to mend', () => {
     const all = await certificates();
     await using world = await World.open(options(all));
     const patient = world.job.server;
-    world.change({ settings: { timeouts: { ...patient.timeouts, ...IMPATIENT } } });
+    world.change({
+      settings: { timeouts: { ...patient.timeouts, connectMs: 400, replyMs: 400, stallMs: 400 } },
+    });
     if (wrong !== undefined) world.change({ settings: wrong(patient, all) });
     for (const file of ['one', 'two']) await world.put(file);
     const report = await world.run();

@@ -246,7 +246,15 @@ export function settle(options: FtpServerOptions): Settings {
   };
 }
 
-type Like = 'vsftpd' | 'proftpd' | 'pure-ftpd' | 'pyftpdlib' | 'iis' | 'printer';
+type Like =
+  | 'vsftpd'
+  | 'proftpd'
+  | 'pure-ftpd'
+  | 'pyftpdlib'
+  | 'iis'
+  | 'filezilla'
+  | 'windows-ce'
+  | 'printer';
 
 /**
  * The ways of known servers, to be spread into the options: `{ root, ...serverLike('vsftpd') }`. As far as they were
@@ -301,6 +309,48 @@ const likes: Readonly<Record<Like, Omit<FtpServerOptions, 'root'>>> = {
       mark: '125 Data connection already open; Transfer starting.',
       storeRefused: '550 Access is denied.',
       renameRefused: '550 Cannot create a file when that file already exists.',
+    },
+  },
+  filezilla: {
+    features: { 'MDTM-SET': false, 'SITE-UTIME': false, 'SITE-CHMOD': false },
+    requireSessionReuse: 'proftpd',
+    replies: {
+      greeting: '220-FileZilla Server\n220 Please visit https://filezilla-project.org/',
+      system: '215 UNIX emulated by FileZilla.',
+      mark: '150 About to start data transfer.',
+      stored: '226 Operation successful',
+      sent: '226 Operation successful',
+      storeRefused: '550 Permission denied',
+    },
+  },
+  'windows-ce': {
+    features: {
+      ALLO: false,
+      APPE: false,
+      CLNT: false,
+      EPRT: false,
+      EPSV: false,
+      FEAT: false,
+      MDTM: false,
+      'MDTM-SET': false,
+      MFMT: false,
+      MLSD: false,
+      MLST: false,
+      REST: false,
+      'SITE-CHMOD': false,
+      'SITE-UTIME': false,
+      TVFS: false,
+      UTF8: false,
+    },
+    renameOverwrites: false,
+    listing: 'dos4',
+    replies: {
+      greeting: '220 Service ready for new user.',
+      system: '215 Windows_CE version 5.0',
+      loggedIn: '230 User logged in, proceed.',
+      unknownCommand: '502 Command not implemented.',
+      storeRefused: '550 Requested action not taken.',
+      renameRefused: '550 Requested action not taken. File exists.',
     },
   },
   printer: {
