@@ -5,7 +5,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Server } from '../../src/job/job.js';
-import { Account } from '../../src/remote/account.js';
+import { Account, type Credentials } from '../../src/remote/account.js';
 import type { Remote } from '../../src/remote/remote.js';
 import { held, nothingLeft } from '../ftp/stage.js';
 import { certificates } from '../support/certificates.js';
@@ -89,11 +89,11 @@ export class RealBerth implements Berth {
     this.#before = parts.before;
   }
 
-  /** @param changes what the account is told besides */
+  /** @param changes what the account is told besides, and `credentials` beside password and authority */
   static async open(
     start: () => Promise<RealServer>,
     security: Security,
-    changes: Partial<Server> = {},
+    { credentials, ...changes }: Partial<Server> & { readonly credentials?: Partial<Credentials> } = {},
   ): Promise<RealBerth> {
     const before = held();
     const { ca } = await certificates();
@@ -108,7 +108,7 @@ export class RealBerth implements Berth {
         user: server.user,
         ...changes,
       },
-      credentialsOf({ password: server.password, ca: ca.cert }),
+      credentialsOf({ password: server.password, ca: ca.cert, ...credentials }),
       {
         onOpened: (message) => opened.push(message),
         onLearned: (message) => learned.push(message),
