@@ -11,6 +11,7 @@ import net from 'node:net';
 import { FtpError, type FtpErrorKind, systemCode } from './errors.js';
 import { resetConnection } from './reset.js';
 
+/** Where one listener stands, what the server is told of it, and who may connect. */
 export interface ListenOptions {
   /** The control connection's own address; the listener stands there. */
   readonly localAddress: string;
@@ -47,6 +48,7 @@ type State =
   | { readonly kind: 'taken' }
   | { readonly kind: 'closed'; readonly why: FtpError };
 
+/** Takes one connection, from the server, and is gone after it. */
 export class ActiveListener {
   /** The argument of EPRT: `|1|192.0.2.1|50000|`, or `|2|2001:db8::1|50000|`. */
   readonly eprt: string;

@@ -24,16 +24,17 @@ export class Answers {
   /**
    * Returns the reply where its code's hundreds are the wanted ones.
    *
+   * @param said what was asked for, in the words of a message; the verb where it is not told
    * @throws {FtpError} `reply` for a refusal; `malformed`, and the session is over, for a consent of a class that
    *   this verb cannot have
    */
-  expect(reply: Reply, wanted: 2 | 3, phase: Phase, verb: string): Reply {
+  expect(reply: Reply, wanted: 2 | 3, phase: Phase, verb: string, said = verb): Reply {
     // 202, "superfluous here", is how some servers say that they do not know a feature.
     const lacking = phase === 'features' && reply.code === 202;
     if (replyClass(reply) === wanted && !lacking) return reply;
     if (replyClass(reply) >= 4 || OPENING.includes(phase) || lacking)
-      throw this.unexpected(reply, phase, verb);
-    throw this.outOfStep(reply, phase, verb);
+      throw this.unexpected(reply, phase, verb, said);
+    throw this.outOfStep(reply, phase, verb, said);
   }
 
   /**
@@ -42,9 +43,9 @@ export class Answers {
    *
    * @throws {FtpError} as `expect`
    */
-  done(reply: Reply, phase: Phase, verb: string): Reply {
-    this.expect(reply, 2, phase, verb);
-    if (reply.code === 226) throw this.outOfStep(reply, phase, verb);
+  done(reply: Reply, phase: Phase, verb: string, said = verb): Reply {
+    this.expect(reply, 2, phase, verb, said);
+    if (reply.code === 226) throw this.outOfStep(reply, phase, verb, said);
     return reply;
   }
 
@@ -70,6 +71,17 @@ export class Answers {
   }
 
   /**
+   * The 2yz to RNTO: any, but none that only another command can have. In a pipeline, where a server swallows its own
+   * reply, the size that the next command asks for would vouch for a rename that never was.
+   *
+   * @throws {FtpError} as `expect`
+   */
+  renamed(reply: Reply): void {
+    this.done(reply, 'command', 'RNTO');
+    if (OF_OTHER_COMMANDS.includes(reply.code)) throw this.outOfStep(reply, 'command', 'RNTO');
+  }
+
+  /**
    * The server's word on a data connection that broke: throws where it explains that.
    *
    * @throws {FtpError} `reply` for a refusal, `malformed` for a word that belongs to another command
@@ -80,20 +92,20 @@ export class Answers {
   }
 
   /** A refusal, or a consent that cannot be read, as an error. */
-  unexpected(reply: Reply, phase: Phase, verb: string): FtpError {
+  unexpected(reply: Reply, phase: Phase, verb: string, said = verb): FtpError {
     return new FtpError(
       'reply',
-      `${this.#control.where} answered ${verb} with ${reply.code} ${this.#control.words(reply)}`,
+      `${this.#control.where} answered ${said} with ${reply.code} ${this.#control.words(reply)}`,
       { phase, verb, reply: this.#control.censored(reply) },
     );
   }
 
   /** A reply that belongs to another command, as an error; the session is over. */
-  outOfStep(reply: Reply, phase: Phase, verb: string): FtpError {
+  outOfStep(reply: Reply, phase: Phase, verb: string, said = verb): FtpError {
     this.#control.breakOff('its replies are out of step');
     return new FtpError(
       'malformed',
-      `${this.#control.where} answered ${verb} with ${reply.code} ${this.#control.words(reply)}, which belongs to another command: replies are out of step.`,
+      `${this.#control.where} answered ${said} with ${reply.code} ${this.#control.words(reply)}, which belongs to another command: replies are out of step.`,
       { phase, verb, reply: this.#control.censored(reply) },
     );
   }

@@ -7,6 +7,7 @@
 import { isUtf8 } from 'node:buffer';
 import { TextDecoder } from 'node:util';
 
+/** How names are written in bytes on one server. */
 export interface Charset {
   /** WHATWG name of the encoding in lower case. */
   readonly label: string;

@@ -137,10 +137,10 @@ export class FtpClient {
     const control = this.#control;
     const answers = this.#answers;
     if (security === 'implicit') await control.secure(trust);
-    answers.expect(await control.greeting(), 2, 'greeting', 'the greeting');
+    answers.expect(await control.greeting(), 2, 'greeting', 'greeting', 'the greeting');
     if (security === 'explicit') {
       const auth = await control.send({ verb: 'AUTH', argument: 'TLS', phase: 'tls', next: 'tls' });
-      answers.expect(auth, 2, 'tls', 'AUTH TLS');
+      answers.expect(auth, 2, 'tls', 'AUTH', 'AUTH TLS');
       await control.secure(trust);
     }
     if (security !== 'plain') {
@@ -149,7 +149,7 @@ export class FtpClient {
         { verb: 'PROT', argument: 'P', phase: 'tls' },
       ]);
       answers.expect(await buffer, 2, 'tls', 'PBSZ');
-      answers.expect(await protection, 2, 'tls', 'PROT P');
+      answers.expect(await protection, 2, 'tls', 'PROT', 'PROT P');
     }
   }
 
@@ -187,14 +187,17 @@ export class FtpClient {
    *   `argument` for what cannot travel in a command
    */
   async login(login: Login): Promise<void> {
-    const secret = (verb: string, argument: string): Promise<Reply> =>
-      this.#control.send({ verb, argument, phase: 'login', secrecy: 'secret' });
+    let verb: 'USER' | 'PASS' | 'ACCT' = 'USER';
+    const secret = (next: 'PASS' | 'ACCT', argument: string): Promise<Reply> => {
+      verb = next;
+      return this.#control.send({ verb, argument, phase: 'login', secrecy: 'secret' });
+    };
     this.#control.hide(login.password);
     if (login.account !== undefined) this.#control.hide(login.account);
-    let reply = await this.#control.send({ verb: 'USER', argument: login.user, phase: 'login' });
+    let reply = await this.#control.send({ verb, argument: login.user, phase: 'login' });
     if (reply.code === 331) reply = await secret('PASS', login.password);
     if (reply.code === 332 && login.account !== undefined) reply = await secret('ACCT', login.account);
-    this.#answers.expect(reply, 2, 'login', 'the login');
+    this.#answers.expect(reply, 2, 'login', verb, 'the login');
   }
 
   /**
@@ -316,6 +319,8 @@ export class FtpClient {
     const replies = await Promise.all(
       this.#control.pipeline(paths.map((path) => ({ verb: 'MDTM', argument: path, phase: 'features' }))),
     );
+    const goodbye = replies.find(({ code }) => code === 421);
+    if (goodbye !== undefined) throw this.#answers.unexpected(goodbye, 'features', 'MDTM');
     return replies.map((reply) => timeIn(reply, this.#answers));
   }
 
@@ -366,7 +371,7 @@ export class FtpClient {
    */
   async setModified(path: string, modifiedMs: number, form: SetTimeForm): Promise<void> {
     const reply = await this.#control.send(setTimeCommand(path, modifiedMs, form));
-    this.#answers.done(reply, 'features', form);
+    this.#answers.done(reply, 'features', form === 'SITE UTIME' ? 'SITE' : form, form);
   }
 
   /**
@@ -563,7 +568,8 @@ export class FtpClient {
       if (showsItself(all.body)) return parsed(all);
     } catch (error) {
       // A server without the option looks for a file called `-a`.
-      const code = error instanceof FtpError && error.kind === 'reply' ? error.reply?.code : undefined;
+      const answered = error instanceof FtpError && error.kind === 'reply' && error.phase === 'transfer';
+      const code = answered ? error.reply?.code : undefined;
       if (code === undefined || (code < 500 && code !== 450)) throw error;
     }
     return parsed(await this.#listing('LIST', path, options));
@@ -597,6 +603,11 @@ export class FtpClient {
   /** Ends the session at once, by TCP reset, and rejects what waits. Safe to call at any time, also twice. */
   reset(why: string): void {
     this.#control.reset(why);
+  }
+
+  /** As `reset`, where it is the server's doing: what waits is lost, and not called off by us. */
+  breakOff(why: string): void {
+    this.#control.breakOff(why);
   }
 
   async #portWithConvoy(convoy: Convoy, mode: 'EPSV' | 'PASV'): Promise<number> {
@@ -645,7 +656,7 @@ export class FtpClient {
   /** A verb whose only good answer is a 2yz that belongs to no transfer. */
   async #done(verb: string, argument: string | undefined, phase: Phase = 'command'): Promise<Reply> {
     const shown = argument !== undefined && ['TYPE', 'OPTS'].includes(verb) ? `${verb} ${argument}` : verb;
-    return this.#answers.done(await this.#send(verb, argument, phase), phase, shown);
+    return this.#answers.done(await this.#send(verb, argument, phase), phase, verb, shown);
   }
 
   /** A verb whose good answer is any 2yz. */

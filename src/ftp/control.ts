@@ -17,6 +17,7 @@ import { MalformedReply, printable, type Reply, ReplyParser, replyText } from '.
 import { resetConnection } from './reset.js';
 import { handshake, refusedIdentity, type TlsTrust } from './tls.js';
 
+/** Where the server is, how long it may take, and how names are written there. */
 export interface ControlOptions {
   readonly host: string;
   readonly port: number;
@@ -36,6 +37,7 @@ export interface ControlOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** One command, and how its reply is waited for. */
 export interface Command {
   readonly verb: string;
   readonly argument?: string | undefined;
@@ -66,6 +68,7 @@ interface Waiting {
   patient: boolean;
 }
 
+/** One control connection, from the TCP connection to its end; a lost one is never made anew. */
 export class ControlConnection {
   /** Host and port, for messages. */
   readonly where: string;

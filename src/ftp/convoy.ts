@@ -73,6 +73,7 @@ export function renameCommands({ from, to }: PublishStep): Command[] {
   ];
 }
 
+/** MDTM where the clock is asked for, SIZE, the hash where a form is named, and the setting of the time. */
 export function proofCommands(step: ProveStep): Command[] {
   return [
     ...(step.clock === 'ask' ? [{ verb: 'MDTM', argument: step.path, phase: 'features' } as const] : []),
@@ -82,10 +83,12 @@ export function proofCommands(step: ProveStep): Command[] {
   ];
 }
 
+/** HASH or one of the X commands; `hashingMs` is added to the time for its reply. */
 export function hashCommand(path: string, form: HashForm, hashingMs: number): Command {
   return { verb: form.verb, argument: hashArgument(form, path), phase: 'features', extraMs: hashingMs };
 }
 
+/** The setting of a modification time, in milliseconds since 1970 UTC; sent in whole seconds. */
 export function setTimeCommand(path: string, modifiedMs: number, form: SetTimeForm): Command {
   const time = formatTime(modifiedMs);
   return form === 'SITE UTIME'
@@ -101,13 +104,23 @@ export function tellConvoy(convoy: Convoy, replies: readonly Promise<Reply>[], a
   if (prove !== undefined) settle(proven(rest, prove, answers), prove.settled);
 }
 
+/**
+ * Reads the two replies to `renameCommands`.
+ *
+ * @throws {FtpError} as `Answers.expect`, for whichever of them was refused first; whatever the replies reject with
+ */
 export async function renamed(replies: readonly Promise<Reply>[], answers: Answers): Promise<void> {
   const [rnfr, rnto] = await all(replies);
   if (rnfr === undefined || rnto === undefined) throw new Error('a rename without its replies');
   answers.expect(rnfr, 3, 'command', 'RNFR');
-  answers.done(rnto, 'command', 'RNTO');
+  answers.renamed(rnto);
 }
 
+/**
+ * Reads the replies to `proofCommands`; refusals of the hash and of the time stand in the proof.
+ *
+ * @throws {FtpError} as `Answers.exactly` where no size is told; whatever the replies reject with
+ */
 export async function proven(
   replies: readonly Promise<Reply>[],
   { clock, hash }: Pick<ProveStep, 'clock' | 'hash'>,

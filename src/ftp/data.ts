@@ -27,6 +27,7 @@ export interface Received {
   readonly ended: 'cleanly' | 'cut';
 }
 
+/** One data connection: its way, its limits, its TLS. */
 export interface DataOptions {
   /** The server's name, for the certificate and for messages. */
   readonly host: string;
@@ -72,6 +73,7 @@ function nextSlice(sliceBytes: number, tookMs: number, stallTimeoutMs: number): 
   return sliceBytes;
 }
 
+/** Opened, used for one `send` or one `receive`, and ended. */
 export class DataConnection {
   readonly #options: DataOptions;
   /** `data connection to nas.example.net:50000`, for messages. */
@@ -361,7 +363,12 @@ export class DataConnection {
     this.#watch();
     await Promise.race([
       new Promise<void>((resolve, reject) => {
-        stream.write(slice, (error) => (error ? reject(error) : resolve()));
+        // A broken pipe may be told here before it is told as an event; it is the connection's error, not the source's.
+        stream.write(slice, (error) =>
+          error
+            ? reject(this.#failure('data', `broke (${systemCode(error) ?? error.message})`, error))
+            : resolve(),
+        );
       }),
       this.broken,
     ]);

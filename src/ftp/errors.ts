@@ -49,6 +49,7 @@ export type FtpErrorKind =
   | 'argument'
   | 'aborted';
 
+/** What an error says besides its kind and its sentence. */
 export interface FtpErrorDetails {
   readonly phase: Phase;
   /** The verb under way, never its argument. */

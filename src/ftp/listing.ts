@@ -14,6 +14,7 @@ import { readVmsLines } from './listing/vms.js';
 
 export type { EntryType, ListedTime } from './listing/line.js';
 
+/** One entry of a directory with a name that can be used. */
 export interface ListedEntry {
   /** One component of a path; `charset.encode(name)` gives `bytes` back. */
   readonly name: string;
@@ -38,6 +39,7 @@ export interface UnusableEntry {
   readonly type: EntryType;
 }
 
+/** What the body of one listing says, and how much of it could be read. */
 export interface Listing {
   /** Each name once; `.` and `..` are left out. */
   readonly entries: readonly ListedEntry[];
@@ -52,6 +54,7 @@ export interface Listing {
   readonly form: 'MLSD' | 'unix' | 'dos' | 'eplf' | 'vms' | 'empty' | 'unknown';
 }
 
+/** What the reader of a listing cannot know from the listing. */
 export interface ListingOptions {
   /** Milliseconds since 1970 UTC: the dates of LIST leave out a year that is near. Without it they are no times. */
   readonly nowMs: number;

@@ -34,6 +34,7 @@ export interface TlsTrust {
   readonly maxVersion: 'TLSv1.2' | 'TLSv1.3';
 }
 
+/** One handshake: on which socket, with whom, how long it may take. */
 export interface HandshakeOptions {
   readonly socket: net.Socket;
   /** What carries the bytes to and from the socket; the socket itself where it is not given. */

@@ -157,11 +157,16 @@ export class Transfers {
     let sent = false;
     let moving: ReturnType<Move<T>> | undefined;
     let refusal: Reply | undefined;
+    let broken: unknown;
+    data.broken.catch((error: unknown) => {
+      broken = error;
+    });
     // A refusal ends the data connection at once; nothing of the source is sent in vain.
     const answered = exchange.reply.then(
       (reply) => {
         if (replyClass(reply) >= 4) {
-          refusal = reply;
+          // What the server says of an end that this side made is no refusal.
+          if (broken === undefined) refusal = reply;
           if (!sent) data.reset();
         }
         return reply;
@@ -175,17 +180,27 @@ export class Transfers {
     try {
       await Promise.race([data.open(), answered.then((reply) => this.#refused(reply, verb))]);
       moving = move(data);
-      const moved = await Promise.race([moving, answered.then((reply) => this.#refused(reply, verb))]);
+      // The end of the data connection comes first: the source may be slow to hear of it, and the server is not.
+      const moved = await Promise.race([
+        moving,
+        data.broken,
+        answered.then((reply) => this.#refused(reply, verb)),
+      ]);
       sent = true;
       exchange.dataEnded();
       const reply = await this.#finalReply(answered, verb);
       this.#answers.confirmed(reply, verb);
       await moved.finish();
       return { value: moved.value, reply };
-    } catch (error) {
+    } catch (caught) {
       data.reset();
       // The caller may read its source anew, or close it: nobody else may be at it by then.
-      await moving?.catch(() => {});
+      const left = await moving?.then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
+      // Where source or sink failed, the connection ended for it, and theirs is the better reason.
+      const error = caught === broken ? (left ?? caught) : caught;
       if (error instanceof FtpError && (error.kind === 'reply' || error.kind === 'unconfirmed')) throw error;
       exchange.dataEnded();
       const reason = refusal ?? (await this.#explanation(answered, error));
@@ -246,7 +261,7 @@ export class Transfers {
         });
       }
       const reply = await control.send({ verb: mode, argument, phase: 'data-setup' });
-      this.#answers.expect(reply, 2, 'data-setup', mode);
+      this.#answers.done(reply, 'data-setup', mode);
       return { kind: 'active', listener };
     } catch (error) {
       listener.close();

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { charsetOf } from '../ftp/charset.js';
 import { FtpError } from '../ftp/errors.js';
 import type { RemotePath, Server } from '../job/job.js';
-import { isTooMany, judge } from './failure.js';
+import { isTooMany, isTurnedAway, judge } from './failure.js';
 import { FtpRemote } from './ftp-remote.js';
 import { FtpSession, type SessionOptions } from './ftp-session.js';
 import { Pool } from './pool.js';
@@ -62,6 +62,7 @@ export class Account {
       limit: server.connections,
       ceiling: this.#profile.facts.connections ?? server.connections,
       isTooMany: (error) => isTooMany(judge(error)),
+      isTurnedAway,
       onCeiling: (connections) => this.#letIn(connections),
       open: async (signal) => {
         const session = await this.#openAlone(() => this.#open({ workedBefore: sessions > 0, signal }));
@@ -140,7 +141,16 @@ export class Account {
     } catch (error) {
       if (!(error instanceof FtpError)) throw error;
       // A server without TLS 1.2 was asked for it because of its data connections: it had better not be.
-      if (error.kind === 'handshake' && error.phase === 'tls') this.#profile.note('tls', 'TLSv1.3');
+      if (
+        error.kind === 'handshake' &&
+        error.phase === 'tls' &&
+        this.#profile.facts.tls === 'TLSv1.2' &&
+        this.#server.security !== 'plain'
+      ) {
+        this.#profile.tls12 = 'refused';
+        this.#profile.note('tls', 'TLSv1.3');
+        return open();
+      }
       // A login that worked a moment ago and is refused now is worth one more try, and no more.
       const odd = workedBefore && error.phase === 'login' && error.reply?.code === 530;
       if (!odd || isTooMany(judge(error))) throw error;

@@ -113,15 +113,6 @@ const REPLIES: readonly ReplyRow[] = [
   },
   { phase: ['login'], codes: '4yz', decision: 'reconnect', kind: 'unreachable' },
   { phase: ['login'], codes: 'any', decision: 'abort', kind: 'trust' },
-  // Without binary transfers nothing can be sent; no file is to blame.
-  {
-    phase: ['command'],
-    codes: '5yz',
-    verbs: ['TYPE'],
-    decision: 'abort',
-    kind: 'unreachable',
-    advice: 'The server has no binary transfers.',
-  },
   // Any time: the server hangs up.
   { phase: 'any', codes: [421], decision: 'reconnect', kind: 'unreachable' },
   {
@@ -130,6 +121,15 @@ const REPLIES: readonly ReplyRow[] = [
     decision: 'reconnect',
     kind: 'trust',
     advice: 'The session is no longer logged in.',
+  },
+  // Without binary transfers nothing can be sent; no file is to blame.
+  {
+    phase: ['command'],
+    codes: '5yz',
+    verbs: ['TYPE'],
+    decision: 'abort',
+    kind: 'unreachable',
+    advice: 'The server has no binary transfers.',
   },
   // Features: not knowing one is never a file's fault.
   {
@@ -316,7 +316,7 @@ function worded(thrown: unknown): string {
 const BEFORE_SESSION: readonly Phase[] = ['connect', 'greeting', 'tls', 'login'];
 
 /** What is only asked while a session is opened. */
-const OPENING_VERBS: readonly string[] = ['FEAT', 'OPTS', 'TYPE', 'PWD'];
+const OPENING_VERBS: readonly string[] = ['CLNT', 'FEAT', 'OPTS', 'TYPE', 'PWD'];
 
 function isBeforeSession(error: FtpError): boolean {
   return BEFORE_SESSION.includes(error.phase) || OPENING_VERBS.includes(firstWord(error.verb));
@@ -382,6 +382,16 @@ function codeFits(codes: ReplyRow['codes'], code: number): boolean {
 /** True where an error says that the server has too many connections of ours. */
 export function isTooMany(failure: Failure): boolean {
   return failure.decision === 'hold' && failure.beforeSession && failure.code !== 'ENOTFOUND';
+}
+
+/**
+ * True where a connection ended before the server said a word on it. While others stand, that says "too many", too:
+ * ProFTPD's MaxInstances just hangs up, and vsftpd says its 421 in the clear where TLS is due.
+ */
+export function isTurnedAway(error: unknown): boolean {
+  if (!(error instanceof FtpError)) return false;
+  const { kind, phase } = error;
+  return (kind === 'lost' && phase === 'greeting') || (kind === 'handshake' && phase === 'tls');
 }
 
 /** Consecutive skips after which it is not the files: a read-only account, a missing right, a full policy. */

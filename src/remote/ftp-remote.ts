@@ -117,6 +117,8 @@ export class FtpRemote implements Remote {
     for (let next: Waiting | undefined = first; next !== undefined; ) {
       if (next.stop?.aborted === true) {
         next.reject(next.stop.reason);
+      } else if (session.outdated) {
+        this.#waiting.unshift(next);
       } else {
         const end = await lane.carry({
           ...next,
@@ -138,11 +140,11 @@ export class FtpRemote implements Remote {
   async fetch(
     path: RelativePath,
     sink: (chunk: Buffer) => Promise<void>,
-    { signal, fromByte = 0, holds }: FetchOptions = {},
+    { signal, fromByte = 0, holds, listedBytes }: FetchOptions = {},
   ): Promise<number> {
     return this.#pool.use(signal, async (session) => {
       const file = this.#on(session, path);
-      const expected = await session.size(file);
+      const expected = (await session.size(file)) ?? listedBytes;
       const bytes = await session
         .retrieve(file, sink, { signal, fromByte })
         .catch((error: unknown) => unlessGone(error, file, session));

@@ -71,6 +71,7 @@ export class FtpSession implements Pooled {
   readonly #verify: SessionOptions['verify'];
   /** The TLS that this session was opened with. */
   readonly #tls: 'TLSv1.2' | 'TLSv1.3';
+  readonly #telnetBytes: 'once' | 'doubled';
   #hasStumbled = false;
   /** The login directory, or undefined where the server does not tell: then paths stay relative to it. */
   readonly loginDirectory: string | undefined;
@@ -81,6 +82,7 @@ export class FtpSession implements Pooled {
     this.#profile = profile;
     this.#verify = options.verify;
     this.#tls = options.client.trust.maxVersion;
+    this.#telnetBytes = options.client.telnetBytes ?? 'once';
     this.#modes = new DataModes({
       setting: options.dataModes,
       family: client.isIpv6 ? 'IPv6' : 'IPv4',
@@ -117,8 +119,18 @@ export class FtpSession implements Pooled {
     return this.#client.where;
   }
 
-  get usable(): boolean {
+  /** True where it was found out since this session began how names have to be sent, and this one cannot. */
+  get outdated(): boolean {
+    return this.#telnetBytes !== this.#profile.facts.telnetBytes;
+  }
+
+  /** True while the connection stands, be it outdated. */
+  get stands(): boolean {
     return !this.#client.ended;
+  }
+
+  get usable(): boolean {
+    return !this.#client.ended && !this.outdated;
   }
 
   async close(): Promise<void> {
@@ -131,7 +143,7 @@ export class FtpSession implements Pooled {
 
   /** True where this session was lost because the server stumbled over a packet; the next one takes another form. */
   get stumbled(): boolean {
-    return this.#hasStumbled && !this.usable;
+    return this.#hasStumbled && this.#client.ended;
   }
 
   /** Throws FtpError of kind `argument` where a path cannot travel in a command. */
@@ -472,6 +484,14 @@ export class FtpSession implements Pooled {
   async replaceAfter(error: unknown, from: string, to: string): Promise<void> {
     if (lacksRename(error)) this.#cannotRename();
     if (judge(error).decision !== 'fallback' || (await this.size(to)) === undefined) throw error;
+    // Refused in words and done all the same: the new file stands there, and must not be removed for itself.
+    if ((await this.size(from)) === undefined) {
+      throw new FtpError(
+        'unconfirmed',
+        `${this.where} refused to rename a file, and has it no more under its former name: ${error instanceof Error ? error.message : String(error)}`,
+        { phase: 'command', verb: 'RNTO', cause: error },
+      );
+    }
     this.#profile.learn(
       'rename',
       'refuses',
@@ -663,6 +683,7 @@ export class FtpSession implements Pooled {
 
   #worked(mode: DataMode): void {
     this.#profile.streaks.reuseRefusals = 0;
+    this.#profile.tls12 = 'untried';
     this.#modes.worked(mode);
   }
 
@@ -677,13 +698,14 @@ export class FtpSession implements Pooled {
    */
   #reuseRefused(error: unknown): void {
     const { streaks, facts } = this.#profile;
-    this.reset();
+    // The server's doing: other files that wait on it are lost with it, and not called off.
+    this.#client.breakOff('it does not take the TLS session of a data connection');
     // Others that were opened with the former TLS say nothing new.
     if (this.#tls !== facts.tls) return;
     streaks.reuseRefusals += 1;
     if (streaks.reuseRefusals < 2) return;
-    if (facts.tls === 'TLSv1.3') {
-      streaks.reuseRefusals = 0;
+    streaks.reuseRefusals = 0;
+    if (facts.tls === 'TLSv1.3' && this.#profile.tls12 === 'untried') {
       this.#profile.learn(
         'tls',
         'TLSv1.2',
@@ -692,9 +714,14 @@ export class FtpSession implements Pooled {
       return;
     }
     if (!(error instanceof FtpError)) return;
+    const versions =
+      facts.tls === 'TLSv1.2' ? 'neither under TLS 1.3 nor 1.2' : 'and lets nobody in with TLS 1.2';
+    // The next run may find it mended, and tries both once more.
+    this.#profile.tls12 = 'untried';
+    this.#profile.note('tls', 'TLSv1.3');
     throw new FtpError(
       'unwilling',
-      `${this.where} takes no data connection, because it does not recognise its own TLS sessions, neither under TLS 1.3 nor 1.2: ${error.message.replace(/[.]$/, '')}. See to its TLS settings (session reuse, session cache).`,
+      `${this.where} takes no data connection, because it does not recognise its own TLS sessions, ${versions}: ${error.message.replace(/[.]$/, '')}. See to its TLS settings (session reuse, session cache).`,
       { phase: 'data-setup', verb: error.verb, reply: error.reply, cause: error },
     );
   }
@@ -706,9 +733,10 @@ export class FtpSession implements Pooled {
     const known = this.#profile.facts.hash;
     if (known === undefined || known === 'none' || known.verb !== form.verb) return true;
     const forms = hashForms(featureMap(this.#profile.facts.features ?? []));
-    const next = forms
-      .slice(forms.findIndex(({ verb }) => verb === form.verb) + 1)
-      .find(({ verb }) => verb !== form.verb);
+    // A verb that was refused is not asked in another algorithm: else two of them would take turns for ever.
+    const verbs = [...new Set(forms.map(({ verb }) => verb))];
+    const nextVerb = verbs[verbs.indexOf(form.verb) + 1];
+    const next = forms.find(({ verb }) => verb === nextVerb);
     this.#profile.learn(
       'hash',
       next ?? 'none',

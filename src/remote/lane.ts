@@ -157,13 +157,19 @@ export class Lane {
     try {
       return await this.#send(passage);
     } catch (error) {
-      if (!isRefusal(error) || judge(error).decision !== 'skip') throw error;
+      if (!isAboutFile(error)) throw error;
       const parent = await this.#directories.makeParentOf(temporary, known, this.#session);
-      if (parent === 'was-there') {
-        await this.#names.temporaryRefused(passage.delivery, this.#session, temporary);
-        throw error;
+      let refusal = error;
+      if (parent === 'made') {
+        try {
+          return await this.#send(passage);
+        } catch (again) {
+          if (!isAboutFile(again)) throw again;
+          refusal = again;
+        }
       }
-      return this.#send(passage);
+      await this.#names.temporaryRefused(passage.delivery, this.#session, temporary);
+      throw refusal;
     }
   }
 
@@ -294,7 +300,7 @@ export class Lane {
   ): void {
     if (
       error !== undefined &&
-      !(error instanceof FtpError && error.reply !== undefined && this.#session.usable)
+      !(error instanceof FtpError && error.reply !== undefined && this.#session.stands)
     ) {
       passage.reject(error);
       return;
@@ -357,6 +363,11 @@ export class Lane {
   #mismatch(message: string): FtpError {
     return new FtpError('mismatch', message, { phase: 'transfer', verb: 'STOR' });
   }
+}
+
+/** The server refused this file, or its name, or its directory; not the session. */
+function isAboutFile(error: unknown): boolean {
+  return isRefusal(error) && judge(error).decision === 'skip';
 }
 
 function done({ passage, digests, modifiedMs }: Proven): void {

@@ -13,7 +13,7 @@ import { FtpError } from '../ftp/errors.js';
 import type { RelativePath } from '../plan/entry.js';
 import { temporaryName } from '../plan/temporary.js';
 import { judge } from './failure.js';
-import type { FtpSession } from './ftp-session.js';
+import { type FtpSession, isRefusal } from './ftp-session.js';
 import type { Oddity, Profile } from './profile.js';
 import { type Delivery, TemporaryRefused } from './remote.js';
 
@@ -44,8 +44,11 @@ export class Names {
   readonly #trials = new Map<Oddity, Promise<void>>();
   /** The account may make no directory for a trial: names are taken as they come. */
   #untried = false;
+  /** Trials that broke off and may have left something. */
+  readonly #litter = new Set<string>();
   /** Whether a refusal may be about the temporary name: not once one was taken, nor once the other form was refused too. */
   #temporaryInDoubt = true;
+  #temporaryTrial: Promise<void> | undefined;
 
   constructor(options: NamesOptions) {
     this.#options = options;
@@ -64,6 +67,7 @@ export class Names {
   async prove(path: RelativePath, session: FtpSession): Promise<void> {
     const { profile } = this.#options;
     for (const [oddity, sample] of this.#unproven(path)) {
+      this.#unlessOutdated(session);
       if (profile.facts.names[oddity] === undefined && !this.#untried) {
         await this.#once(oddity, sample, session);
       }
@@ -75,6 +79,7 @@ export class Names {
         );
       }
     }
+    this.#unlessOutdated(session);
   }
 
   /** A file was stored under a temporary name of the form in use. */
@@ -83,29 +88,50 @@ export class Names {
   }
 
   /**
-   * The server refused to store under a temporary name: because of the name? A plain one is tried in its place.
+   * The server refused to store under a temporary name: because of the name? It is, where it takes an empty file under
+   * a plain name and refuses one under a hidden name.
    *
-   * @throws {TemporaryRefused} where the plain one was taken; it is used from now on
+   * @throws {TemporaryRefused} where names of another form are to be used from now on
    */
-  async temporaryRefused({ path }: Delivery, session: FtpSession, temporary: string): Promise<void> {
+  async temporaryRefused(delivery: Delivery, session: FtpSession, temporary: string): Promise<void> {
     const { profile } = this.#options;
-    if (profile.facts.temporary !== 'hidden' || !this.#temporaryInDoubt) return;
-    this.#temporaryInDoubt = false;
-    const directory = temporary.slice(0, temporary.lastIndexOf('/') + 1);
-    const trial = `${directory}${temporaryName(path.slice(path.lastIndexOf('/') + 1), token(), 'plain')}`;
-    try {
-      await session.store(trial, nothing(), undefined);
-    } catch (error) {
-      if (error instanceof FtpError && error.kind === 'reply') return;
-      throw error;
+    if (!isHidden(delivery.temporary)) return;
+    if (profile.facts.temporary === 'hidden' && this.#temporaryInDoubt) {
+      this.#temporaryTrial ??= this.#tryTemporary(delivery, session, temporary).finally(() => {
+        this.#temporaryTrial = undefined;
+      });
+      await this.#temporaryTrial;
     }
-    await session.remove(trial);
-    profile.learn(
+    // Also deliveries that were named before this was known.
+    if (profile.facts.temporary !== 'hidden')
+      throw new TemporaryRefused(`${session.where} refuses the temporary name of ${delivery.path}.`);
+  }
+
+  async #tryTemporary({ path }: Delivery, session: FtpSession, temporary: string): Promise<void> {
+    const directory = temporary.slice(0, temporary.lastIndexOf('/') + 1);
+    const name = path.slice(path.lastIndexOf('/') + 1);
+    const plain = await this.#takes(`${directory}${temporaryName(name, token(), 'plain')}`, session);
+    const hidden =
+      plain && (await this.#takes(`${directory}${temporaryName(name, token(), 'hidden')}`, session));
+    this.#temporaryInDoubt = false;
+    if (!plain || hidden) return;
+    this.#options.profile.learn(
       'temporary',
       'plain',
       `${session.where} refuses names that begin with a dot or end with .part: temporary files have other names there.`,
     );
-    throw new TemporaryRefused(`${session.where} refuses the temporary name of ${path}.`);
+  }
+
+  /** Whether an empty file can be stored there; it is taken away again. */
+  async #takes(path: string, session: FtpSession): Promise<boolean> {
+    try {
+      await session.store(path, nothing(), undefined);
+    } catch (error) {
+      if (error instanceof FtpError && error.kind === 'reply') return false;
+      throw error;
+    }
+    await session.remove(path);
+    return true;
   }
 
   #unproven(path: RelativePath): Map<Oddity, string> {
@@ -117,17 +143,19 @@ export class Names {
         if (sample !== undefined && names[oddity] !== 'kept') found.set(oddity, sample);
       }
       if (names['the byte 0xFF'] !== 'kept' && this.#options.charset.encode(name)?.includes(0xff) === true) {
-        found.set('the byte 0xFF', within(this.#options.charset.decode(Buffer.from([0xff]))) ?? name);
+        // Twice, because Telnet (RFC 854) makes one of two; a single one is left alone by some that do.
+        found.set('the byte 0xFF', within(this.#options.charset.decode(Buffer.from([0xff, 0xff]))) ?? name);
       }
     }
     return found;
   }
 
   async #once(oddity: Oddity, sample: string, session: FtpSession): Promise<void> {
-    const running = this.#trials.get(oddity);
-    // Where the other trial fails, it is made here.
-    if (running !== undefined) await running.catch(() => {});
-    if (this.#options.profile.facts.names[oddity] !== undefined) return;
+    // Where the other trial fails, one of those who waited for it makes it again.
+    for (let running = this.#trials.get(oddity); running !== undefined; running = this.#trials.get(oddity))
+      await running.catch(() => {});
+    if (this.#options.profile.facts.names[oddity] !== undefined || this.#untried) return;
+    this.#unlessOutdated(session);
     const trial = this.#try(oddity, sample, session);
     this.#trials.set(oddity, trial);
     try {
@@ -139,27 +167,72 @@ export class Names {
 
   async #try(oddity: Oddity, sample: string, session: FtpSession): Promise<void> {
     const { profile, below } = this.#options;
+    await this.#tidy(session);
     const directory = below(session, temporaryName('', token(), 'plain'));
+    let kept: boolean;
     try {
-      await session.makeDirectory(directory);
+      if (!(await this.#made(directory, session))) {
+        this.#untried = true;
+        return;
+      }
+      kept = await this.#keeps(`${directory}/${sample}`, sample, session);
+      await this.#clear(directory, session);
     } catch (error) {
-      if (judge(error).decision !== 'skip') throw error;
-      this.#untried = true;
-      return;
+      this.#litter.add(directory);
+      throw error;
     }
-    const kept = await this.#keeps(`${directory}/${sample}`, sample, session).finally(() =>
-      session.removeDirectory(directory).catch(() => {}),
-    );
     if (!kept && oddity === 'the byte 0xFF' && profile.facts.telnetBytes === 'once') {
       const sentence = `${session.where} reads Telnet commands in names: the byte 0xFF is sent twice.`;
       profile.learn('telnetBytes', 'doubled', sentence);
-      // It takes another session to send it so; that one makes the trial again.
-      session.reset();
-      throw new FtpError('lost', `${session.where} misread a name, and is asked again in another way.`, {
-        phase: 'command',
-      });
+      this.#unlessOutdated(session);
     }
     profile.note('names', { ...profile.facts.names, [oddity]: kept ? 'kept' : 'altered' });
+  }
+
+  /** It takes another session to send names in the way that was found out since; that one makes the trial again. */
+  #unlessOutdated(session: FtpSession): void {
+    if (!session.outdated) return;
+    session.reset();
+    throw new FtpError('lost', `${session.where} misread a name, and is asked again in another way.`, {
+      phase: 'command',
+    });
+  }
+
+  /** What trials left behind whose connection was lost. */
+  async #tidy(session: FtpSession): Promise<void> {
+    for (const directory of this.#litter) {
+      this.#litter.delete(directory);
+      try {
+        if (!(await session.isDirectory(directory))) continue;
+        const { entries } = await session.list(directory);
+        for (const { name, type } of entries)
+          if (type === 'file') await session.remove(`${directory}/${name}`);
+        await this.#clear(directory, session);
+      } catch (error) {
+        if (isRefusal(error)) continue;
+        this.#litter.add(directory);
+        throw error;
+      }
+    }
+  }
+
+  /** One that cannot be removed stays: that is no reason not to send a file. */
+  async #clear(directory: string, session: FtpSession): Promise<void> {
+    try {
+      await session.removeDirectory(directory);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+    }
+  }
+
+  async #made(directory: string, session: FtpSession): Promise<boolean> {
+    try {
+      await session.makeDirectory(directory);
+      return true;
+    } catch (error) {
+      if (judge(error).decision !== 'skip') throw error;
+      return false;
+    }
   }
 
   async #keeps(path: string, sample: string, session: FtpSession): Promise<boolean> {
@@ -172,9 +245,17 @@ export class Names {
     const { entries, unusable } = await session.list(path.slice(0, path.lastIndexOf('/')));
     const wanted = this.#options.charset.encode(sample);
     const seen = [...entries, ...unusable].some(({ bytes }) => wanted?.equals(bytes) === true);
-    await session.remove(path);
+    if (seen) await session.remove(path);
+    // Under whatever name it stands there.
+    else
+      for (const { name, type } of entries)
+        if (type === 'file') await session.remove(`${path.slice(0, path.lastIndexOf('/'))}/${name}`);
     return seen;
   }
+}
+
+function isHidden(temporary: RelativePath): boolean {
+  return temporary.slice(temporary.lastIndexOf('/') + 1).startsWith('.ferryd-');
 }
 
 function within(character: string | undefined): string | undefined {

@@ -26,6 +26,8 @@ export interface PoolOptions<C extends Pooled> {
   readonly ceiling?: number;
   /** True where an error of `open` means that the server has too many connections. */
   readonly isTooMany: (error: unknown) => boolean;
+  /** True where an error of `open` means that as well, as long as other connections stand. */
+  readonly isTurnedAway?: (error: unknown) => boolean;
   /** Hears how many connections the server is believed to let in, whenever that changes. */
   readonly onCeiling?: (connections: number) => void;
 }
@@ -159,7 +161,9 @@ export class Pool<C extends Pooled> {
         throw signal?.reason;
       }
       this.#gone();
-      if (this.#closed || !this.#options.isTooMany(error)) throw error;
+      const stand = this.#busy.size + this.#idle.length;
+      const turnedAway = stand > 0 && this.#options.isTurnedAway?.(error) === true;
+      if (this.#closed || !(turnedAway || this.#options.isTooMany(error))) throw error;
       if (this.#count === 0) {
         if (performance.now() - this.#droppedAtMs > NOTICE_MS) throw error;
         await this.#pause(signal, NOTICE_PACE_MS);

@@ -105,6 +105,8 @@ export class Profile {
   readonly #options: ProfileOptions;
   /** Troubles in a row that may be the server's way or an accident; a success ends each row. */
   readonly streaks = { stumbles: 0, dataSetups: 0, reuseRefusals: 0 };
+  /** Whether the server let us in with TLS 1.2 when that was tried; nothing to keep, since a handshake can fail by accident. */
+  tls12: 'untried' | 'refused' = 'untried';
   /** The server's clock is read once in this process at the most, with the first upload. */
   clock: 'unread' | 'asked' = 'unread';
 

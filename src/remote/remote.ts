@@ -89,6 +89,8 @@ export interface FetchOptions extends OperationOptions {
   readonly fromByte?: number;
   /** Whether all that the sink has by now has this digest; without it no hash is asked for. */
   readonly holds?: (digest: Digest) => Promise<boolean>;
+  /** What a listing said of the file's size: counts where the server does not tell it when asked. */
+  readonly listedBytes?: number | undefined;
 }
 
 /** Thrown by `deliver` where the server refuses the temporary name, and takes one of another form. */

@@ -243,6 +243,7 @@ export class Carrier {
         signal: context.cut,
         fromByte: sink.bytes,
         holds: (digest) => sink.holds(digest),
+        listedBytes: file.sizeBytes,
       });
       // A fetch takes its time: what a person put there since is not overwritten either.
       if (!sameSight(here, await standsAt(root, path))) {
@@ -359,7 +360,7 @@ export class Carrier {
     const failure = judge(error);
     const ends = failure.decision === 'abort' || failure.decision === 'hold';
     if (ends) throw new RunEnded(failure.kind, failure.code, failure.message);
-    if (failure.beforeSession) return { again: task, inMs: this.#outage.failed(failure) };
+    if (failure.beforeSession) return { again: task, inMs: this.#outage.failed(failure, error) };
     this.#unlessInARow(task, failure);
 
     switch (failure.decision) {

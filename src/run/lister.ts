@@ -43,7 +43,7 @@ export class Lister implements Lists {
         const { code, message, decision } = failure;
         if (decision !== 'retry' && decision !== 'reconnect') throw error;
         if (failure.beforeSession) {
-          await this.#wait(this.#outage.failed(failure));
+          await this.#wait(this.#outage.failed(failure, error));
           continue;
         }
         if (attempt >= Math.min(retries.attempts, failure.inARow ?? retries.attempts)) throw error;

@@ -21,6 +21,8 @@ export class Outage {
   readonly #options: OutageOptions;
   #failures = 0;
   #untilMs = 0;
+  /** The failure that was counted last. */
+  #counted: unknown;
 
   constructor(options: OutageOptions) {
     this.#options = options;
@@ -40,13 +42,16 @@ export class Outage {
   /**
    * A session could not be made. Workers that fail while the others are waiting already join that wait.
    *
+   * @param error what was thrown: several workers may have waited for one and the same opening
    * @returns how long to wait, in milliseconds
    * @throws {RunEnded} after the last attempt
    */
-  failed(failure: Failure): number {
+  failed(failure: Failure, error: unknown): number {
     const { retries, listener, server, where, random } = this.#options;
     const now = performance.now();
     if (now < this.#untilMs) return this.#untilMs - now;
+    if (error === this.#counted) return 0;
+    this.#counted = error;
     this.#failures += 1;
     if (this.#failures >= Math.min(retries.attempts, failure.inARow ?? retries.attempts)) {
       const times = this.#failures === 1 ? 'once' : `${this.#failures} times`;

@@ -2,9 +2,11 @@
  * Commands out, replies in: every verb against a server that falls silent, hangs up, tears its replies or delays them,
  * and what must never happen on the way: a second command in an argument, a reply that vouches for another command.
  */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { describe, expect, test, vi } from 'vitest';
+import { charsetOf } from '../../src/ftp/charset.js';
 import type { FtpClient } from '../../src/ftp/client.js';
+import { ControlConnection, type ControlOptions } from '../../src/ftp/control.js';
 import { chunksOf, failure, Stage } from './stage.js';
 
 const passive = { mode: 'EPSV' } as const;
@@ -34,6 +36,7 @@ const verbs: Readonly<Record<string, (client: FtpClient) => Promise<unknown>>> =
   STAT: (client) => client.status(),
   HASH: (client) => client.hash('/file', { verb: 'HASH', algorithm: 'SHA-256' }, 0),
   XCRC: (client) => client.hash('/file', { verb: 'XCRC', algorithm: 'CRC32' }, 0),
+  REST: (client) => client.retrieve('/file', async () => {}, { ...passive, fromByte: 3 }),
   ABOR: (client) => client.abort(),
   SIZE: (client) => client.size('/file'),
   MDTM: (client) => client.modified('/file'),
@@ -46,13 +49,17 @@ const verbs: Readonly<Record<string, (client: FtpClient) => Promise<unknown>>> =
   RNTO: (client) => client.rename('/file', '/renamed'),
   EPSV: (client) => client.store('/stored', chunksOf('x'), passive),
   PASV: (client) => client.store('/stored', chunksOf('x'), { mode: 'PASV' }),
+  EPRT: (client) => client.store('/stored', chunksOf('x'), { mode: 'EPRT' }),
+  PORT: (client) => client.store('/stored', chunksOf('x'), { mode: 'PORT' }),
   STOR: (client) => client.store('/stored', chunksOf('x'), passive),
+  APPE: (client) => client.append('/file', chunksOf('x'), passive),
   RETR: (client) => client.retrieve('/file', async () => {}, passive),
   MLSD: (client) => client.machineListing('/', passive),
   LIST: (client) => client.listing(passive),
+  NLST: (client) => client.names(passive),
 };
 const names = Object.keys(verbs);
-const transfers = ['STOR', 'RETR', 'MLSD', 'LIST'];
+const transfers = ['STOR', 'APPE', 'RETR', 'MLSD', 'LIST', 'NLST'];
 
 async function ask(client: FtpClient, verb: string): Promise<unknown> {
   const work = verbs[verb];
@@ -61,7 +68,7 @@ async function ask(client: FtpClient, verb: string): Promise<unknown> {
 }
 
 async function open(): Promise<Stage> {
-  const stage = await Stage.open();
+  const stage = await Stage.open({ features: { HASH: true, HOST: true, XCRC: true } });
   await writeFile(stage.directory.join('file'), 'content');
   await mkdir(stage.directory.join('sub'));
   return stage;
@@ -401,4 +408,169 @@ describe('features', () => {
       expect(client.ended).toBe(false);
     },
   );
+});
+
+describe('names as bytes', () => {
+  /** A control connection without a client, to a server that takes Telnet's commands or does not. */
+  async function control(stage: Stage, changes: Partial<ControlOptions>): Promise<ControlConnection> {
+    const line = await ControlConnection.connect({ ...stage.options(), ...changes });
+    await line.greeting();
+    await line.send({ verb: 'USER', argument: 'ferry' });
+    await line.send({ verb: 'PASS', argument: 'secret', secrecy: 'secret' });
+    return line;
+  }
+
+  const latin1 = (text: string): Buffer => Buffer.from(text, 'latin1');
+
+  /** One connection that is over when the work is. */
+  async function speaking<T>(
+    stage: Stage,
+    changes: Partial<ControlOptions>,
+    work: (line: ControlConnection) => Promise<T>,
+  ): Promise<T> {
+    const line = await control(stage, changes);
+    try {
+      return await work(line);
+    } finally {
+      line.reset('the test is over');
+    }
+  }
+
+  test.each<[label: string, name: string, bytes: Buffer]>([
+    ['utf-8', 'Füße', Buffer.from('Füße')],
+    ['windows-1252', 'Füße €', latin1('F\xfc\xdfe \x80')],
+    ['iso-8859-15', '5 €', latin1('5 \xa4')],
+    ['koi8-r', 'Файл', latin1('\xe6\xc1\xca\xcc')],
+    ['shift_jis', '表示', latin1('\x95\x5c\x8e\xa6')],
+    ['gbk', '文件', latin1('\xce\xc4\xbc\xfe')],
+    ['big5', '功', latin1('\xa5\x5c')],
+  ])('%s: %s', async (label, name, bytes) => {
+    await using stage = await open();
+    await speaking(stage, { charset: charsetOf(label) }, async (line) => {
+      expect((await line.send({ verb: 'MKD', argument: `/${name}` })).code).toBe(257);
+      expect(await readdir(stage.directory.path, { encoding: 'buffer' })).toContainEqual(bytes);
+      // The reply names it in the same bytes.
+      const reply = await line.send({ verb: 'RMD', argument: `/${name}` });
+      expect(reply.code).toBe(250);
+    });
+  });
+
+  test('a reply is read in the charset, and what that cannot read does no harm', async () => {
+    await using stage = await open();
+    stage.server.script({
+      on: 'NOOP',
+      nth: 'every',
+      do: { kind: 'bytes', pieces: latin1('200 F\xfc\xdfe\r\n') },
+    });
+    await speaking(stage, { charset: charsetOf('windows-1252') }, async (line) => {
+      expect((await line.send({ verb: 'NOOP' })).lines).toEqual(['200 Füße']);
+    });
+    await speaking(stage, {}, async (line) => {
+      const reply = await line.send({ verb: 'NOOP' });
+      expect(reply.code).toBe(200);
+      expect(line.words(reply)).toBe('F\ufffd\ufffde');
+    });
+  });
+
+  const ways = [
+    { telnet: 'ignored', telnetBytes: 'once' },
+    { telnet: 'interpreted', telnetBytes: 'doubled' },
+  ] as const;
+
+  test.each(ways)('the byte 0xFF where Telnet is $telnet goes out $telnetBytes', async (way) => {
+    await using stage = await Stage.open({ telnet: way.telnet });
+    const changes = { charset: charsetOf('windows-1252'), telnetBytes: way.telnetBytes };
+    await speaking(stage, changes, async (line) => {
+      for (const name of ['ÿ', 'ÿÿ', 'aÿ', 'ÿb', 'Füÿße'])
+        expect((await line.send({ verb: 'MKD', argument: `/${name}` })).code, name).toBe(257);
+    });
+    const made = await readdir(stage.directory.path, { encoding: 'latin1' });
+    expect(made.sort()).toEqual(['F\xfc\xff\xdfe', 'a\xff', '\xff', '\xffb', '\xff\xff'].sort());
+  });
+
+  test('sent once to one that interprets it, and doubled to one that does not, it is another name', async () => {
+    await using interpreting = await Stage.open({ telnet: 'interpreted' });
+    await using ignoring = await Stage.open({ telnet: 'ignored' });
+    const charset = charsetOf('windows-1252');
+    await speaking(interpreting, { charset, telnetBytes: 'once' }, (line) =>
+      line.send({ verb: 'MKD', argument: '/ÿÿ' }),
+    );
+    await speaking(ignoring, { charset, telnetBytes: 'doubled' }, (line) =>
+      line.send({ verb: 'MKD', argument: '/ÿ' }),
+    );
+    expect(await readdir(interpreting.directory.path, { encoding: 'latin1' })).toEqual(['\xff']);
+    expect(await readdir(ignoring.directory.path, { encoding: 'latin1' })).toEqual(['\xff\xff']);
+  });
+
+  test('doubling leaves UTF-8 as it is, which has no such byte', async () => {
+    await using stage = await Stage.open({ telnet: 'interpreted' });
+    await speaking(stage, { telnetBytes: 'doubled' }, async (line) => {
+      expect((await line.send({ verb: 'MKD', argument: '/ÿ ü 日本 😀' })).code).toBe(257);
+    });
+    expect(await readdir(stage.directory.path)).toEqual(['ÿ ü 日本 😀']);
+  });
+
+  const hostile = ['/a\r\nDELE /file', '/a\nDELE /file', '/a\r', '\0', '/a\0\r\n'];
+
+  test.each(['utf-8', 'windows-1252', 'gbk', 'shift_jis'])('%s: no line end passes', async (label) => {
+    for (const telnetBytes of ['once', 'doubled'] as const) {
+      await using stage = await open();
+      await speaking(stage, { charset: charsetOf(label), telnetBytes }, async (line) => {
+        const before = stage.server.journal.commands.length;
+        for (const argument of hostile) {
+          expect(() => line.check({ verb: 'DELE', argument })).toThrow(/line break or NUL/);
+          const batch = [{ verb: 'NOOP' }, { verb: 'DELE', argument }];
+          // All or nothing: the command before it in the packet is not sent either.
+          expect(() => line.exchanges(batch)).toThrow(/line break or NUL/);
+        }
+        expect((await line.send({ verb: 'NOOP' })).code).toBe(200);
+        expect(stage.server.journal.verbs().slice(before)).toEqual(['NOOP']);
+      });
+    }
+  });
+
+  test('no character of any charset has a line end among its bytes', () => {
+    for (const label of [
+      'utf-8',
+      'windows-1252',
+      'koi8-r',
+      'gbk',
+      'gb18030',
+      'big5',
+      'shift_jis',
+      'euc-kr',
+    ]) {
+      const charset = charsetOf(label);
+      for (let point = 0x80; point < 0x11000; point += 1) {
+        const bytes = charset.encode(String.fromCodePoint(point));
+        if (bytes?.some((byte) => byte === 0x0d || byte === 0x0a || byte === 0) === true)
+          expect.fail(`${label}: U+${point.toString(16)}`);
+      }
+    }
+  });
+
+  test('halves of a surrogate pair and letters that a charset lacks are refused in words', async () => {
+    await using stage = await open();
+    for (const [label, name] of [
+      ['utf-8', '/a\ud800'],
+      ['windows-1252', '/Файл'],
+      ['shift_jis', '/😀'],
+    ] as const) {
+      await speaking(stage, { charset: charsetOf(label) }, async (line) => {
+        const refused = (): void => line.check({ verb: 'MKD', argument: name });
+        expect(refused).toThrow(`A name with characters that ${label} does not have cannot be sent to`);
+      });
+    }
+    expect(stage.server.journal.of('MKD')).toEqual([]);
+  });
+
+  test('an ended connection sends and traces nothing', async () => {
+    await using stage = await open();
+    await speaking(stage, {}, async (line) => {
+      line.reset('the test wants it');
+      const traced = stage.wire.length;
+      expect(await failure(line.send({ verb: 'NOOP' }))).toMatchObject({ kind: 'aborted' });
+      expect(stage.wire.slice(traced)).toEqual([]);
+    });
+  });
 });

@@ -287,9 +287,8 @@ export function remoteContract(
       expect(await berth.back.files()).toEqual([...names].sort());
     });
 
-    test.runIf(traits.names === 'altered')(
-      'a name that the server alters is refused, and harms no other file',
-      async () => {
+    if (traits.names === 'altered')
+      test('a name that the server alters is refused, and harms no other file', async () => {
         await using berth = await open();
         const alike = [
           [' both ', ' both_'],
@@ -302,11 +301,10 @@ export function remoteContract(
           expect(String(await berth.back.read(other))).toBe('other');
         }
         await berth.remote.deliver(deliveryOf('sub/plain', sourceOf('plain')));
-        expect((await berth.back.files()).filter((path) => !path.includes('ferryd-'))).toEqual(
-          [...alike.map(([, other]) => other), 'sub/plain'].sort(),
-        );
-      },
-    );
+        // Nothing stays behind of what found that out.
+        expect(await berth.back.files()).toEqual([...alike.map(([, other]) => other), 'sub/plain'].sort());
+        expect(await berth.back.names()).toEqual([' both_', 'both_', 'sub']);
+      });
 
     test('times of all kinds, over a file that is there, too', async () => {
       await using berth = await open();
@@ -320,21 +318,22 @@ export function remoteContract(
       }
     });
 
-    test.skipIf(traits.link === 'slow')('a hundred files there and back', async () => {
-      await using berth = await open();
-      const files = hundredFiles();
-      await Promise.all(
-        [...files].map(([path, content]) => berth.remote.deliver(deliveryOf(path, sourceOf(content)))),
-      );
-      expect(await berth.back.files()).toEqual([...files.keys()]);
-      for (const [path, content] of files)
-        expect(sha256(await berth.back.read(path)), path).toBe(sha256(content));
-      await Promise.all(
-        [...files].map(async ([path, content]) =>
-          expect(sha256(await fetched(berth.remote, path)), path).toBe(sha256(content)),
-        ),
-      );
-    });
+    if (traits.link !== 'slow')
+      test('a hundred files there and back', async () => {
+        await using berth = await open();
+        const files = hundredFiles();
+        await Promise.all(
+          [...files].map(([path, content]) => berth.remote.deliver(deliveryOf(path, sourceOf(content)))),
+        );
+        expect(await berth.back.files()).toEqual([...files.keys()]);
+        for (const [path, content] of files)
+          expect(sha256(await berth.back.read(path)), path).toBe(sha256(content));
+        await Promise.all(
+          [...files].map(async ([path, content]) =>
+            expect(sha256(await fetched(berth.remote, path)), path).toBe(sha256(content)),
+          ),
+        );
+      });
 
     test('while other files are fetched, listed, looked at and removed', async () => {
       await using berth = await open();

@@ -146,6 +146,36 @@ for (const { name, setting, securities, start } of limits) {
   }
 }
 
+/* Who is one too many here hears nothing that the protocol knows. */
+const silent: readonly Limit[] = [
+  {
+    name: 'vsftpd',
+    setting: 'max_clients',
+    securities: ['implicit'],
+    start: (security) => startVsftpd({ security, maxClients: allowed }),
+  },
+  {
+    name: 'proftpd',
+    setting: 'MaxInstances',
+    securities: ['plain'],
+    start: () => startProftpd({ settings: [`MaxInstances ${limit}`] }),
+  },
+];
+
+for (const { name, setting, securities, start } of silent) {
+  for (const security of securities) {
+    describeReal(name, `${name}, ${setting} ${limit}, ${security}`, () => {
+      test(`${wanted} are wanted, and who is one too many is not told why: every file arrives`, async () => {
+        await using berth = await RealBerth.open(() => start(security), security, { connections: wanted });
+        for (const label of ['first', 'second']) await deliverAll(berth, files(label));
+        const shrunk = shrunkTo(berth);
+        expect(shrunk.length).toBeGreaterThan(0);
+        expect(shrunk.at(-1)).toBeLessThanOrEqual(allowed);
+      });
+    });
+  }
+}
+
 describeReal('pyftpdlib', 'pyftpdlib, max_cons 7, which counts data connections, too', () => {
   /** As a run does it: what is not about the file is tried again, a little later. */
   async function persist(berth: RealBerth, path: string, content: string): Promise<void> {

@@ -36,7 +36,7 @@ it('waits longer each time, up to the limit, and tells each wait once', () => {
   const one = outage(5);
   const waits: number[] = [];
   for (let i = 0; i < 4; i += 1) {
-    const delayMs = one.failed(REFUSED);
+    const delayMs = one.failed(REFUSED, new Error('refused'));
     waits.push(delayMs);
     vi.advanceTimersByTime(delayMs);
   }
@@ -56,16 +56,16 @@ it('waits longer each time, up to the limit, and tells each wait once', () => {
 
 it('is one wait for all workers, however many fail', () => {
   const one = outage(2);
-  expect(one.failed(REFUSED)).toBe(1_000);
+  expect(one.failed(REFUSED, new Error('refused'))).toBe(1_000);
   vi.advanceTimersByTime(400);
-  for (let i = 0; i < 10; i += 1) expect(one.failed(REFUSED)).toBe(600);
+  for (let i = 0; i < 10; i += 1) expect(one.failed(REFUSED, new Error('refused'))).toBe(600);
   expect(events).toHaveLength(1);
 });
 
 it('ends the run after the last attempt, with the reason and what was tried', () => {
   const one = outage(3);
-  for (let i = 0; i < 2; i += 1) vi.advanceTimersByTime(one.failed(REFUSED));
-  const error = caught(() => one.failed(REFUSED));
+  for (let i = 0; i < 2; i += 1) vi.advanceTimersByTime(one.failed(REFUSED, new Error('refused')));
+  const error = caught(() => one.failed(REFUSED, new Error('refused')));
   expect(error.failure).toMatchObject({ kind: 'unreachable', code: 'ECONNREFUSED' });
   expect(error.failure.message).toMatch(/^nas:21 refuses connections\. .*Tried 3 times/);
 });
@@ -73,19 +73,19 @@ it('ends the run after the last attempt, with the reason and what was tried', ()
 it('says how long nobody should knock, and no longer than until something works', () => {
   const one = outage();
   expect(one.remainingMs).toBe(0);
-  one.failed(REFUSED);
+  one.failed(REFUSED, new Error('refused'));
   expect(one.remainingMs).toBe(1_000);
   vi.advanceTimersByTime(300);
   expect(one.remainingMs).toBe(700);
   one.over();
   expect(one.remainingMs).toBe(0);
-  one.failed(REFUSED);
+  one.failed(REFUSED, new Error('refused'));
   vi.advanceTimersByTime(5_000);
   expect(one.remainingMs).toBe(0);
 });
 
 it('with one attempt ends at once', () => {
-  expect(caught(() => outage(1).failed(REFUSED)).message).toContain('Tried once');
+  expect(caught(() => outage(1).failed(REFUSED, new Error('refused'))).message).toContain('Tried once');
   expect(events).toEqual([]);
 });
 
@@ -93,7 +93,7 @@ it('counts anew once something worked', () => {
   const one = outage(3);
   for (let round = 0; round < 5; round += 1) {
     for (const delayMs of [1_000, 2_000]) {
-      expect(one.failed(REFUSED)).toBe(delayMs);
+      expect(one.failed(REFUSED, new Error('refused'))).toBe(delayMs);
       vi.advanceTimersByTime(delayMs);
     }
     one.over();
@@ -109,3 +109,12 @@ function caught(work: () => unknown): RunEnded {
   }
   throw new Error('nothing was thrown');
 }
+
+it('one failure that several workers have waited for counts once', async () => {
+  const one = outage();
+  const error = new Error('refused');
+  const delayMs = one.failed(REFUSED, error);
+  vi.advanceTimersByTime(delayMs);
+  expect(one.failed(REFUSED, error)).toBe(0);
+  expect(events).toHaveLength(1);
+});

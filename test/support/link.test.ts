@@ -135,6 +135,24 @@ describeLink('a slow link', () => {
     expect(existsSync(holderOf(link))).toBe(false);
   });
 
+  test('and what that has started there, in groups of its own', async () => {
+    const link = await slowLink();
+    // As a vitest at the near end starts a server at the far one.
+    const starter = `
+      const [program, ...words] = ${JSON.stringify([...link.far.enter, process.execPath, '-e', 'setInterval(() => 0, 1000)'])};
+      const child = require('child_process').spawn(program, words, { detached: true, stdio: 'ignore' });
+      console.log(child.pid); setInterval(() => 0, 1000);`;
+    const child = link.near.spawn([process.execPath, '-e', starter], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    if (child.stdout === null) throw new Error('a pipe was asked for');
+    const [pid] = await once(createInterface({ input: child.stdout }), 'line');
+    const far = await readlink(`${holderOf(link)}/fd/${/fd\/(\d+)/.exec(link.far.enter.join(' '))?.[1]}`);
+    await expect.poll(() => networkOf(Number(pid)), { timeout: 5000 }).toBe(far);
+    await link.remove();
+    await expect.poll(() => networkOf(Number(pid)).catch(() => 'none'), { timeout: 5000 }).toBe('none');
+  });
+
   test('the wire ends with the one who holds it, however that ends', async () => {
     // What slowLink starts, started by a process that is then killed.
     const wire = JSON.stringify([

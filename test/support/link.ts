@@ -5,7 +5,7 @@
  * live exactly as long as that program, which ends with this process, however this ends.
  */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
@@ -80,13 +80,20 @@ export async function slowLink(options: { readonly roundTripMs?: number } = {}):
   wire.stdin.on('error', () => undefined);
   const complaint = text(wire.stderr);
   const children = new Set<ChildProcess>();
+  const networks: string[] = [];
   const atExit = (): void => {
     for (const child of children) killGroup(child);
+    endAll(networks);
   };
-  process.once('exit', atExit);
+  // So ends a process whose test took too long: nobody is asked then, and no exit is told.
+  const atTermination = (): void => {
+    atExit();
+    process.kill(process.pid, 'SIGTERM');
+  };
+  process.once('exit', atExit).once('SIGTERM', atTermination);
 
   const remove = async (): Promise<void> => {
-    process.off('exit', atExit);
+    process.off('exit', atExit).off('SIGTERM', atTermination);
     await Promise.all(
       [...children].map(async (child) => {
         const over = new Promise((done) => child.once('exit', done));
@@ -94,6 +101,7 @@ export async function slowLink(options: { readonly roundTripMs?: number } = {}):
         await over;
       }),
     );
+    endAll(networks);
     wire.stdin.end();
     await gone;
   };
@@ -106,6 +114,7 @@ export async function slowLink(options: { readonly roundTripMs?: number } = {}):
     throw new Error(`The slow link could not be made: ${(await complaint).trim() || 'it does not start'}`);
   }
   const pid = wire.pid;
+  networks.push(...[near, far].map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`)));
 
   const end = (namespace: string, host: string, host6: string): LinkEnd => {
     const enter = [findProgram('nsenter') ?? 'nsenter', `--net=/proc/${pid}/fd/${namespace}`, '--'];
@@ -135,6 +144,20 @@ export async function slowLink(options: { readonly roundTripMs?: number } = {}):
     remove,
     [Symbol.asyncDispose]: remove,
   };
+}
+
+/**
+ * Kills what is still in these networks, whoever started it there: only what belongs to a test gets in. A server that
+ * a killed program at the near end has started at the far one would otherwise outlive them, and its network with it.
+ */
+function endAll(networks: readonly string[]): void {
+  for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
+    try {
+      if (networks.includes(readlinkSync(`/proc/${name}/ns/net`))) process.kill(Number(name), 'SIGKILL');
+    } catch {
+      // It has ended in this very moment.
+    }
+  }
 }
 
 async function measure(link: Pick<Link, 'near' | 'far'>, host: string): Promise<number> {

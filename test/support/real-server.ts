@@ -324,6 +324,7 @@ class Child {
   readonly #process: ChildProcess;
   readonly #exited: Promise<void>;
   readonly #atExit: () => void;
+  readonly #atTermination: () => void;
   #over = false;
 
   constructor([program, ...args]: Command, output: string, env: NodeJS.ProcessEnv) {
@@ -345,7 +346,12 @@ class Child {
       this.#process.once('exit', ended);
     });
     this.#atExit = () => this.#signal('SIGKILL');
-    process.once('exit', this.#atExit);
+    // So ends a process whose test took too long: nobody is asked then, and no exit is told.
+    this.#atTermination = () => {
+      this.#signal('SIGKILL');
+      process.kill(process.pid, 'SIGTERM');
+    };
+    process.once('exit', this.#atExit).once('SIGTERM', this.#atTermination);
   }
 
   get pid(): number {
@@ -373,7 +379,7 @@ class Child {
   }
 
   async stop(): Promise<void> {
-    process.off('exit', this.#atExit);
+    process.off('exit', this.#atExit).off('SIGTERM', this.#atTermination);
     // Nothing has anything to lose, and ProFTPD takes half a second to go of its own accord.
     this.#signal('SIGKILL');
     await this.#exited;

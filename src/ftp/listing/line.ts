@@ -4,6 +4,7 @@
  * or changed on the way; `../listing.ts` turns names into bytes and decodes them.
  */
 
+/** `other` is what is none of the rest: devices, sockets, and what a server has no word for. */
 export type EntryType = 'file' | 'directory' | 'link' | 'other';
 
 /**

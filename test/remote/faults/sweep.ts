@@ -1,8 +1,9 @@
 /*
  * Sweeps: one fault at every place where it can strike, each in two whole runs. The first meets the fault and must end
  * within its deadline, judged as the point says; the second meets none and must bring both sides together. In
- * between: no half file under a final name, nothing sent again that stands whole on the server, no word from the
- * server that could harm a terminal, no password. Points share a few worlds, and each has a job of its own in one.
+ * between: no half file under a final name, no whole one that is gone again, nothing sent again that stands whole on
+ * the server, no word from the server that could harm a terminal, no password. Points share a few worlds, and each
+ * has a job and a user of its own there.
  */
 import { lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, utimes, writeFile } from 'node:fs/promises';
@@ -64,7 +65,7 @@ export const CLEAN = /^ok$/;
 
 /** Codes of a connection that broke, fell silent or spoke nonsense, in the middle of a session. */
 export const LOST =
-  'lost|malformed|unconfirmed|timeout|stalled|data|handshake|421|ECONNRESET|ECONNREFUSED|EPIPE';
+  'lost|malformed|unconfirmed|timeout|stalled|data|handshake|421|ECONNRESET|ECONNREFUSED|EPIPE|ETIMEDOUT';
 
 /** The run went through; files were tried again, for nothing but these codes (alternatives of an expression). */
 export const again = (codes: string): RegExp => new RegExp(`^ok(?: retry:(?:${codes}))+$`);
@@ -80,8 +81,12 @@ export const ended = (what: string): RegExp => new RegExp(`^failed (?:${what})(?
 
 const IMPATIENT: Partial<ServerTimeouts> = { connectMs: 400, replyMs: 400, stallMs: 400 };
 
-/** What an impatient run may tell of a machine that was busy with something else. */
-const OWN_SILENCE = / (?:retry|reconnect):(?:timeout|stalled|unconfirmed)\b/g;
+const SILENCES = '(?:timeout|stalled|unconfirmed)\\b';
+
+/** What an impatient run may tell besides of a machine that was busy with something else, one or the other or both. */
+const BUSY = ['retry', 'reconnect', '(?:retry|reconnect)'].map(
+  (word) => new RegExp(` ${word}:${SILENCES}`, 'g'),
+);
 
 /** Each point has a user of its own, so that nothing is known yet about its server. */
 const USERS = Object.fromEntries(Array.from({ length: 1_000 }, (_, number) => [userOf(number), PASSWORD]));
@@ -177,7 +182,7 @@ async function prepare(world: World, number: number, options: SweepOptions): Pro
     direction,
     local: world.directory.join(`local-${number}`),
     remotePath: { path: `point-${number}`, absolute: false },
-    retries: { attempts: options.attempts ?? 6, firstDelayMs: 2, maxDelayMs: 8 },
+    retries: { attempts: options.attempts ?? 6, firstDelayMs: 20, maxDelayMs: 40 },
     server: { ...server, user: userOf(number), connections: 1 },
   };
   const there = world.directory.join('remote', job.remotePath.path);
@@ -197,13 +202,17 @@ async function voyage(world: World, point: Point, number: number, options: Sweep
   const { job, source, target, old } = await prepare(world, number, options);
   const problems: string[] = [];
   const spoilt = new Set<string>();
+  const arrived = new Set<string>();
   const look = (when: string): void => {
     for (const [path, content] of Object.entries(files)) {
       const found = readMaybe(join(target, path));
-      if (found === undefined || found === content || (path === old && found === OLD)) continue;
-      if (!spoilt.has(path))
-        problems.push(`${path} holds ${found.length} bytes that are no whole file, at ${when}`);
-      spoilt.add(path);
+      if (found === content) arrived.add(path);
+      else if (found === undefined ? arrived.has(path) : !(path === old && found === OLD)) {
+        const what =
+          found === undefined ? 'is gone, and was there' : `holds ${found.length} bytes, and is not whole`;
+        if (!spoilt.has(path)) problems.push(`${path} ${what}, at ${when}`);
+        spoilt.add(path);
+      }
     }
   };
   const unhear = [
@@ -225,8 +234,8 @@ async function voyage(world: World, point: Point, number: number, options: Sweep
   if (fired === 0 && point.stir === undefined) problems.push('the fault never struck');
   if (first.tookMs > deadlineMs) problems.push(`it took ${Math.round(first.tookMs)} ms`);
   const { verdict } = first;
-  if (!point.judged.test(verdict) && !(impatient && point.judged.test(verdict.replace(OWN_SILENCE, ''))))
-    problems.push(`it was judged ${verdict}`);
+  const verdicts = impatient ? [verdict, ...BUSY.map((besides) => verdict.replace(besides, ''))] : [verdict];
+  if (!verdicts.some((each) => point.judged.test(each))) problems.push(`it was judged ${verdict}`);
   const resends = point.resends ?? fired;
   const count = Object.keys(files).length;
   if (first.transfers > count + resends + detours + (impatient ? count : 0))

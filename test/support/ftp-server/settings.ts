@@ -246,15 +246,7 @@ export function settle(options: FtpServerOptions): Settings {
   };
 }
 
-type Like =
-  | 'vsftpd'
-  | 'proftpd'
-  | 'pure-ftpd'
-  | 'pyftpdlib'
-  | 'iis'
-  | 'filezilla'
-  | 'windows-ce'
-  | 'printer';
+type Like = 'vsftpd' | 'proftpd' | 'pure-ftpd' | 'pyftpdlib' | 'iis' | 'filezilla' | 'windows-ce' | 'printer';
 
 /**
  * The ways of known servers, to be spread into the options: `{ root, ...serverLike('vsftpd') }`. As far as they were
