@@ -141,12 +141,7 @@ export class Account {
     } catch (error) {
       if (!(error instanceof FtpError)) throw error;
       // A server without TLS 1.2 was asked for it because of its data connections: it had better not be.
-      if (
-        error.kind === 'handshake' &&
-        error.phase === 'tls' &&
-        this.#profile.facts.tls === 'TLSv1.2' &&
-        this.#server.security !== 'plain'
-      ) {
+      if (error.kind === 'handshake' && error.phase === 'tls' && this.#profile.facts.tls === 'TLSv1.2') {
         this.#profile.tls12 = 'refused';
         this.#profile.note('tls', 'TLSv1.3');
         return open();

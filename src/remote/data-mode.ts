@@ -123,9 +123,17 @@ export class DataModes {
 /** No connection stood in time, in whichever direction it was to be made. */
 function leadsNowhere(error: FtpError): boolean {
   if (error.phase === 'data-setup') return ['data', 'timeout', 'malformed'].includes(error.kind);
-  // 425: the server waited, or tried, in vain.
+  return isLackOfData(error);
+}
+
+/** 425 for the usual reason: the server waited, or tried to connect, in vain. */
+export function isLackOfData(error: unknown): boolean {
   return (
-    error.kind === 'reply' && error.phase === 'transfer' && error.reply?.code === 425 && !isAboutReuse(error)
+    error instanceof FtpError &&
+    error.kind === 'reply' &&
+    error.phase === 'transfer' &&
+    error.reply?.code === 425 &&
+    !isAboutReuse(error)
   );
 }
 

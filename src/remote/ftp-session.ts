@@ -22,7 +22,7 @@ import {
 import { FtpError } from '../ftp/errors.js';
 import { hashForms } from '../ftp/hash.js';
 import type { Digest } from '../plan/digest.js';
-import { type DataModeSetting, DataModes, isAboutReuse } from './data-mode.js';
+import { type DataModeSetting, DataModes, isAboutReuse, isLackOfData } from './data-mode.js';
 import { judge } from './failure.js';
 import type { Pooled } from './pool.js';
 import type { Profile } from './profile.js';
@@ -50,6 +50,9 @@ export interface Held extends FileStatus {
 }
 
 const SET_TIME_FORMS: readonly SetTimeForm[] = ['MFMT', 'MDTM', 'SITE UTIME'];
+
+/** How many data connections in a row may fail to come about (425) before the control connection is given up with them. */
+const PORTS_A_CONNECTION = 2;
 
 /** How many transfers in a row may fail before the command behind them is suspected. */
 const STUMBLES = 2;
@@ -689,7 +692,11 @@ export class FtpSession implements Pooled {
 
   #goesOnAfter(error: unknown, mode: DataMode): boolean {
     if (isAboutReuse(error)) this.#reuseRefused(error);
-    return this.#modes.goesOnAfter(error, mode);
+    const goesOn = this.#modes.goesOnAfter(error, mode);
+    // New ports did not help; a new connection may.
+    const often = this.#profile.streaks.dataSetups >= PORTS_A_CONNECTION;
+    if (often && isLackOfData(error)) this.#client.breakOff('no data connection comes about on it');
+    return goesOn;
   }
 
   /**

@@ -1,7 +1,9 @@
+import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, promises as fs, readdirSync } from 'node:fs';
+import { crc32 } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { LocalSink } from '../../src/local/sink.js';
+import { LocalSink, type Part, type SinkOptions } from '../../src/local/sink.js';
 import { lookAt } from '../../src/local/walk.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
 import { localError, openBelow, systemError } from './support.js';
@@ -152,5 +154,144 @@ describe('what is refused', () => {
     });
     await sink.discard();
     expect(readdirSync(root.path)).toEqual([]);
+  });
+});
+
+describe('a part that is kept', () => {
+  const content = randomBytes(3_000_000);
+  const digest = (bytes: Buffer, algorithm = 'sha256'): string =>
+    createHash(algorithm).update(bytes).digest('hex');
+  const options = (): SinkOptions => ({ root: root.path, path: 'd/f', temporary: 'd/.ferryd-1.part' });
+  const partPath = (): string => root.join('d/.ferryd-1.part');
+
+  async function suspended(bytes: number): Promise<Part> {
+    const sink = await LocalSink.open(options());
+    await sink.write(content.subarray(0, bytes));
+    expect(sink.bytes).toBe(bytes);
+    return sink.suspend();
+  }
+
+  it('says its size and its hash, and lies there private', async () => {
+    expect(await suspended(2_000_000)).toEqual({
+      bytes: 2_000_000,
+      sha256: digest(content.subarray(0, 2_000_000)),
+    });
+    expect(await mode('d/.ferryd-1.part')).toBe(0o600);
+    expect(openBelow(root.path)).toEqual([]);
+  });
+
+  it('is gone on with, several times, and is the whole file in the end', async () => {
+    let part = await suspended(1_000_000);
+    for (const end of [1_000_001, 2_500_000]) {
+      const sink = await LocalSink.resume(options(), part);
+      if (sink === undefined) throw new Error('it was not taken over');
+      expect(sink.bytes).toBe(part.bytes);
+      await sink.write(content.subarray(part.bytes, end));
+      part = await sink.suspend();
+      expect(part).toEqual({ bytes: end, sha256: digest(content.subarray(0, end)) });
+    }
+    const last = await LocalSink.resume(options(), part);
+    await last?.write(content.subarray(2_500_000));
+    const modifiedMs = Date.parse('2023-04-05T06:07:08Z');
+    expect(await last?.publish(modifiedMs)).toMatchObject({
+      bytes: content.length,
+      sha256: digest(content),
+      local: { sizeBytes: content.length, mtimeMs: modifiedMs },
+    });
+    expect(readdirSync(root.join('d'))).toEqual(['f']);
+    expect((await fs.readFile(root.join('d/f'))).equals(content)).toBe(true);
+    expect(await mode('d/f')).toBe(0o644 & ~process.umask());
+  });
+
+  it('of no bytes is one too', async () => {
+    const sink = await LocalSink.resume(options(), await suspended(0));
+    await sink?.write(content);
+    expect((await sink?.publish(undefined))?.sha256).toBe(digest(content));
+  });
+
+  it.each<[string, () => Promise<unknown>]>([
+    [
+      'has another byte at its end',
+      async () => {
+        const spoiled = Buffer.from(content.subarray(0, 2_000_000));
+        spoiled[1_999_999] = (spoiled[1_999_999] ?? 0) ^ 1;
+        await fs.writeFile(partPath(), spoiled);
+      },
+    ],
+    ['has another byte at its beginning', () => fs.writeFile(partPath(), Buffer.alloc(1), { flag: 'r+' })],
+    ['grew', () => fs.appendFile(partPath(), 'x')],
+    ['shrank', () => fs.truncate(partPath(), 1_999_999)],
+    ['is gone', () => fs.rm(partPath())],
+    [
+      'was replaced by a link to the same bytes',
+      async () => {
+        await fs.rename(partPath(), root.join('elsewhere'));
+        await fs.symlink(root.join('elsewhere'), partPath());
+      },
+    ],
+    ['has another name as well', () => fs.link(partPath(), root.join('elsewhere'))],
+    [
+      'was replaced by a pipe',
+      async () => {
+        await fs.rm(partPath());
+        execFileSync('mkfifo', [partPath()]);
+      },
+    ],
+  ])('and %s is taken away, not gone on with', async (what, spoil) => {
+    // A first byte of zero would make the second case none.
+    content[0] = 7;
+    const part = await suspended(2_000_000);
+    await spoil();
+    expect(await LocalSink.resume(options(), part)).toBeUndefined();
+    expect(readdirSync(root.join('d'))).toEqual([]);
+    if (existsSync(root.join('elsewhere'))) {
+      // What it led to, or was linked to, is not ours to touch.
+      expect((await fs.readFile(root.join('elsewhere'))).equals(content.subarray(0, 2_000_000)), what).toBe(
+        true,
+      );
+    }
+    const sink = await LocalSink.open(options());
+    await sink.write(content);
+    expect((await sink.publish(undefined)).sha256).toBe(digest(content));
+  });
+
+  it('whose directory was replaced by a link is refused, and nothing is touched behind it', async () => {
+    await using outside = await temporaryDirectory('outside');
+    const part = await suspended(2_000_000);
+    await fs.rename(root.join('d'), root.join('old'));
+    await fs.copyFile(root.join('old/.ferryd-1.part'), outside.join('.ferryd-1.part'));
+    await fs.symlink(outside.path, root.join('d'));
+    expect((await localError(LocalSink.resume(options(), part))).code).toBe('OUTSIDE');
+    expect(readdirSync(outside.path)).toEqual(['.ferryd-1.part']);
+  });
+
+  it('can be thrown away', async () => {
+    const sink = await LocalSink.resume(options(), await suspended(1_000));
+    await sink?.discard();
+    expect(readdirSync(root.join('d'))).toEqual([]);
+  });
+
+  it('is compared with any digest, on the way and when it was taken over', async () => {
+    const sink = await LocalSink.open(options());
+    await sink.write(content.subarray(0, 1_500_000));
+    const before = content.subarray(0, 1_500_000);
+    const algorithms = { 'SHA-256': 'sha256', 'SHA-1': 'sha1', MD5: 'md5' } as const;
+    for (const algorithm of ['SHA-256', 'SHA-1', 'MD5'] as const) {
+      const hex = digest(before, algorithms[algorithm]);
+      expect(await sink.holds({ algorithm, hex })).toBe(true);
+      expect(
+        await sink.holds({ algorithm, hex: hex.replace(/^./, (first) => (first === '0' ? '1' : '0')) }),
+      ).toBe(false);
+    }
+    expect(await sink.holds({ algorithm: 'CRC32', hex: crc32(before).toString(16).padStart(8, '0') })).toBe(
+      true,
+    );
+    const again = await LocalSink.resume(options(), await sink.suspend());
+    if (again === undefined) throw new Error('it was not taken over');
+    await again.write(content.subarray(1_500_000));
+    expect(await again.holds({ algorithm: 'SHA-256', hex: digest(content) })).toBe(true);
+    expect(await again.holds({ algorithm: 'MD5', hex: digest(content, 'md5') })).toBe(true);
+    expect(await again.holds({ algorithm: 'MD5', hex: digest(before, 'md5') })).toBe(false);
+    await again.discard();
   });
 });

@@ -262,3 +262,79 @@ it('where there is no /proc, the real path tells', async () => {
   await fs.symlink(outside.join('d'), root.join('d'));
   expect((await localError(LocalSource.open(root.path, file))).code).toBe('OUTSIDE');
 });
+
+describe('a file of which a part is there already', () => {
+  const digests = (content: Buffer, algorithm: string): string =>
+    createHash(algorithm).update(content).digest('hex');
+
+  it.each([
+    [3 * MIB + 5, 0],
+    [3 * MIB + 5, 1],
+    [3 * MIB + 5, MIB - 1],
+    [3 * MIB + 5, MIB],
+    [3 * MIB + 5, MIB + 1],
+    [3 * MIB + 5, 2 * MIB + 77],
+    [3 * MIB + 5, 3 * MIB + 4],
+    [3 * MIB + 5, 3 * MIB + 5],
+    [1_000, 999],
+    [1_000, 1_000],
+    [MIB, MIB],
+    [0, 0],
+  ])('of %i bytes, from byte %i: gives the rest, and has the digests of all', async (sizeBytes, fromByte) => {
+    const content = randomBytes(sizeBytes);
+    const file = await put('f', content);
+    await opened(file, async (source) => {
+      const pieces: Buffer[] = [];
+      for await (const chunk of source.chunks({ fromByte, also: 'MD5' })) {
+        expect(chunk.length).toBeGreaterThan(0);
+        pieces.push(Buffer.from(chunk));
+      }
+      expect(Buffer.concat(pieces).equals(content.subarray(fromByte))).toBe(true);
+      expect(await source.confirm()).toEqual({ sha256: sha256(content), also: digests(content, 'md5') });
+    });
+  });
+
+  it.each([
+    ['SHA-256', 'sha256'],
+    ['SHA-1', 'sha1'],
+    ['MD5', 'md5'],
+  ] as const)('tells %s of the whole besides, and of its beginning alone', async (algorithm, name) => {
+    const content = randomBytes(2 * MIB + 9);
+    const file = await put('f', content);
+    await opened(file, async (source) => {
+      await whole(source.chunks({ also: algorithm }));
+      expect(await source.confirm()).toEqual({ sha256: sha256(content), also: digests(content, name) });
+      for (const bytes of [0, 1, MIB, MIB + 1, content.length])
+        expect(await source.digestOf(bytes, algorithm)).toBe(digests(content.subarray(0, bytes), name));
+      // Asking for a beginning takes nothing back.
+      expect(await source.confirm()).toEqual({ sha256: sha256(content), also: digests(content, name) });
+      await whole(source.chunks());
+      expect((await source.confirm()).also).toBeUndefined();
+    });
+  });
+
+  it('and a beginning longer than the file there is none', async () => {
+    const file = await put('f', 'content');
+    await opened(file, async (source) => {
+      expect((await localError(source.digestOf(8, 'SHA-256'))).code).toBe('CHANGED');
+    });
+  });
+
+  it('and that was changed since is noticed, though the change is before the byte', async () => {
+    const file = await put('f', randomBytes(2 * MIB));
+    await opened(file, async (source) => {
+      await fs.writeFile(root.join('f'), Buffer.alloc(1), { flag: 'r+' });
+      expect((await localError(source.digestOf(MIB, 'SHA-256'))).code).toBe('CHANGED');
+      expect((await localError(whole(source.chunks({ fromByte: MIB })))).code).toBe('CHANGED');
+      expect((await localError(source.confirm())).code).toBe('CHANGED');
+    });
+  });
+
+  it('and that is cut while its beginning is read is noticed', async () => {
+    const file = await put('f', randomBytes(2 * MIB));
+    await opened(file, async (source) => {
+      await fs.truncate(root.join('f'), 1_000);
+      expect((await localError(source.digestOf(MIB, 'CRC32'))).code).toBe('CHANGED');
+    });
+  });
+});

@@ -392,3 +392,19 @@ describe('active mode', () => {
     },
   );
 });
+
+test('a 425 twice in a row takes the control connection with it: a new port was not enough', async () => {
+  await using berth = await open();
+  await deliver(berth, 'first');
+  berth.server.script({
+    on: 'STOR',
+    times: 2,
+    do: { kind: 'reply', text: '425 Cannot open data connection.' },
+  });
+  for (const connections of [1, 1]) {
+    expect(await failing(deliver(berth, 'second'))).toMatchObject({ decision: 'retry', code: '425' });
+    expect(berth.server.journal.connections).toBe(connections);
+  }
+  await deliver(berth, 'second');
+  expect(berth.server.journal.connections).toBe(2);
+});
