@@ -144,10 +144,10 @@ export class FtpRemote implements Remote {
   ): Promise<number> {
     return this.#pool.use(signal, async (session) => {
       const file = this.#on(session, path);
-      const expected = (await session.size(file)) ?? listedBytes;
-      const bytes = await session
-        .retrieve(file, sink, { signal, fromByte })
+      const { bytes, sizeBytes } = await session
+        .fetch(file, sink, { signal, fromByte })
         .catch((error: unknown) => unlessGone(error, file, session));
+      const expected = sizeBytes ?? listedBytes;
       // A cut connection looks like the end of the file; only the number of bytes tells them apart.
       if (expected !== undefined && expected !== fromByte + bytes) {
         if (fromByte > 0) session.noDownloadResume();

@@ -102,14 +102,8 @@ export class FtpSession implements Pooled {
     try {
       await client.login(options.login);
       const features = await optional(client.features());
-      await introduce(client, features, options.client.charset?.label);
       begin(profile, features);
-      const { hash } = profile.facts;
-      if (options.verify !== 'size' && hash !== undefined && hash !== 'none' && hash.verb === 'HASH') {
-        await optional(client.option(`HASH ${hash.algorithm}`));
-      }
-      await client.useBinary();
-      const directory = await unlessRefused(client.workingDirectory());
+      const directory = await prepare(client, features, options);
       const known = directory?.startsWith('/') === true ? directory : undefined;
       return new FtpSession(client, options, known);
     } catch (error) {
@@ -386,6 +380,33 @@ export class FtpSession implements Pooled {
     };
     await this.#transfer((mode) => this.#client.retrieve(path, rest, { mode, signal }));
     return given;
+  }
+
+  /**
+   * A file's bytes and its size, which is asked for in the same moment as the port for the data.
+   *
+   * @returns the number of bytes given, and what the server says the whole file has; undefined where it does not say
+   */
+  async fetch(
+    path: string,
+    sink: (chunk: Buffer) => Promise<void>,
+    options: { readonly signal: AbortSignal | undefined; readonly fromByte: number },
+  ): Promise<{ bytes: number; sizeBytes: number | undefined }> {
+    const sizing =
+      this.#profile.facts.size === 'SIZE'
+        ? this.#client.size(path).then(
+            (sizeBytes) => ({ sizeBytes }),
+            (error: unknown) => ({ error }),
+          )
+        : undefined;
+    const bytes = await this.retrieve(path, sink, options);
+    const sized = await sizing;
+    if (sized === undefined || ('error' in sized && lacksSize(sized.error))) {
+      return { bytes, sizeBytes: await this.size(path) };
+    }
+    if ('sizeBytes' in sized) return { bytes, sizeBytes: sized.sizeBytes };
+    if (isMissing(sized.error)) return { bytes, sizeBytes: undefined };
+    throw sized.error;
   }
 
   /** The server did not begin where it was told to. */
@@ -797,15 +818,31 @@ export class FtpSession implements Pooled {
   }
 }
 
-/** What a server wants to hear before names travel. */
-async function introduce(
+/**
+ * What a server wants to hear before names and files travel. All of it goes out at once, except to a server without
+ * FEAT: a primitive one may read no more than one command from a packet.
+ *
+ * @returns the login directory, where the server tells it
+ */
+async function prepare(
   client: FtpClient,
   features: Features | undefined,
-  charset: string | undefined,
-): Promise<void> {
-  if (features?.has('CLNT') === true) await optional(client.introduce('ferryd'));
-  if (features?.has('UTF8') !== true) return;
-  await optional(client.option(charset === undefined || charset === 'utf-8' ? 'UTF8 ON' : 'UTF8 OFF'));
+  { client: { charset }, profile, verify }: SessionOptions,
+): Promise<string | undefined> {
+  const asked: Promise<unknown>[] = [];
+  if (features?.has('CLNT') === true) asked.push(optional(client.introduce('ferryd')));
+  if (features?.has('UTF8') === true) {
+    const utf8 = charset === undefined || charset.label === 'utf-8';
+    asked.push(optional(client.option(utf8 ? 'UTF8 ON' : 'UTF8 OFF')));
+  }
+  const { hash } = profile.facts;
+  if (verify !== 'size' && hash !== undefined && hash !== 'none' && hash.verb === 'HASH') {
+    asked.push(optional(client.option(`HASH ${hash.algorithm}`)));
+  }
+  const binary = client.useBinary();
+  if (features === undefined) await binary;
+  const [directory] = await Promise.all([unlessRefused(client.workingDirectory()), binary, ...asked]);
+  return directory;
 }
 
 /** What a new session's features say, as far as nothing better is known. */
