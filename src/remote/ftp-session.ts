@@ -353,6 +353,34 @@ export class FtpSession implements Pooled {
     }
   }
 
+  /**
+   * Asks for the permissions of a file, at once: what is sent behind it need not wait for the reply.
+   *
+   * @returns `set`; `refused` where the server said no for good, or was not asked since it said so before; `not now`
+   * @throws {FtpError} what is no word about permissions, such as a lost connection
+   */
+  async setPermissions(path: string, permissions: number): Promise<'set' | 'refused' | 'not now'> {
+    if (this.#profile.facts.chmod === 'none') return 'refused';
+    try {
+      await this.#client.setPermissions(path, permissions & 0o777);
+      return 'set';
+    } catch (error) {
+      if (!(error instanceof FtpError) || error.kind !== 'reply' || error.reply === undefined) throw error;
+      const { code } = error.reply;
+      if (code === 421) throw error;
+      return code >= 400 && code < 500 ? 'not now' : 'refused';
+    }
+  }
+
+  /** Permissions were refused for a file that is there: they are not asked for any more. */
+  noPermissions(): void {
+    this.#profile.learn(
+      'chmod',
+      'none',
+      `${this.where} does not set permissions (SITE CHMOD): files have those that it gives them.`,
+    );
+  }
+
   // Downloads and proofs.
 
   /** Hands a file's bytes to the sink, from `fromByte` on. Returns the number of bytes given. */
@@ -839,9 +867,12 @@ async function prepare(
   if (verify !== 'size' && hash !== undefined && hash !== 'none' && hash.verb === 'HASH') {
     asked.push(optional(client.option(`HASH ${hash.algorithm}`)));
   }
-  const binary = client.useBinary();
-  if (features === undefined) await binary;
-  const [directory] = await Promise.all([unlessRefused(client.workingDirectory()), binary, ...asked]);
+  asked.push(client.useBinary());
+  if (features === undefined) await asked[0];
+  const directory = unlessRefused(client.workingDirectory());
+  // In the order in which they were sent, so that the first that fails is the one that is told.
+  for (const one of [...asked, directory]) one.catch(() => {});
+  for (const one of asked) await one;
   return directory;
 }
 

@@ -381,7 +381,7 @@ describe('the reply of another class', () => {
   const fetched: typeof executed = {
     EPSV: [again('timeout'), OUT_OF_STEP, OUT_OF_STEP, again('450'), CLEAN],
     MLSD: [again('unconfirmed'), CLEAN, OUT_OF_STEP, again('450'), ended('failed/550')],
-    SIZE: [again('timeout'), OUT_OF_STEP, OUT_OF_STEP, CLEAN, CLEAN],
+    SIZE: [OUT_OF_STEP, OUT_OF_STEP, OUT_OF_STEP, CLEAN, CLEAN],
     RETR: [again('unconfirmed'), CLEAN, OUT_OF_STEP, again('450'), /^partial skip:550$/],
   };
 
