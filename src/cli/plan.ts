@@ -8,7 +8,7 @@ import { formatBytes } from '../report/summary.js';
 import { Accounts } from '../run/accounts.js';
 import { RunEnded } from '../run/end.js';
 import { planJob, rememberedFiles } from '../run/plan.js';
-import type { Finding } from '../run/scan.js';
+import { type Finding, hidesFiles } from '../run/scan.js';
 import { CommandFailed, type ExitCode, exitCodeOfFailure } from './exit.js';
 import { type GlobalOptions, jobsNamed, load, openForReading, openLog, wireOf } from './surroundings.js';
 
@@ -45,7 +45,10 @@ export async function plan(name: string, options: GlobalOptions): Promise<ExitCo
     for await (const verdict of planJob(job, {
       ledger,
       accounts,
-      onFinding: (finding) => show(ofFinding(finding)),
+      onFinding: (finding) => {
+        if (hidesFiles(finding)) seen += 1;
+        show(ofFinding(finding));
+      },
     })) {
       if (verdict.kind !== 'kept') seen += 1;
       const line = ofVerdict(verdict);
@@ -99,6 +102,7 @@ function ofVerdict(verdict: Verdict): Planned | undefined {
         why: `the server refused it with ${verdict.skip.code}, and neither it nor the settings have changed`,
       };
     case 'unchanged':
+    case 'left-out':
     case 'kept':
       return undefined;
   }

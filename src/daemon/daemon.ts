@@ -8,7 +8,7 @@ import { acquireLock, type Lock, lockDirectory } from '../ledger/lock.js';
 import type { Listener } from '../report/event.js';
 import { Accounts } from '../run/accounts.js';
 import { notBegun, type RunReport } from '../run/context.js';
-import { filterOf } from '../run/filter.js';
+import { unwatchedOf } from '../run/filter.js';
 import { runJob } from '../run/run.js';
 import { cronTrigger, previousRun } from '../trigger/cron.js';
 import type { Cause, Trigger } from '../trigger/trigger.js';
@@ -129,14 +129,13 @@ export class Daemon {
     const onProblem = (message: string): void =>
       this.#options.listener({ event: 'trigger.problem', job: job.name, message });
     if (spec.kind === 'cron') return cronTrigger(spec, fire, onProblem);
-    const wants = filterOf(job);
     return watchTrigger(
       {
         root: job.local,
         settleMs: spec.settleMs,
         rescanMs: spec.rescanMs,
         // The watcher does not say what a path is; what is excluded is excluded as a file and as a directory.
-        ignored: (path) => !wants(`${path}/`),
+        ignored: unwatchedOf(job),
       },
       fire,
       onProblem,

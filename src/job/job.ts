@@ -24,7 +24,28 @@ export interface Job {
   readonly include: readonly string[];
   /** Glob patterns relative to the source directory; a file that matches one stays behind. */
   readonly exclude: readonly string[];
+  /** What has to stand beside a file before it is sent; undefined where nothing has to. Of a push only. */
+  readonly ready: ReadyMarker | undefined;
+  /** `keep`: a file has the permissions of its source on the other side, where that can be. */
+  readonly permissions: 'keep' | 'leave';
+  /** What becomes of names that begin with a dot, be it a file's or a directory's above it. */
+  readonly hidden: 'include' | 'skip';
+  /** Sizes of the files that go across, both ends included; undefined means no limit. */
+  readonly size: { readonly minBytes: number | undefined; readonly maxBytes: number | undefined };
+  /** Their ages at the run's start, by modification time, both ends included; undefined means no limit. */
+  readonly age: { readonly minMs: number | undefined; readonly maxMs: number | undefined };
+  /** What becomes of symbolic links in a local source; `skip` in a pull. */
+  readonly links: 'skip' | 'follow';
   readonly retries: Retries;
+}
+
+/** The name of a ready marker: `before`, then the file's name or what its `part` says, then `behind`. */
+export interface ReadyMarker {
+  readonly before: string;
+  /** `name`: the file's whole name. `stem`: the name without its last ending. */
+  readonly part: 'name' | 'stem';
+  /** Together with `before` never empty, so that no file is its own marker for want of words. */
+  readonly behind: string;
 }
 
 export interface Retries {

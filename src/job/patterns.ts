@@ -6,7 +6,7 @@ import { isIP } from 'node:net';
 import { checkCharset } from './charset.js';
 import { type Reading, read, wrong } from './reading.js';
 import { closest, didYouMean } from './suggest.js';
-import { parseDuration } from './units.js';
+import { parseDuration, parseSize } from './units.js';
 
 /** Says what is wrong with a text, or undefined where it is right. Never repeats a text that may be secret. */
 export type Check = (text: string) => string | undefined;
@@ -16,6 +16,10 @@ export const SERVER_NAME = /^[A-Za-z][A-Za-z0-9_-]*$/;
 export const formats = {
   duration: (text) => {
     const reading = parseDuration(text);
+    return reading.ok ? undefined : reading.wrong;
+  },
+  size: (text) => {
+    const reading = parseSize(text);
     return reading.ok ? undefined : reading.wrong;
   },
   'path-text': checkPathText,

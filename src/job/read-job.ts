@@ -4,10 +4,10 @@
  * Touches no disk; whether the source exists is asked when the job runs.
  */
 import { readAddress, readLocalPath, readRemotePath } from './address.js';
-import type { Job, RemotePath, Retries, Server, TriggerSpec } from './job.js';
+import type { Job, ReadyMarker, RemotePath, Retries, Server, TriggerSpec } from './job.js';
 import { below, error, type Mistake } from './mistake.js';
 import { cronTriggerSchema, jobSchema, retriesSchema, type Written, watchTriggerSchema } from './schema.js';
-import { durationMs, readInlineServer } from './server.js';
+import { durationMs, readInlineServer, sizeBytes } from './server.js';
 import type { ServerLookup } from './servers.js';
 import { checkShape, fits, list, record } from './shape.js';
 import { didYouMean } from './suggest.js';
@@ -49,7 +49,18 @@ export function readJob(data: unknown, surroundings: JobSurroundings): JobReadin
   const source =
     from === undefined || to === undefined || sideOf(from) === sideOf(to) ? undefined : sideOf(from);
   const triggers = readTriggers(written.triggers, source, surroundings, mistakes);
+  const size = readSize(written.size, mistakes);
+  const age = readAge(written.age, mistakes);
+  if (written.links === 'follow' && source === 'remote') {
+    mistakes.push(
+      error(
+        '/links',
+        'links are followed only in a local from; on a server they stay behind, so take links away',
+      ),
+    );
+  }
   const retries = readRetries(written.retries, mistakes);
+  const ready = readReady(written.ready, source, mistakes);
 
   if (mistakes.some(({ severity }) => severity === 'error')) return { job: undefined, mistakes };
   const local = from?.kind === 'local' ? from : to?.kind === 'local' ? to : undefined;
@@ -71,6 +82,12 @@ export function readJob(data: unknown, surroundings: JobSurroundings): JobReadin
       triggers,
       include: data.include ?? properties.include.default,
       exclude: data.exclude ?? properties.exclude.default,
+      ready,
+      permissions: data.permissions ?? properties.permissions.default,
+      hidden: data.hidden ?? properties.hidden.default,
+      size,
+      age,
+      links: data.links ?? properties.links.default,
       retries,
     },
     mistakes,
@@ -248,6 +265,28 @@ function readWatch(written: Extract<Written['trigger'], { watch: unknown }>['wat
   };
 }
 
+function readSize(written: unknown, mistakes: Mistake[]): Job['size'] {
+  if (!fits('size', written)) return { minBytes: undefined, maxBytes: undefined };
+  const minBytes = written.min === undefined ? undefined : sizeBytes(written.min);
+  const maxBytes = written.max === undefined ? undefined : sizeBytes(written.max);
+  if (minBytes !== undefined && maxBytes !== undefined && minBytes > maxBytes) {
+    mistakes.push(
+      error('/size/max', 'max is smaller than min, so no file would go across; exchange the two'),
+    );
+  }
+  return { minBytes, maxBytes };
+}
+
+function readAge(written: unknown, mistakes: Mistake[]): Job['age'] {
+  if (!fits('age', written)) return { minMs: undefined, maxMs: undefined };
+  const minMs = written.min === undefined ? undefined : durationMs(written.min);
+  const maxMs = written.max === undefined ? undefined : durationMs(written.max);
+  if (minMs !== undefined && maxMs !== undefined && minMs > maxMs) {
+    mistakes.push(error('/age/max', 'max is shorter than min, so no file would go across; exchange the two'));
+  }
+  return { minMs, maxMs };
+}
+
 function readRetries(written: unknown, mistakes: Mistake[]): Retries | undefined {
   const given = written ?? retriesSchema.default;
   if (!fits('retries', given)) return undefined;
@@ -266,4 +305,42 @@ function readRetries(written: unknown, mistakes: Mistake[]): Retries | undefined
     mistakes.push(error(below('/retries', key), message));
   }
   return retries;
+}
+
+function readReady(
+  written: unknown,
+  source: 'local' | 'remote' | undefined,
+  mistakes: Mistake[],
+): ReadyMarker | undefined {
+  if (typeof written !== 'string' || written === '') return undefined;
+  const refuse = (message: string): undefined => {
+    mistakes.push(error('/ready', message));
+    return undefined;
+  };
+  if (source === 'remote') {
+    return refuse(
+      'ready looks for markers in a local from only; take it away, and let exclude leave markers behind',
+    );
+  }
+  if (/[/\r\n\0]/.test(written)) {
+    return refuse(
+      'a marker stands beside its file: its name has no slash and no line break, such as "{name}.done"',
+    );
+  }
+  const [before = '', part, behind = '', ...rest] = written.split(/\{([^{}]*)\}/);
+  if (part === undefined) {
+    return refuse(
+      'must hold {name} or {stem}, so that each file has a marker of its own, such as "{name}.done"',
+    );
+  }
+  if (part !== 'name' && part !== 'stem') {
+    return refuse("knows only {name}, the file's name, and {stem}, the name without its last ending");
+  }
+  if (rest.length > 0) return refuse('must hold {name} or {stem} once, and nothing else in { and }');
+  if (before === '' && behind === '') {
+    return refuse(
+      `a marker needs a name other than its file's; write more beside {${part}}, such as "{${part}}.done"`,
+    );
+  }
+  return { before, part, behind };
 }

@@ -197,6 +197,59 @@ export const retriesSchema = {
   },
 } as const;
 
+export const sizeSchema = {
+  type: 'object',
+  additionalProperties: false,
+  description: 'Only files of such a size. The others stay behind, and are not told.',
+  default: {},
+  alsoCalled: ['sizes', 'filesize', 'sizelimit'],
+  properties: {
+    min: {
+      type: 'string',
+      format: 'size',
+      description: 'The smallest size that goes across, such as `1B` for all that is not empty.',
+      default: null,
+      alsoCalled: ['minimum', 'atleast', 'least'],
+    },
+    max: {
+      type: 'string',
+      format: 'size',
+      description: 'The largest size that goes across.',
+      default: null,
+      alsoCalled: ['maximum', 'atmost', 'most', 'limit'],
+    },
+  },
+} as const;
+
+export const ageSchema = {
+  type: 'object',
+  additionalProperties: false,
+  description:
+    "Only files of such an age: the time from their last modification to the run's start. The others stay behind, and are not told.",
+  default: {},
+  alsoCalled: ['ages', 'modified', 'mtime'],
+  properties: {
+    min: {
+      type: 'string',
+      format: 'duration',
+      atLeast: '1s',
+      atMost: '3650d',
+      description: 'What is younger stays behind until it is as old as this.',
+      default: null,
+      alsoCalled: ['minimum', 'atleast', 'olderthan', 'least'],
+    },
+    max: {
+      type: 'string',
+      format: 'duration',
+      atLeast: '1s',
+      atMost: '3650d',
+      description: 'What is older stays behind.',
+      default: null,
+      alsoCalled: ['maximum', 'atmost', 'youngerthan', 'most', 'limit'],
+    },
+  },
+} as const;
+
 const LATER_MODE = 'this version knows only copy, which never deletes; write mode: copy or take the key away';
 
 export const jobSchema = {
@@ -258,6 +311,55 @@ export const jobSchema = {
         'Which files not: glob patterns relative to `from`. Stronger than `include`. A directory is left out by `name/**`.',
       default: [],
       alsoCalled: ['excludes', 'ignore', 'ignored', 'skip', 'except'],
+    },
+    ready: {
+      type: 'string',
+      minLength: 1,
+      maxLength: 200,
+      description:
+        'Name of a marker, such as `"{name}.done"`: a file is sent only while its marker stands beside it. `{name}` is the file\'s name, `{stem}` the name without its last ending. Markers themselves are never sent. Push only. In quotes.',
+      default: null,
+      alsoCalled: ['marker', 'done', 'donefile', 'flag', 'semaphore', 'sentinel'],
+    },
+    permissions: {
+      type: 'string',
+      enum: ['keep', 'leave'],
+      description:
+        'Whether a file gets the permissions of its source (`keep`: read, write and execute for owner, group and others, nothing more), or those that the other side gives it (`leave`).',
+      default: 'leave',
+      alsoCalled: ['permission', 'chmod', 'perms', 'rights', 'attributes'],
+    },
+    hidden: {
+      type: 'string',
+      enum: ['include', 'skip'],
+      description:
+        'What becomes of names that begin with a dot, of files and of directories: they go along like others, or stay behind with all that is in them.',
+      default: 'include',
+      alsoCalled: ['dotfiles', 'dot'],
+    },
+    size: sizeSchema,
+    age: ageSchema,
+    links: {
+      type: 'string',
+      enum: ['skip', 'follow'],
+      description:
+        'What becomes of symbolic links in a local `from`. `skip`: they stay behind. `follow`: what they lead to goes across under their names, as long as it lies below `from`.',
+      default: 'skip',
+      notYet: {
+        preserve:
+          'FTP has no command that makes a link, so links cannot be preserved; write follow to send what they lead to, or skip',
+      },
+      alsoCalled: ['symlinks', 'symboliclinks', 'followlinks', 'followsymlinks'],
+    },
+    emptyDirectories: {
+      type: 'string',
+      enum: ['skip'],
+      description: 'What becomes of directories without a file that goes across: they are not made.',
+      default: 'skip',
+      notYet: {
+        keep: 'this version makes a directory only where a file goes into it; write skip or take the key away',
+      },
+      alsoCalled: ['emptydirs', 'empty'],
     },
     retries: retriesSchema,
   },
@@ -327,6 +429,8 @@ export interface Written {
   /** `from` or `to`. */
   end: FromSchema<typeof toSchema, Keep>;
   trigger: FromSchema<typeof triggerSchema, Keep>;
+  size: FromSchema<typeof sizeSchema, Keep>;
+  age: FromSchema<typeof ageSchema, Keep>;
   retries: FromSchema<typeof retriesSchema, Keep>;
   server: FromSchema<typeof serverSchema, Keep>;
   servers: FromSchema<typeof serversSchema, Keep>;

@@ -9,7 +9,7 @@ import { below, error, type Mistake, warning } from './mistake.js';
 import { readPortRange } from './patterns.js';
 import type { Written } from './schema.js';
 import { serverProperties, timeoutsSchema, tlsSchema } from './schema-server.js';
-import { parseDuration } from './units.js';
+import { parseDuration, parseSize } from './units.js';
 
 export type WrittenServer = Written['server'];
 /** A server inline in a job: it has a path besides. */
@@ -270,5 +270,12 @@ function readTimeouts(written: WrittenServer['timeouts']): ServerTimeouts {
 export function durationMs(text: string): number {
   const reading = parseDuration(text);
   if (!reading.ok) throw new Error(`a duration that the schema let through cannot be read: ${reading.wrong}`);
+  return reading.value;
+}
+
+/** A size that the schema has let through, in bytes. */
+export function sizeBytes(text: string): number {
+  const reading = parseSize(text);
+  if (!reading.ok) throw new Error(`a size that the schema let through cannot be read: ${reading.wrong}`);
   return reading.value;
 }

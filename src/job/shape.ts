@@ -8,7 +8,16 @@ import { holdsSecret } from './document.js';
 import { above, below, error, type Mistake, steps } from './mistake.js';
 import { formats, isFormat } from './patterns.js';
 import { quoted } from './problem.js';
-import { agentSchema, jobSchema, retriesSchema, toSchema, triggerSchema, type Written } from './schema.js';
+import {
+  agentSchema,
+  ageSchema,
+  jobSchema,
+  retriesSchema,
+  sizeSchema,
+  toSchema,
+  triggerSchema,
+  type Written,
+} from './schema.js';
 import { serverSchema, serversSchema } from './schema-server.js';
 import { closest, didYouMean, simplify } from './suggest.js';
 import { parseDuration } from './units.js';
@@ -17,6 +26,8 @@ const SCHEMAS = {
   job: jobSchema,
   end: toSchema,
   trigger: triggerSchema,
+  size: sizeSchema,
+  age: ageSchema,
   retries: retriesSchema,
   server: serverSchema,
   servers: serversSchema,
@@ -253,6 +264,11 @@ function explainType(found: ErrorObject, schema: Record<string, unknown>, data: 
     return data > 0
       ? `a duration needs a unit: write ${data}s, ${data}m or ${data}h`
       : 'must be a duration such as 5s';
+  }
+  if (schema.format === 'size' && typeof data === 'number') {
+    return data >= 0
+      ? `a size needs a unit: write ${data}B for bytes, or ${data}K, ${data}M, ${data}G`
+      : 'must be a size such as 10M';
   }
   if (types.includes('string') && (typeof data === 'number' || typeof data === 'boolean')) {
     return `must be ${expected}, but this is ${here}; put it in quotes`;

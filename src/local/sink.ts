@@ -8,6 +8,7 @@ import type { Digest } from '../plan/digest.js';
 import type { Fingerprint, RelativePath } from '../plan/entry.js';
 import { codeOf, LocalError, localSentence } from './error.js';
 import { createHasher } from './hasher.js';
+import { PERMISSION_BITS } from './permissions.js';
 import { fingerprintOf } from './walk.js';
 
 export interface SinkOptions {
@@ -109,15 +110,19 @@ export class LocalSink {
   /**
    * Flushes, sets the time where one is known, and renames onto the final name.
    *
+   * @param permissions of the file, at most 0o777 of them; those of a new file where they are not told
    * @returns what the file looks like now, and its SHA-256
    */
   async publish(
     modifiedMs: number | undefined,
+    permissions?: number,
   ): Promise<{ local: Fingerprint; sha256: string; bytes: number }> {
     const { root, path, temporary } = this.#options;
     try {
       if (modifiedMs !== undefined) await this.#handle.utimes(modifiedMs / 1000, modifiedMs / 1000);
-      await this.#handle.chmod(0o644 & ~process.umask());
+      await this.#handle.chmod(
+        permissions === undefined ? 0o644 & ~process.umask() : permissions & PERMISSION_BITS,
+      );
       await this.#handle.sync();
       await fs.rename(`${root}/${temporary}`, `${root}/${path}`);
       const local = fingerprintOf(await this.#handle.stat());

@@ -54,7 +54,7 @@ export class LocalSource {
    *   swapped for a link that leads out of the root, else the system's code
    */
   static async open(root: string, file: LocalFile): Promise<LocalSource> {
-    const path = `${root}/${file.path}`;
+    const path = `${root}/${file.at ?? file.path}`;
     let handle: fs.FileHandle;
     try {
       handle = await fs.open(path, OPEN_FLAGS);

@@ -37,5 +37,7 @@ export type Verdict =
   | { readonly kind: 'unchanged'; readonly path: RelativePath }
   /** Refused before, and nothing has changed since. */
   | { readonly kind: 'remembered'; readonly path: RelativePath; readonly skip: RememberedSkip }
+  /** There, and not to go across now: its size, its age, or a marker that it waits for. */
+  | { readonly kind: 'left-out'; readonly path: RelativePath }
   /** Gone at the source: a copy deletes nothing. */
   | { readonly kind: 'kept'; readonly path: RelativePath };

@@ -24,6 +24,8 @@ export interface Fingerprint {
 export interface LocalFile extends Fingerprint {
   readonly path: RelativePath;
   readonly device: number;
+  /** Where it really lies, where a link leads to it; else there is none. */
+  readonly at?: RelativePath;
 }
 
 /** A regular file of the remote, as a listing showed it. */

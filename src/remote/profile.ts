@@ -30,6 +30,8 @@ export interface Facts {
   tls: 'TLSv1.3' | 'TLSv1.2';
   /** How modification times are set; `none` where the server knows no way. */
   setTime: SetTimeForm | 'none';
+  /** How permissions are set; `none` where the server refuses that. */
+  chmod: 'SITE CHMOD' | 'none';
   /** How a file's size is asked for. */
   size: 'SIZE' | 'listing';
   /** How a file's hash is asked for; undefined before the first session. */
@@ -65,6 +67,7 @@ const FIRST_GUESS: Facts = {
   dataModeWorks: false,
   tls: 'TLSv1.3',
   setTime: 'MFMT',
+  chmod: 'SITE CHMOD',
   size: 'SIZE',
   hash: undefined,
   listing: 'MLSD',

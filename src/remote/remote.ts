@@ -50,6 +50,11 @@ export interface Delivery {
    * an attempt that was cut off. It is gone on with only where it is proven.
    */
   readonly part: 'none' | 'possible';
+  /**
+   * Permissions, at most 0o777, that the file gets before it has its final name; undefined leaves them to the remote. A
+   * remote that does not take them gets the file all the same.
+   */
+  readonly permissions?: number | undefined;
 }
 
 /** What is known once a file stands under its final name. */
@@ -61,9 +66,20 @@ export interface Delivered {
   readonly modifiedMs: number | undefined;
 }
 
+/** A file as a listing shows it, with what the planner does not look at. */
+export interface ListedFile extends RemoteFile {
+  /** Unix mode bits; undefined where the listing does not tell them. */
+  readonly permissions: number | undefined;
+}
+
+/** The permissions that a listing told of this file, which has come through the planner as it was. */
+export function listedPermissions(file: RemoteFile | ListedFile): number | undefined {
+  return 'permissions' in file ? file.permissions : undefined;
+}
+
 /** One directory's content. */
 export interface RemoteDirectory {
-  readonly files: readonly RemoteFile[];
+  readonly files: readonly ListedFile[];
   /** Paths of the directories below, relative to the root. */
   readonly directories: readonly RelativePath[];
   /** Paths of links and other things that are no regular files. */

@@ -7,6 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import type { Change } from '../ledger/record.js';
+import { permissionsOf } from '../local/permissions.js';
 import { LocalSink } from '../local/sink.js';
 import { LocalSource } from '../local/source.js';
 import { lookAt, standsAt } from '../local/walk.js';
@@ -21,7 +22,7 @@ import { remoteFingerprint } from '../plan/judge.js';
 import type { RunFailure } from '../plan/outcome.js';
 import { temporaryName } from '../plan/temporary.js';
 import { type Failure, judge } from '../remote/failure.js';
-import { type Delivery, wholeSeconds } from '../remote/remote.js';
+import { type Delivery, listedPermissions, wholeSeconds } from '../remote/remote.js';
 import { fullStop } from '../report/summary.js';
 import { backoffMs } from './backoff.js';
 import { settleMsOf, type Voyage } from './context.js';
@@ -29,6 +30,7 @@ import type { Result } from './crew.js';
 import { RunEnded } from './end.js';
 import type { Outage } from './outage.js';
 import { Parts } from './parts.js';
+import { waitsFor } from './ready.js';
 import { hashOf, recoverUpload } from './recover.js';
 import { Skips } from './skips.js';
 import type { DownloadTask, ExamineTask, RecoverTask, Task, UploadTask } from './task.js';
@@ -140,7 +142,7 @@ export class Carrier {
   }
 
   async #upload(task: UploadTask, beganMs: number): Promise<Result<Task>> {
-    const { root, remote, context } = this.#voyage;
+    const { remote, context, job, run } = this.#voyage;
     const settling = this.#settlesInMs(task.file);
     if (settling > 0) return { again: task, inMs: settling };
 
@@ -157,12 +159,20 @@ export class Carrier {
       }
       if (recovery.kind === 'part') part = 'possible';
     }
-    const source = await this.#openInTurn(LocalSource.open(root, task.file));
+    const opened = await this.#openInTurn(this.#open(task.file));
+    if (opened.kind === 'waiting') {
+      const { path } = task;
+      await this.#clear(task);
+      context.listener({ event: 'file.ignored', job: job.name, run, path, message: opened.message });
+      return 'done';
+    }
+    const { source, permissions } = opened;
     try {
       const { path, temporary } = task;
       this.#goOn();
       const { cut, stop } = context;
-      const delivered = await remote.deliver({ path, temporary, source, part }, { signal: cut, stop });
+      const delivery = { path, temporary, source, part, permissions };
+      const delivered = await remote.deliver(delivery, { signal: cut, stop });
       this.#delivered(task, beganMs, { baseline: baselineOf(task, delivered), bytes: delivered.bytes });
       return 'done';
     } catch (error) {
@@ -172,8 +182,23 @@ export class Carrier {
     }
   }
 
+  /** Its marker may have gone since the scan: then the file is not opened. */
+  async #open(file: LocalFile): Promise<Opened> {
+    const { root, job } = this.#voyage;
+    const message = await waitsFor(root, file.path, job.ready);
+    if (message !== undefined) return { kind: 'waiting', message };
+    const source = await LocalSource.open(root, file);
+    try {
+      const permissions = job.permissions === 'keep' ? await permissionsOf(root, file) : undefined;
+      return { kind: 'source', source, permissions };
+    } catch (error) {
+      await source.close();
+      throw error;
+    }
+  }
+
   /** Files are opened at the same time, and handed on in the order in which their tasks were begun. */
-  async #openInTurn(opening: Promise<LocalSource>): Promise<LocalSource> {
+  async #openInTurn(opening: Promise<Opened>): Promise<Opened> {
     const earlier = this.#openings;
     // Without the result, which would hold on to every file before it.
     this.#openings = Promise.allSettled([earlier, opening]).then(() => {});
@@ -204,7 +229,7 @@ export class Carrier {
   }
 
   async #download(task: DownloadTask, beganMs: number): Promise<Result<Task>> {
-    const { root, remote, context, tally, binding } = this.#voyage;
+    const { root, remote, context, tally, binding, job } = this.#voyage;
     const { path, file, temporary } = task;
     const differs = (): Result<Task> => {
       this.#skip(task, beganMs, {
@@ -250,7 +275,8 @@ export class Carrier {
         await sink.discard();
         return differs();
       }
-      const { local, sha256 } = await sink.publish(file.modifiedMs);
+      const permissions = job.permissions === 'keep' ? listedPermissions(file) : undefined;
+      const { local, sha256 } = await sink.publish(file.modifiedMs, permissions);
       this.#delivered(task, beganMs, {
         baseline: { path, local, sha256, remoteModifiedMs: file.modifiedMs },
         bytes: local.sizeBytes,
@@ -293,7 +319,7 @@ export class Carrier {
       this.#record({ kind: 'intent-dropped', bindingId: binding, path, temporary: intent.temporary });
       return 'done';
     }
-    const file = await lookAt(root, path);
+    const file = await lookAt(root, path, job.links);
     this.#goOn();
     const recovery = await recoverUpload(this.#voyage, intent, file, this.#before(path));
     this.#outage.over();
@@ -416,10 +442,16 @@ export class Carrier {
     if (failure.code !== 'CHANGED') {
       return task.kind === 'upload' ? { ...task, attempt, sent: 'something' } : { ...task, attempt };
     }
-    const file = await lookAt(this.#voyage.root, task.path);
+    const { root, job, weigh, context, run } = this.#voyage;
+    const file = await lookAt(root, task.path, job.links);
     // What was sent may be as large as the new content and must never pass for it: it goes, and so does its name.
     await this.#clear(task);
     if (file === undefined) return undefined;
+    if (weigh({ sizeBytes: file.sizeBytes, modifiedMs: file.mtimeMs }) !== 'fits') {
+      const message = `${task.path} was changed while it was read, and is not of the size and age any more that the job wants: the next run looks at it again.`;
+      context.listener({ event: 'file.ignored', job: job.name, run, path: task.path, message });
+      return undefined;
+    }
     if (task.kind === 'examine') return { ...task, attempt, file };
     const temporary = this.temporaryFor(task.path);
     const changed: UploadTask = { ...task, attempt, file, temporary, sent: 'nothing' };
@@ -566,6 +598,16 @@ export class Carrier {
     this.#voyage.context.ledger.record(change);
   }
 }
+
+/** A file that is about to be sent, or the sentence about what it waits for. */
+type Opened =
+  | {
+      readonly kind: 'source';
+      readonly source: LocalSource;
+      /** Where they are to be kept. */
+      readonly permissions: number | undefined;
+    }
+  | { readonly kind: 'waiting'; readonly message: string };
 
 /** A part of this size is worth keeping for the next attempt. */
 const PART_BYTES = 1024 * 1024;

@@ -9,6 +9,7 @@ import { serverIdentity } from '../remote/account.js';
 import type { Remote } from '../remote/remote.js';
 import type { Listener } from '../report/event.js';
 import type { Accounts } from './accounts.js';
+import type { Fit, Measures } from './filter.js';
 
 /** What a run works with. */
 export interface RunContext {
@@ -63,6 +64,8 @@ export interface Voyage {
   /** Identity of the server's settings, under which skips are remembered. */
   readonly settings: string;
   readonly random: () => number;
+  /** What size and age say of a file, ages counted from the run's start. */
+  readonly weigh: (file: Measures) => Fit;
 }
 
 /** Which two places a job ties together, as the ledger knows them. */

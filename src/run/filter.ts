@@ -1,9 +1,11 @@
 /*
- * Which paths of a source belong to a job: its include and exclude patterns, and never a temporary name of
- * ferryd's own. One filter for the walk, the remote listing and the watcher.
+ * Which files of a source belong to a job: by their names (patterns, hidden ones, never a temporary name of ferryd's
+ * own nor a `.ferryignore`), and by size and age. One filter for the walk, the remote listing and the watcher; what
+ * a `.ferryignore` says comes on top in the walk and the listing (local/ignore.ts), and the watcher does not ask it.
  */
 import picomatch from 'picomatch';
 import type { Job } from '../job/job.js';
+import { IGNORE_FILE } from '../local/ignore.js';
 import { isTemporary } from '../plan/temporary.js';
 
 /**
@@ -12,13 +14,53 @@ import { isTemporary } from '../plan/temporary.js';
  */
 export type Filter = (path: string) => boolean;
 
-export function filterOf(job: Pick<Job, 'include' | 'exclude'>): Filter {
+export function filterOf(job: Pick<Job, 'include' | 'exclude' | 'hidden'>): Filter {
   // `s`: a name with a line break is matched like any other, and then told; else it would stay behind in silence.
   const options = { dot: true, nonegate: true, flags: 's' };
   const included = picomatch([...job.include], options);
   const excluded = picomatch([...job.exclude], options);
+  const shows = job.hidden === 'include' ? () => true : (path: string) => !/(^|\/)\./.test(path);
   return (path) => {
+    if (nameOf(path) === IGNORE_FILE || !shows(path)) return false;
     if (path.endsWith('/')) return !excluded(path.slice(0, -1));
     return !isTemporary(path) && included(path) && !excluded(path);
+  };
+}
+
+/**
+ * True for paths whose changes do not matter to a job: what it excludes, whether that is a file or a directory. A
+ * `.ferryignore` never goes across, and changes much.
+ */
+export function unwatchedOf(job: Pick<Job, 'include' | 'exclude' | 'hidden'>): Filter {
+  const wants = filterOf(job);
+  return (path) => !wants(`${path}/`) && nameOf(path) !== IGNORE_FILE;
+}
+
+function nameOf(path: string): string {
+  const end = path.endsWith('/') ? path.length - 1 : path.length;
+  return path.slice(path.lastIndexOf('/', end - 1) + 1, end);
+}
+
+/** What size and age say of a file; `unknown` where its age matters and nobody knows its time. */
+export type Fit = 'fits' | 'left-out' | 'unknown';
+
+/** Size and modification time of a file, the time in milliseconds since 1970. */
+export interface Measures {
+  readonly sizeBytes: number;
+  readonly modifiedMs: number | undefined;
+}
+
+/** @param nowMs from when ages count: the run's start */
+export function weighOf(job: Pick<Job, 'size' | 'age'>, nowMs: number): (file: Measures) => Fit {
+  const { minBytes = 0, maxBytes = Number.POSITIVE_INFINITY } = job.size;
+  const { minMs, maxMs } = job.age;
+  const aged = minMs !== undefined || maxMs !== undefined;
+  return ({ sizeBytes, modifiedMs }) => {
+    if (sizeBytes < minBytes || sizeBytes > maxBytes) return 'left-out';
+    if (!aged) return 'fits';
+    if (modifiedMs === undefined) return 'unknown';
+    const ageMs = nowMs - modifiedMs;
+    const within = ageMs >= (minMs ?? Number.NEGATIVE_INFINITY) && ageMs <= (maxMs ?? ageMs);
+    return within ? 'fits' : 'left-out';
   };
 }

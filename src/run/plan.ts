@@ -9,6 +9,7 @@ import type { Verdict } from '../plan/action.js';
 import { settingsIdentity } from '../remote/account.js';
 import type { Accounts } from './accounts.js';
 import { bindingKey } from './context.js';
+import { weighOf } from './filter.js';
 import { type Finding, type Scan, scanLocal, scanRemote } from './scan.js';
 
 export interface PlanContext {
@@ -32,10 +33,11 @@ export async function* planJob(job: Job, context: PlanContext): AsyncGenerator<V
     ledger,
     binding,
     settings: settingsIdentity(job.server),
+    weigh: weighOf(job, Date.now()),
     onFinding: context.onFinding,
   };
   if (job.direction === 'push') yield* scanLocal(scan, root);
-  else yield* scanRemote(scan, (await context.accounts.of(job.server)).remote(job.remotePath));
+  else yield* scanRemote(scan, (await context.accounts.of(job.server)).remote(job.remotePath), root);
 }
 
 /** How many files the ledger remembers of this job, as it is pointed now. */

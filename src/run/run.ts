@@ -13,9 +13,10 @@ import { Carrier } from './carry.js';
 import { bindingKey, type RunContext, type RunReport, type Voyage } from './context.js';
 import { Crew } from './crew.js';
 import { failureOf, RunEnded } from './end.js';
+import { weighOf } from './filter.js';
 import { Lister } from './lister.js';
 import { Outage } from './outage.js';
-import { type Finding, type Scan, scanLocal, scanRemote } from './scan.js';
+import { type Finding, hidesFiles, type Scan, scanLocal, scanRemote } from './scan.js';
 import type { DownloadTask, Task, UploadTask } from './task.js';
 
 /** How many files may be planned ahead of the workers, for each connection. */
@@ -85,6 +86,7 @@ async function sail(begun: Begun): Promise<RunFailure | undefined> {
       remote: account.remote(job.remotePath),
       settings: settingsIdentity(job.server),
       random: context.random ?? Math.random,
+      weigh: weighOf(job, Date.now()),
     };
     const outage = new Outage({
       retries: job.retries,
@@ -147,6 +149,10 @@ async function carryAll(voyage: Voyage, carrier: Carrier, outage: Outage): Promi
     stop: context.stop,
   });
   let seen = 0;
+  const onFinding = (finding: Finding): void => {
+    if (hidesFiles(finding)) seen += 1;
+    tell(finding, voyage);
+  };
   let batch: (UploadTask | DownloadTask)[] = [];
   const send = async (): Promise<void> => {
     carrier.intend(batch);
@@ -155,7 +161,7 @@ async function carryAll(voyage: Voyage, carrier: Carrier, outage: Outage): Promi
     await crew.add(tasks);
   };
   try {
-    for await (const verdict of verdicts(voyage, new Lister(voyage, outage))) {
+    for await (const verdict of verdicts(voyage, new Lister(voyage, outage), onFinding)) {
       if (crew.ended) break;
       if (verdict.kind !== 'kept') seen += 1;
       const task = taskOf(verdict, carrier, voyage);
@@ -178,16 +184,17 @@ async function carryAll(voyage: Voyage, carrier: Carrier, outage: Outage): Promi
   if (seen === 0 && job.direction === 'push' && context.stop?.aborted !== true) refuseEmpty(voyage);
 }
 
-function verdicts(voyage: Voyage, lister: Lister): AsyncGenerator<Verdict> {
-  const { job, context, binding, settings, root } = voyage;
+function verdicts(voyage: Voyage, lister: Lister, onFinding: Scan['onFinding']): AsyncGenerator<Verdict> {
+  const { job, context, binding, settings, root, weigh } = voyage;
   const scan: Scan = {
     job,
     ledger: context.ledger,
     binding,
     settings,
-    onFinding: (finding) => tell(finding, voyage),
+    weigh,
+    onFinding,
   };
-  return job.direction === 'push' ? scanLocal(scan, root) : scanRemote(scan, lister);
+  return job.direction === 'push' ? scanLocal(scan, root) : scanRemote(scan, lister, root);
 }
 
 /** What the scan left out is told, and what was meant to go along stands in the history too. */
@@ -242,6 +249,7 @@ function taskOf(verdict: Verdict, carrier: Carrier, voyage: Voyage): Task | unde
     case 'remembered':
       tally.skipped += 1;
       return undefined;
+    case 'left-out':
     case 'kept':
       return undefined;
   }

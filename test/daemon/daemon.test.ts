@@ -86,6 +86,12 @@ function jobOf(triggers: readonly TriggerSpec[], more: Partial<Job> & { readonly
     triggers,
     include: ['**'],
     exclude: [],
+    hidden: 'include',
+    size: { minBytes: undefined, maxBytes: undefined },
+    age: { minMs: undefined, maxMs: undefined },
+    links: 'skip',
+    ready: undefined,
+    permissions: 'leave',
     retries: { attempts: 1, firstDelayMs: 1, maxDelayMs: 1 },
     ...rest,
   };

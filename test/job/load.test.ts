@@ -31,6 +31,11 @@ triggers:
   - watch: { settle: 2s, rescan: 30m }
 include: ["**/*.gz"]
 exclude: ["**/*.tmp"]
+hidden: skip
+size: { min: 1B, max: 2GiB }
+age: { min: 10m, max: 30d }
+links: follow
+emptyDirectories: skip
 retries: { attempts: 3, firstDelay: 100ms, maxDelay: 1m }
 `,
       'servers.yaml': `nas:
@@ -93,6 +98,12 @@ retries: { attempts: 3, firstDelay: 100ms, maxDelay: 1m }
       ],
       include: ['**/*.gz'],
       exclude: ['**/*.tmp'],
+      hidden: 'skip',
+      size: { minBytes: 1, maxBytes: 2 * 1024 ** 3 },
+      age: { minMs: 600_000, maxMs: 2_592_000_000 },
+      links: 'follow',
+      ready: undefined,
+      permissions: 'leave',
       retries: { attempts: 3, firstDelayMs: 100, maxDelayMs: 60_000 },
     };
     expect(jobs).toEqual([expected]);
@@ -141,6 +152,12 @@ retries: { attempts: 3, firstDelay: 100ms, maxDelay: 1m }
         triggers: [{ kind: 'cron', expression: '0 0 1 1 * *', timezone: undefined, missed: 'run-once' }],
         include: ['**'],
         exclude: [],
+        hidden: 'include',
+        size: { minBytes: undefined, maxBytes: undefined },
+        age: { minMs: undefined, maxMs: undefined },
+        links: 'skip',
+        ready: undefined,
+        permissions: 'leave',
         retries: { attempts: 5, firstDelayMs: 1_000, maxDelayMs: 300_000 },
       },
     ]);
@@ -227,7 +244,7 @@ describe('what is wrong in a job, at its line and column', () => {
       'an unknown key like none',
       'from: /a\nto: nas:x\nzzz: 1',
       [
-        '3:1: error: /zzz: unknown key "zzz"; known here: description, from, to, mode, triggers, include, exclude, retries',
+        '3:1: error: /zzz: unknown key "zzz"; known here: description, from, to, mode, triggers, include, exclude, ready, permissions, hidden, size, age, links, emptyDirectories, retries',
       ],
     ],
     [
@@ -295,6 +312,58 @@ describe('what is wrong in a job, at its line and column', () => {
       'from: /a\nto: nas:x\nretries: { firstDelay: 10m }',
       [
         '3:24: error: /retries/firstDelay: firstDelay is longer than maxDelay, which is 5m where it is not written; write maxDelay as well',
+      ],
+    ],
+    [
+      'sizes and ages',
+      'from: /a\nto: nas:x\nsize: { min: 10, max: 2GB, about: 5M }\nage: { min: 0s, max: 4000d }\nhidden: no\nemptyDirectories: keep',
+      [
+        '3:14: error: /size/min: a size needs a unit: write 10B for bytes, or 10K, 10M, 10G',
+        '3:23: error: /size/max: GB means 1000 to some and 1024 to others; write 2G, which counts in 1024',
+        '3:28: error: /size/about: unknown key "about"; known here: min, max',
+        '4:13: error: /age/min: must be at least 1s',
+        '4:22: error: /age/max: a duration is at most 3650d',
+        '5:9: error: /hidden: must be one of include, skip',
+        '6:19: error: /emptyDirectories: this version makes a directory only where a file goes into it; write skip or take the key away',
+      ],
+    ],
+    [
+      'limits that leave nothing',
+      'from: /a\nto: nas:x\nsize: { min: 2G, max: 1G }\nage: { min: 30d, max: 1w }',
+      [
+        '3:23: error: /size/max: max is smaller than min, so no file would go across; exchange the two',
+        '4:23: error: /age/max: max is shorter than min, so no file would go across; exchange the two',
+      ],
+    ],
+    [
+      'limits without limits',
+      'from: /a\nto: nas:x\nsize: 10M\nage:',
+      [
+        '3:7: error: /size: must be a group of keys (min, max), but this is a text',
+        '4:1: error: /age: has no value; write {} for the defaults, or take the key away',
+      ],
+    ],
+    [
+      'words of other programs',
+      'from: /a\nto: nas:x\nsymlinks: follow\nfilesize: { atleast: 1B }\ndotfiles: skip',
+      [
+        '3:1: error: /symlinks: unknown key "symlinks"; did you mean "links"?',
+        '4:1: error: /filesize: unknown key "filesize"; did you mean "size"?',
+        '5:1: error: /dotfiles: unknown key "dotfiles"; did you mean "hidden"?',
+      ],
+    ],
+    [
+      'links that FTP cannot make',
+      'from: /a\nto: nas:x\nlinks: preserve',
+      [
+        '3:8: error: /links: FTP has no command that makes a link, so links cannot be preserved; write follow to send what they lead to, or skip',
+      ],
+    ],
+    [
+      'links on a server',
+      'from: nas:x\nto: /a\nlinks: follow',
+      [
+        '3:8: error: /links: links are followed only in a local from; on a server they stay behind, so take links away',
       ],
     ],
     [
@@ -593,7 +662,7 @@ triggers:
     [
       '- from: /a',
       [
-        '1:1: error: must be a group of keys (description, from, to, mode, triggers, include, exclude, retries), but this is a list',
+        '1:1: error: must be a group of keys (description, from, to, mode, triggers, include, exclude, ready, permissions, hidden, size, age, links, emptyDirectories, retries), but this is a list',
       ],
     ],
     ['from: /a\nfrom: /b\nto: nas:x', ['2:1: error: /from: the key "from" stands twice; keep one of them']],
@@ -681,7 +750,7 @@ triggers:
 
   test('text of the file reaches a terminal only in a harmless form', async () => {
     expect(await LINES_OF('from: /a\nto: nas:x\n"\\e[31m\\u202ered": 1')).toEqual([
-      'a.yaml:3:1: error: /\\u{1b}[31m\\u{202e}red: unknown key "\\u{1b}[31m\\u{202e}red"; known here: description, from, to, mode, triggers, include, exclude, retries',
+      'a.yaml:3:1: error: /\\u{1b}[31m\\u{202e}red: unknown key "\\u{1b}[31m\\u{202e}red"; known here: description, from, to, mode, triggers, include, exclude, ready, permissions, hidden, size, age, links, emptyDirectories, retries',
     ]);
   });
 });

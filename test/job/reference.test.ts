@@ -93,6 +93,7 @@ test('the example jobs load, without a warning', async () => {
   expect(jobs.map(({ name, direction, server }) => [name, direction, server.host])).toEqual([
     ['fetch-reports', 'pull', 'files.warehouse.example'],
     ['nightly-backup', 'push', 'nas.example.net'],
+    ['share-projects', 'push', 'nas.example.net'],
     ['watch-outbox', 'push', 'ftp.partner.example'],
   ]);
   expect(agent).toEqual({ log: { level: 'info' }, stop: { withinMs: 25_000 }, runsAtOnce: 4 });
@@ -101,11 +102,13 @@ test('the example jobs load, without a warning', async () => {
 test('the examples on the page load too', async () => {
   const page = await readFile(path.join(JOBS, 'README.md'), 'utf8');
   const blocks = [...page.matchAll(/```yaml\n(.*?)```/gs)].map(([, text = '']) => text);
-  const [job] = blocks;
+  const written = blocks.filter((block) => /^from: /m.test(block));
+  expect(written.length).toBeGreaterThan(1);
   const servers = blocks.filter((block) => /^ {2}url: /m.test(block));
   expect(servers.length).toBeGreaterThan(2);
   const { load } = await import('./directory.js');
-  const { jobs, lines } = await load({ 'a.yaml': job ?? '', 'servers.yaml': servers.join('') });
+  const files = Object.fromEntries(written.map((block, index) => [`job-${index}.yaml`, block]));
+  const { jobs, lines } = await load({ ...files, 'servers.yaml': servers.join('') });
   expect(lines).toEqual([]);
-  expect(jobs).toHaveLength(1);
+  expect(jobs).toHaveLength(written.length);
 });

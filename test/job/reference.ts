@@ -74,6 +74,7 @@ function typeOf(node: Node): string {
   if (node.type === 'integer') return `whole number, ${node.minimum} to ${node.maximum}`;
   if (node.type === 'boolean') return '`true`, `false`';
   if (node.type === 'object') return 'keys';
+  if (node.format === 'size') return 'size';
   if (node.format === 'duration') return `duration, ${node.atLeast} to ${node.atMost}`;
   return 'text';
 }

@@ -12,6 +12,8 @@ export interface Back {
   names(): Promise<string[]>;
   read(path: string): Promise<Buffer>;
   modifiedMs(path: string): Promise<number>;
+  /** All mode bits, setuid and its like too. */
+  permissions(path: string): Promise<number>;
   /** Writes whole files, and the directories that they need; of now, where no time is said. */
   write(files: ReadonlyMap<string, Buffer | string>, modifiedMs?: number): Promise<void>;
   /** A file in the root whose name is any bytes. */
@@ -50,6 +52,10 @@ export class DiskBack implements Back {
 
   async modifiedMs(path: string): Promise<number> {
     return (await stat(join(this.#root, path))).mtimeMs;
+  }
+
+  async permissions(path: string): Promise<number> {
+    return (await stat(join(this.#root, path))).mode & 0o7777;
   }
 
   async write(files: ReadonlyMap<string, Buffer | string>, modifiedMs?: number): Promise<void> {

@@ -49,6 +49,8 @@ export interface Traits {
   readonly links?: 'unseen';
   /** `slow`: what only takes long there is left out. */
   readonly link?: 'slow';
+  /** `none`: they cannot be set. `untold`: listings do not show them. */
+  readonly permissions?: 'none' | 'untold';
   /** `made up`: a name that it cannot decode it lists under another one. */
   readonly unreadable?: 'made up';
 }
@@ -194,6 +196,27 @@ export function remoteContract(
       expect(await berth.back.files()).toEqual(['file.bin']);
       expect(sha256(await berth.back.read('file.bin'))).toBe(sha256(content));
       if (setsTimes) expect(await berth.back.modifiedMs('file.bin')).toBe(someTimeMs);
+    });
+
+    test('with permissions: they are set and listed, or the file comes without them', async () => {
+      await using berth = await open();
+      const permissions = [0o600, 0o751, 0o444, 0o4755] as const;
+      const deliver = async (mode: number): Promise<void> => {
+        const path = mode.toString(8);
+        await berth.remote.deliver({ ...deliveryOf(path, sourceOf(path)), permissions: mode });
+      };
+      await Promise.all(permissions.map(deliver));
+      // Over one that nobody may write any more.
+      await deliver(0o444);
+      const { files } = await berth.remote.list('');
+      for (const mode of permissions) {
+        const path = mode.toString(8);
+        expect(await textOf(berth, path)).toBe(path);
+        if (traits.permissions === 'none') continue;
+        expect(await berth.back.permissions(path)).toBe(mode & 0o777);
+        const listed = files.find((file) => file.path === path);
+        expect(listed?.permissions).toBe(traits.permissions === 'untold' ? undefined : mode & 0o777);
+      }
     });
 
     test('the size is proven and the time is set: both are read back by stat', async () => {
@@ -530,7 +553,7 @@ export function remoteContract(
       if (traits.links === undefined) await berth.back.link('link', 'one');
       const root = await berth.remote.list('');
       const time = timeOf(someTimeMs);
-      expect([...root.files].sort((a, b) => a.sizeBytes - b.sizeBytes)).toEqual([
+      expect([...root.files].sort((a, b) => a.sizeBytes - b.sizeBytes)).toMatchObject([
         { path: 'one', sizeBytes: 1, modifiedMs: time },
         { path: '.two', sizeBytes: 2, modifiedMs: time },
       ]);
@@ -538,7 +561,7 @@ export function remoteContract(
       expect(root.others).toEqual(traits.links === undefined ? ['link'] : []);
       expect(root.complete).toBe(true);
       const below = await berth.remote.list('a dir');
-      expect(below.files).toEqual([{ path: 'a dir/three', sizeBytes: 3, modifiedMs: time }]);
+      expect(below.files).toMatchObject([{ path: 'a dir/three', sizeBytes: 3, modifiedMs: time }]);
       expect(below.directories).toEqual(['a dir/below']);
       expect(below.complete).toBe(true);
       // After listings the paths still mean what they meant.
@@ -578,7 +601,7 @@ export function remoteContract(
         paths.map(async (path) => {
           const { files, complete } = await berth.remote.list(dirname(path));
           const sizeBytes = Buffer.byteLength(path);
-          expect(files).toEqual([{ path, sizeBytes, modifiedMs: timeOf(someTimeMs) }]);
+          expect(files).toMatchObject([{ path, sizeBytes, modifiedMs: timeOf(someTimeMs) }]);
           expect(complete, path).toBe(true);
         }),
       );

@@ -31,6 +31,10 @@ class MemoryBack implements Back {
     return this.#tree.modifiedMs(path);
   }
 
+  async permissions(path: string): Promise<number> {
+    return this.#tree.permissions(path);
+  }
+
   async write(files: ReadonlyMap<string, Buffer | string>, modifiedMs?: number): Promise<void> {
     for (const [path, content] of files) this.#tree.write(path, content, modifiedMs);
   }

@@ -266,6 +266,18 @@ describe('the byte 0xFF, which is a command in Telnet', () => {
     );
   });
 
+  test('a connection that was opened before that was known is not used for anything any more', async () => {
+    await using berth = await open({ telnet: 'interpreted' }, { charset: 'windows-1251', connections: 4 });
+    const slow = berth.server.script({ on: 'STOR', nth: 'every', do: { kind: 'delay', ms: 40 } });
+    await Promise.all(['p', 'q', 'r', 's', 't', 'u', 'v', 'w'].map((path) => deliver(berth, path)));
+    expect(berth.server.journal.open).toBe(4);
+    slow.remove();
+    await deliverInTheEnd(berth, 'яя');
+    const seen = await Promise.all(Array.from({ length: 8 }, () => berth.remote.stat('яя')));
+    expect(seen.map((file) => file?.sizeBytes)).toEqual(Array.from({ length: 8 }, () => 4));
+    expect((await fetched(berth.remote, 'яя')).toString()).toBe('яя');
+  });
+
   test('a whole run, and a second one that finds nothing to do', async () => {
     await using world = await World.open({
       server: { telnet: 'interpreted' },

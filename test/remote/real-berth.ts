@@ -33,7 +33,8 @@ export const kinds: readonly Kind[] = [
   {
     name: 'vsftpd',
     securities: ['plain', 'explicit', 'implicit'],
-    traits: {},
+    // Its users here are virtual ones, and those may not.
+    traits: { permissions: 'none' },
     start: (security, options) =>
       startVsftpd({ ...options, security, requireTls: security !== 'plain', requireSessionReuse: true }),
   },
@@ -57,7 +58,7 @@ export const kinds: readonly Kind[] = [
   {
     name: 'pyftpdlib',
     securities: ['plain', 'explicit', 'implicit'],
-    traits: { links: 'unseen', unreadable: 'made up' },
+    traits: { links: 'unseen', unreadable: 'made up', permissions: 'untold' },
     start: (security, options) => startPyftpdlib({ ...options, security, requireTls: security !== 'plain' }),
   },
 ];

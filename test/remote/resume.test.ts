@@ -4,14 +4,14 @@
  */
 import { randomBytes } from 'node:crypto';
 import { readdirSync, statSync, truncateSync, utimesSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { isTemporary } from '../../src/plan/temporary.js';
 import type { RunReport } from '../../src/run/context.js';
 import { EARLIER, overwrite, type VoyageOptions, World } from '../run/support/voyage.js';
 import type { Fault } from '../support/ftp-server/fault.js';
-import type { Feature } from '../support/ftp-server/settings.js';
+import { type Feature, serverLike } from '../support/ftp-server/settings.js';
 
 const MIB = 1024 * 1024;
 const SIZE_BYTES = 5 * MIB + 12_345;
@@ -158,7 +158,7 @@ describe('an upload that is cut', () => {
     await world.put('f', content);
     world.server.script({ on: 'STOR', do: { kind: 'reset', at: 'final' } });
     expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1 } });
-    expect(world.stores).toBe(1);
+    expect([world.stores, world.count('RETR')]).toEqual([1, 1]);
     expect(world.server.journal.receivedBytes).toBe(SIZE_BYTES);
     expectWhole();
   });
@@ -234,6 +234,32 @@ describe('a server that cannot go on where it is told to', () => {
     watch.expectWhole();
   });
 
+  test('APPE that begins anew: the mismatch is found, and the file arrives whole all the same', async () => {
+    await open({ server: off('REST-STOR') ?? {} });
+    await world.put('f', content);
+    world.server.script({ on: 'STOR', do: { kind: 'dataReset', atByte: CUT } });
+    world.server.on('command', (verb) => {
+      const part = verb === 'APPE' ? partIn(world.remote('')) : undefined;
+      if (part !== undefined) truncateSync(part, 0);
+    });
+    const watch = world.watchFinals({ f: [content] });
+    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1 }, failure: undefined });
+    expect(world.count('APPE')).toBe(1);
+    expect(learned().at(-1)).toContain('sent from the beginning');
+    expectWhole();
+    watch.expectWhole();
+  });
+
+  test('`verify: size`: the part is proven all the same, by reading it back', async () => {
+    await open({ server: { features: { HASH: true } }, settings: { verify: 'size' } });
+    await world.put('f', content);
+    world.server.script({ on: 'STOR', do: { kind: 'dataReset', atByte: CUT } });
+    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1 } });
+    expect([world.count('HASH'), world.count('RETR')]).toEqual([0, 1]);
+    expect(rests()).toEqual([String(CUT)]);
+    expectWhole();
+  });
+
   test('what was learned holds for the next run', async () => {
     await open({ server: off('REST-STOR') ?? {} });
     await world.put('f', content);
@@ -276,18 +302,24 @@ describe('a part that is not what it was', () => {
     expectWhole();
   });
 
-  test('is as large as the file, and another: its hash tells, and it is sent anew under another name', async () => {
-    await open({ server: { features: { HASH: true } } });
-    await world.put('f', content);
-    world.server.script({ on: 'STOR', do: { kind: 'dataReset', atByte: CUT } });
-    betweenAttempts(world.remote(''), CUT, (part) => overwrite(part, withByte(SIZE_BYTES - 1)));
-    const watch = world.watchFinals({ f: [content] });
-    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1 }, failure: undefined });
-    expect(world.told('file.retry').map(({ code }) => code)).toContain('mismatch');
-    expect(new Set(world.of('STOR')).size).toBe(2);
-    expectWhole();
-    watch.expectWhole();
-  });
+  test.each([
+    ['its hash tells', { HASH: true }],
+    ['reading it back tells', {}],
+  ])(
+    'is as large as the file, and another: %s, and it is sent anew under another name',
+    async (_how, features) => {
+      await open({ server: { features } });
+      await world.put('f', content);
+      world.server.script({ on: 'STOR', do: { kind: 'dataReset', atByte: CUT } });
+      betweenAttempts(world.remote(''), CUT, (part) => overwrite(part, withByte(SIZE_BYTES - 1)));
+      const watch = world.watchFinals({ f: [content] });
+      expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1 }, failure: undefined });
+      expect(world.told('file.retry').map(({ code }) => code)).toContain('mismatch');
+      expect(new Set(world.of('STOR')).size).toBe(2);
+      expectWhole();
+      watch.expectWhole();
+    },
+  );
 
   test('shrank, but is still worth it: goes on from where it ends now', async () => {
     await open({ server: { features: { HASH: true } } });
@@ -597,4 +629,38 @@ describe('a download that is cut', () => {
     expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { downloaded: 1 } });
     expectWhole();
   });
+});
+
+describe('known servers, as far as the scripted one can be like them', () => {
+  const likes = ['vsftpd', 'proftpd', 'pure-ftpd', 'pyftpdlib', 'iis', 'printer'] as const;
+
+  test.each(likes.flatMap((like) => [[like, 'plain'] as const, [like, 'explicit'] as const]))(
+    '%s (%s): a push that is cut twice arrives, as does a pull',
+    async (like, security) => {
+      await open({
+        server: { security, ...serverLike(like) },
+        job: { retries: { attempts: 6, firstDelayMs: 2, maxDelayMs: 8 } },
+        settings: { timeouts: { connectMs: 2_000, replyMs: 2_000, stallMs: 2_000, transferMs: 60_000 } },
+      });
+      await world.put('f', content);
+      for (const name of ['a', 'b', 'y', 'z']) await world.put(name);
+      world.server.script({ on: 'STOR', path: '**/*', nth: 4, do: { kind: 'dataReset', atByte: CUT } });
+      world.server.script({ on: /^(STOR|APPE)/, nth: 6, do: { kind: 'dataReset', atByte: MIB } });
+      expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 5, skipped: 0 } });
+      world.expectConverged();
+      const back = world.directory.join('back');
+      await mkdir(back);
+      world.change({ job: { name: 'back', direction: 'pull', local: back } });
+      world.server.script({
+        on: 'RETR',
+        path: '**/f',
+        nth: 1,
+        do: { kind: 'controlEnd', atByte: CUT, how: 'close' },
+      });
+      expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { downloaded: 5, skipped: 0 } });
+      expect((await readFile(join(back, 'f'))).equals(content)).toBe(true);
+      expect(readdirSync(back).sort()).toEqual(['a', 'b', 'f', 'y', 'z']);
+      expect(world.intents()).toEqual([]);
+    },
+  );
 });

@@ -126,6 +126,32 @@ describe('a server whose TLS 1.3 sessions are never recognised', () => {
     expect(world.told('server.learned')).toHaveLength(1);
   });
 
+  test('many connections that meet it at once count as one, and TLS 1.2 gets its chance', async () => {
+    await using berth = await FtpBerth.open({
+      server: { security: 'explicit' },
+      account: { connections: 4 },
+    });
+    const slow = berth.server.script({ on: 'STOR', nth: 'every', do: { kind: 'delay', ms: 60 } });
+    const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+    await Promise.all(names.map((name) => deliver(berth, name)));
+    expect(berth.server.journal.open).toBe(4);
+    slow.remove();
+    for (const connection of [1, 2, 3, 4]) {
+      const refusal = { kind: 'reply', text: REFUSALS[0] } as const;
+      berth.server.script({
+        on: 'STOR',
+        connection,
+        nth: 'every',
+        do: [{ kind: 'delay', ms: 60 }, refusal],
+      });
+    }
+    const failures = await Promise.all(['i', 'j', 'k', 'l'].map((name) => failing(deliver(berth, name))));
+    expect(failures.map(({ decision }) => decision)).toEqual(Array.from({ length: 4 }, () => 'reconnect'));
+    expect(berth.learned).toEqual([expect.stringContaining('TLS 1.2 is tried')]);
+    await Promise.all(['i', 'j', 'k', 'l'].map((name) => deliver(berth, name)));
+    expect(await filesBelow(berth.disk)).toEqual([...names, 'i', 'j', 'k', 'l']);
+  });
+
   test('a pull goes on as well, although its first data connection is a listing', async () => {
     await using world = await openWorld({ settings: { connections: 1 }, job: { direction: 'pull' } });
     const versions = refuseUnderTls13(world.server, REFUSALS[0]);

@@ -14,6 +14,7 @@ import {
   type DeliverOptions,
   type Delivery,
   type FetchOptions,
+  type ListedFile,
   type Remote,
   type RemoteDirectory,
   type Source,
@@ -26,6 +27,7 @@ interface File {
   readonly chunks: Buffer[];
   sizeBytes: number;
   modifiedMs: number;
+  permissions: number;
 }
 
 interface Directory {
@@ -77,6 +79,11 @@ export class MemoryTree {
   /** @throws where there is no such file */
   modifiedMs(path: RelativePath): number {
     return this.#file(path).modifiedMs;
+  }
+
+  /** @throws where there is no such file */
+  permissions(path: RelativePath): number {
+    return this.#file(path).permissions;
   }
 
   /** Writes a whole file, and the directories that it needs; of now, where no time is said. */
@@ -209,7 +216,7 @@ export class MemoryRemote implements Remote {
       await this.#step('list', directory);
       const found = this.tree.directory(directory);
       if (found === undefined) throw this.#noFile('MLSD', 'transfer', directory);
-      const files: RemoteFile[] = [];
+      const files: ListedFile[] = [];
       const directories: RelativePath[] = [];
       const others: RelativePath[] = [];
       let complete = true;
@@ -220,7 +227,7 @@ export class MemoryRemote implements Remote {
           continue;
         }
         const path = directory === '' ? name : `${directory}/${name}`;
-        if (node.kind === 'file') files.push(sightOf(path, node));
+        if (node.kind === 'file') files.push({ ...sightOf(path, node), permissions: node.permissions });
         else (node.kind === 'directory' ? directories : others).push(path);
       }
       return { files, directories, others, complete, proven: complete };
@@ -279,16 +286,13 @@ export class MemoryRemote implements Remote {
     }
   }
 
-  async #publish(
-    names: { readonly path: RelativePath; readonly temporary: RelativePath },
-    modifiedMs: number,
-    signal: AbortSignal | undefined,
-  ): Promise<number> {
-    const { path, temporary } = names;
+  async #publish(delivery: Delivery, modifiedMs: number, signal: AbortSignal | undefined): Promise<number> {
+    const { path, temporary, permissions } = delivery;
     await this.#step('time', temporary, signal);
     const file = this.tree.at(temporary);
     if (file?.kind !== 'file') throw this.#noFile('RNFR', 'command', temporary);
     file.modifiedMs = wholeSeconds(modifiedMs);
+    if (permissions !== undefined) file.permissions = permissions & 0o777;
     await this.#step('rename', path, signal);
     const from = this.tree.directory(parentOf(temporary));
     const to = this.tree.directory(parentOf(path));
@@ -397,7 +401,7 @@ function sightOf(path: RelativePath, file: File): RemoteFile {
 
 function fileOf(content: Buffer, modifiedMs: number): File {
   const chunks = content.length === 0 ? [] : [content];
-  return { kind: 'file', chunks, sizeBytes: content.length, modifiedMs };
+  return { kind: 'file', chunks, sizeBytes: content.length, modifiedMs, permissions: 0o644 };
 }
 
 function* below(directory: Directory, prefix: string): Generator<string> {

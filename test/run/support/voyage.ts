@@ -76,6 +76,12 @@ export class World implements AsyncDisposable {
       triggers: [],
       include: ['**'],
       exclude: [],
+      hidden: 'include',
+      size: { minBytes: undefined, maxBytes: undefined },
+      age: { minMs: undefined, maxMs: undefined },
+      links: 'skip',
+      ready: undefined,
+      permissions: 'leave',
       retries: { attempts: 4, firstDelayMs: 4, maxDelayMs: 16 },
       ...options.job,
       server: {

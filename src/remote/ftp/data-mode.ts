@@ -4,10 +4,10 @@
  * A mode that is refused is left at once; one that leads nowhere is left at its first failure where it has never
  * worked, and else at the third in a row, because links break for other reasons too.
  */
-import type { DataMode } from '../ftp/client.js';
-import { FtpError } from '../ftp/errors.js';
-import { judge } from './failure.js';
-import type { Profile } from './profile.js';
+import type { DataMode } from '../../ftp/client.js';
+import { FtpError } from '../../ftp/errors.js';
+import { judge } from '../failure.js';
+import type { Profile } from '../profile.js';
 
 export type DataModeSetting = 'auto' | 'passive' | 'active';
 

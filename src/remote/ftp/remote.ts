@@ -2,27 +2,28 @@
  * The Remote contract over FTP and FTPS: a directory on a server, reached through the account's pool.
  * Turns relative paths into server paths, and sends uploads through lanes, as many as there are connections.
  */
-import type { Charset } from '../ftp/client.js';
-import { FtpError } from '../ftp/errors.js';
-import type { RelativePath, RemoteFile } from '../plan/entry.js';
-import type { TemporaryForm } from '../plan/temporary.js';
-import { Directories } from './directories.js';
-import { judge } from './failure.js';
-import type { FtpSession } from './ftp-session.js';
-import { Lane, type Passage } from './lane.js';
-import { Names } from './names.js';
-import type { Pool } from './pool.js';
-import type { Profile } from './profile.js';
+import type { Charset } from '../../ftp/client.js';
+import { FtpError } from '../../ftp/errors.js';
+import type { RelativePath, RemoteFile } from '../../plan/entry.js';
+import type { TemporaryForm } from '../../plan/temporary.js';
+import { judge } from '../failure.js';
+import type { Pool } from '../pool.js';
+import type { Profile } from '../profile.js';
 import {
   type Delivered,
   type DeliverOptions,
   type Delivery,
   type FetchOptions,
   Gone,
+  type ListedFile,
   type Remote,
   type RemoteDirectory,
   wholeSeconds,
-} from './remote.js';
+} from '../remote.js';
+import { Directories } from './directories.js';
+import { Lane, type Passage } from './lane.js';
+import { Names } from './names.js';
+import type { FtpSession } from './session.js';
 
 export interface FtpRemoteOptions {
   readonly pool: Pool<FtpSession>;
@@ -144,13 +145,13 @@ export class FtpRemote implements Remote {
   ): Promise<number> {
     return this.#pool.use(signal, async (session) => {
       const file = this.#on(session, path);
-      const { bytes, sizeBytes } = await session
+      const { bytes, sizeBytes } = await session.downloads
         .fetch(file, sink, { signal, fromByte })
         .catch((error: unknown) => unlessGone(error, file, session));
       const expected = sizeBytes ?? listedBytes;
       // A cut connection looks like the end of the file; only the number of bytes tells them apart.
       if (expected !== undefined && expected !== fromByte + bytes) {
-        if (fromByte > 0) session.noDownloadResume();
+        if (fromByte > 0) session.downloads.noDownloadResume();
         throw new FtpError(
           'mismatch',
           `${session.where} sent ${fromByte + bytes} bytes of ${path}, which has ${expected}.`,
@@ -165,7 +166,7 @@ export class FtpRemote implements Remote {
 
   async stat(path: RelativePath): Promise<RemoteFile | undefined> {
     return this.#pool.use(undefined, async (session) => {
-      const status = await session.status(this.#on(session, path));
+      const status = await session.tree.status(this.#on(session, path));
       return status === undefined
         ? undefined
         : {
@@ -178,9 +179,9 @@ export class FtpRemote implements Remote {
 
   async list(directory: RelativePath | ''): Promise<RemoteDirectory> {
     return this.#pool.use(undefined, async (session) => {
-      const listing = await session.list(this.#on(session, directory));
+      const listing = await session.tree.list(this.#on(session, directory));
       const below = (name: string): RelativePath => (directory === '' ? name : `${directory}/${name}`);
-      const files: RemoteFile[] = [];
+      const files: ListedFile[] = [];
       const directories: RelativePath[] = [];
       const others: RelativePath[] = [];
       let complete =
@@ -195,6 +196,7 @@ export class FtpRemote implements Remote {
             path,
             sizeBytes: entry.sizeBytes,
             modifiedMs: entry.modifiedMs,
+            permissions: entry.permissions,
           });
       }
       return { files, directories, others, complete, proven: complete && listing.ending === 'whole' };
@@ -202,7 +204,7 @@ export class FtpRemote implements Remote {
   }
 
   async remove(path: RelativePath): Promise<void> {
-    await this.#pool.use(undefined, (session) => session.remove(this.#on(session, path)));
+    await this.#pool.use(undefined, (session) => session.tree.remove(this.#on(session, path)));
   }
 
   /** The server's path of a relative one. */
@@ -229,22 +231,22 @@ async function proveFetched(
     Required<Pick<FetchOptions, 'holds'>> & { readonly file: string; readonly sizeBytes: number },
 ): Promise<void> {
   const { file, sizeBytes, signal, holds } = fetched;
-  const told = await session.hash(file, sizeBytes);
-  if (told === undefined ? !session.wantsHash : await holds(told)) return;
-  const again = { algorithm: 'SHA-256', hex: await session.readBack(file, signal) } as const;
+  const told = await session.proofs.hash(file, sizeBytes);
+  if (told === undefined ? !session.proofs.wantsHash : await holds(told)) return;
+  const again = { algorithm: 'SHA-256', hex: await session.downloads.readBack(file, signal) } as const;
   if (!(await holds(again))) {
     throw new FtpError('mismatch', `${session.where} holds other bytes of ${file} than it sent.`, {
       phase: 'transfer',
       verb: 'RETR',
     });
   }
-  if (told !== undefined) session.distrustHashes();
+  if (told !== undefined) session.proofs.distrustHashes();
 }
 
 /** A refused download may mean that the file was deleted since it was listed; only another listing can tell. */
 async function unlessGone(error: unknown, file: string, session: FtpSession): Promise<never> {
   const refused = error instanceof FtpError && error.kind === 'reply' && error.reply?.code === 550;
-  if (refused && session.usable && !(await session.lists(file))) {
+  if (refused && session.usable && !(await session.tree.lists(file))) {
     throw new Gone(`${file} was deleted on the server since it was listed. ${error.message}`, {
       cause: error,
     });

@@ -8,14 +8,15 @@
  * cannot keep is an error.
  */
 import { randomBytes } from 'node:crypto';
-import type { Charset } from '../ftp/client.js';
-import { FtpError } from '../ftp/errors.js';
-import type { RelativePath } from '../plan/entry.js';
-import { temporaryName } from '../plan/temporary.js';
-import { judge } from './failure.js';
-import { type FtpSession, isRefusal } from './ftp-session.js';
-import type { Oddity, Profile } from './profile.js';
-import { type Delivery, TemporaryRefused } from './remote.js';
+import type { Charset } from '../../ftp/client.js';
+import { FtpError } from '../../ftp/errors.js';
+import type { RelativePath } from '../../plan/entry.js';
+import { temporaryName } from '../../plan/temporary.js';
+import { judge } from '../failure.js';
+import type { Oddity, Profile } from '../profile.js';
+import { type Delivery, TemporaryRefused } from '../remote.js';
+import { isRefusal } from './refusal.js';
+import type { FtpSession } from './session.js';
 
 /** How each oddity is recognised, and what of a name shows it in a trial. */
 const ODDITIES: readonly (readonly [Oddity, (name: string) => string | undefined])[] = [
@@ -125,12 +126,12 @@ export class Names {
   /** Whether an empty file can be stored there; it is taken away again. */
   async #takes(path: string, session: FtpSession): Promise<boolean> {
     try {
-      await session.store(path, nothing(), undefined);
+      await session.uploads.store(path, nothing(), undefined);
     } catch (error) {
       if (error instanceof FtpError && error.kind === 'reply') return false;
       throw error;
     }
-    await session.remove(path);
+    await session.tree.remove(path);
     return true;
   }
 
@@ -203,10 +204,10 @@ export class Names {
     for (const directory of this.#litter) {
       this.#litter.delete(directory);
       try {
-        if (!(await session.isDirectory(directory))) continue;
-        const { entries } = await session.list(directory);
+        if (!(await session.tree.isDirectory(directory))) continue;
+        const { entries } = await session.tree.list(directory);
         for (const { name, type } of entries)
-          if (type === 'file') await session.remove(`${directory}/${name}`);
+          if (type === 'file') await session.tree.remove(`${directory}/${name}`);
         await this.#clear(directory, session);
       } catch (error) {
         if (isRefusal(error)) continue;
@@ -219,7 +220,7 @@ export class Names {
   /** One that cannot be removed stays: that is no reason not to send a file. */
   async #clear(directory: string, session: FtpSession): Promise<void> {
     try {
-      await session.removeDirectory(directory);
+      await session.tree.removeDirectory(directory);
     } catch (error) {
       if (!isRefusal(error)) throw error;
     }
@@ -227,7 +228,7 @@ export class Names {
 
   async #made(directory: string, session: FtpSession): Promise<boolean> {
     try {
-      await session.makeDirectory(directory);
+      await session.tree.makeDirectory(directory);
       return true;
     } catch (error) {
       if (judge(error).decision !== 'skip') throw error;
@@ -237,19 +238,19 @@ export class Names {
 
   async #keeps(path: string, sample: string, session: FtpSession): Promise<boolean> {
     try {
-      await session.store(path, nothing(), undefined);
+      await session.uploads.store(path, nothing(), undefined);
     } catch (error) {
       if (error instanceof FtpError && judge(error).decision === 'skip') return false;
       throw error;
     }
-    const { entries, unusable } = await session.list(path.slice(0, path.lastIndexOf('/')));
+    const { entries, unusable } = await session.tree.list(path.slice(0, path.lastIndexOf('/')));
     const wanted = this.#options.charset.encode(sample);
     const seen = [...entries, ...unusable].some(({ bytes }) => wanted?.equals(bytes) === true);
-    if (seen) await session.remove(path);
+    if (seen) await session.tree.remove(path);
     // Under whatever name it stands there.
     else
       for (const { name, type } of entries)
-        if (type === 'file') await session.remove(`${path.slice(0, path.lastIndexOf('/'))}/${name}`);
+        if (type === 'file') await session.tree.remove(`${path.slice(0, path.lastIndexOf('/'))}/${name}`);
     return seen;
   }
 }

@@ -2,7 +2,7 @@
  * The directories of a remote that uploads need: which are known to be there, and the making of those that are
  * not, each once however many connections want it at the same time.
  */
-import type { FtpSession } from './ftp-session.js';
+import type { FtpSession } from './session.js';
 
 export class Directories {
   readonly #known = new Set<string>();
@@ -28,8 +28,8 @@ export class Directories {
   ): Promise<'made' | 'was-there'> {
     const parent = parentOf(file);
     // Made by us before, but somebody may have removed it since.
-    if (parent === '' || (knownBefore && (await session.isDirectory(parent)))) return 'was-there';
-    const making = this.#making.get(parent) ?? session.makeDirectory(parent);
+    if (parent === '' || (knownBefore && (await session.tree.isDirectory(parent)))) return 'was-there';
+    const making = this.#making.get(parent) ?? session.tree.makeDirectory(parent);
     this.#making.set(parent, making);
     try {
       await making;

@@ -5,7 +5,7 @@
  *
  * | stage | what is known | the next step travels |
  * | --- | --- | --- |
- * | sent | the data ended and the final reply came | SIZE, hash and time: with the next STOR |
+ * | sent | the data ended and the final reply came | permissions, SIZE, hash and time: with the next STOR |
  * | proven | what the server holds is what was sent | RNFR, RNTO: with the STOR after that |
  * | published | it stands under its final name | - |
  *
@@ -13,14 +13,16 @@
  * by single commands before the next packet. When the connection is lost, every file in the lane is told so, and
  * whoever sent it finds out from the remote what became of it.
  */
-import type { Convoy, Proof, ProveStep, Settled } from '../ftp/client.js';
-import { FtpError } from '../ftp/errors.js';
-import type { Digest } from '../plan/digest.js';
+import type { Convoy, Proof, ProveStep, Settled } from '../../ftp/client.js';
+import { FtpError } from '../../ftp/errors.js';
+import type { Digest } from '../../plan/digest.js';
+import { judge } from '../failure.js';
+import { type Delivered, type Delivery, type Digests, wholeSeconds } from '../remote.js';
 import type { Directories } from './directories.js';
-import { judge } from './failure.js';
-import { type FtpSession, type Held, isRefusal } from './ftp-session.js';
 import type { Names } from './names.js';
-import { type Delivered, type Delivery, type Digests, wholeSeconds } from './remote.js';
+import type { Held } from './proofs.js';
+import { isRefusal } from './refusal.js';
+import type { FtpSession } from './session.js';
 
 /** One file on its way through a lane. */
 export interface Passage {
@@ -44,6 +46,9 @@ interface Proven extends Sent {
   readonly modifiedMs: number | undefined;
 }
 
+/** `open`: refused for now, or never answered. */
+type Permissions = 'set' | 'refused' | 'open';
+
 /** A file that takes its time must not keep those before it from their final names, nor wait for those behind it. */
 const LARGE_BYTES = 1024 * 1024;
 
@@ -55,6 +60,8 @@ export class Lane {
   #proven: Proven | undefined;
   /** For the next data connection, told behind the last STOR. */
   #port: number | undefined;
+  /** Settles when the step of the last packet that had permissions with it has heard its end. */
+  #heard: Promise<void> = Promise.resolve();
   /** What has to be done by single commands before the next packet. */
   #repairs: (() => Promise<void>)[] = [];
 
@@ -85,7 +92,7 @@ export class Lane {
       }
       this.#sent = await this.#sendFrom(passage, await this.#provenPart(passage));
     } catch (error) {
-      if (this.#session.stumbled) return 'again';
+      if (this.#session.uploads.stumbled) return 'again';
       passage.reject(error);
     }
     if (large) await this.settle();
@@ -103,7 +110,7 @@ export class Lane {
         });
         open = (convoy.publish === undefined ? 0 : 1) + (convoy.prove === undefined ? 0 : 1);
         if (open === 0) resolve();
-        else this.#session.settle(convoy);
+        else this.#session.uploads.settle(convoy);
       });
       await this.#repair();
     }
@@ -111,7 +118,7 @@ export class Lane {
 
   /**
    * How many bytes of the file lie under its temporary name already, proven: by the server's hash, or by reading them
-   * back. All of them need no proof here, since the whole file is proven like any other.
+   * back. All of them need no proof here: the whole file is proven behind, by more than its size.
    */
   async #provenPart({ delivery, temporary, signal }: Passage): Promise<number> {
     const { part, source } = delivery;
@@ -119,14 +126,14 @@ export class Lane {
     // Under a final name an older file of the same size may stand.
     const final = delivery.temporary === delivery.path;
     if (part === 'none' || source.sizeBytes === 0 || final) return 0;
-    const there = await session.size(temporary);
+    const there = await session.tree.size(temporary);
     if (there === source.sizeBytes) return there;
     // A short part is sent again sooner than it is proven.
     if (there === undefined || there < LARGE_BYTES || there > source.sizeBytes) return 0;
-    if (!session.resumesUploads) return 0;
-    const claim = (await session.hash(temporary, there)) ?? {
+    if (!session.uploads.resumesUploads) return 0;
+    const claim = (await session.proofs.hash(temporary, there)) ?? {
       algorithm: 'SHA-256' as const,
-      hex: await session.readBack(temporary, signal),
+      hex: await session.downloads.readBack(temporary, signal),
     };
     return (await source.digestOf(there, claim.algorithm)) === claim.hex ? there : 0;
   }
@@ -135,14 +142,19 @@ export class Lane {
     if (fromByte === 0) return this.#sendWithParent(passage);
     const { delivery, temporary, signal } = passage;
     const { source } = delivery;
-    const reading = { fromByte, also: this.#session.hashAlgorithm };
+    const reading = { fromByte, also: this.#session.proofs.hashAlgorithm };
     if (fromByte === source.sizeBytes) {
       // All had arrived before the connection was lost: it is only read, for its digests.
       for await (const _ of source.chunks(reading));
       return { passage, digests: await source.confirm(), sent: 'nothing' };
     }
     this.#port = undefined;
-    const end = await this.#session.storeRest(temporary, () => source.chunks(reading), fromByte, signal);
+    const end = await this.#session.uploads.storeRest(
+      temporary,
+      () => source.chunks(reading),
+      fromByte,
+      signal,
+    );
     if (end === 'restart') return this.#sendWithParent(passage);
     return { passage, digests: await source.confirm(), sent: 'rest' };
   }
@@ -177,9 +189,9 @@ export class Lane {
     const { source } = passage.delivery;
     const port = this.#port;
     this.#port = undefined;
-    const reading = { also: this.#session.hashAlgorithm };
+    const reading = { also: this.#session.proofs.hashAlgorithm };
     try {
-      const { nextPort } = await this.#session.storeInConvoy(
+      const { nextPort } = await this.#session.uploads.storeInConvoy(
         passage.temporary,
         () => source.chunks(reading),
         { convoy: this.#convoy(() => {}), port, signal: passage.signal },
@@ -203,7 +215,7 @@ export class Lane {
     const proven = this.#proven;
     this.#sent = undefined;
     this.#proven = undefined;
-    if (!this.#session.convoys) {
+    if (!this.#session.uploads.convoys) {
       if (proven !== undefined) this.#repairs.push(() => this.#publishAlone(proven));
       if (sent !== undefined) this.#repairs.push(() => this.#proveAlone(sent));
       return {};
@@ -224,12 +236,32 @@ export class Lane {
   #proof(sent: Sent, heard: () => void): Convoy['prove'] {
     const { temporary, delivery } = sent.passage;
     const { modifiedMs, sizeBytes } = delivery.source;
-    const step = this.#session.proofOf(temporary, modifiedMs, sizeBytes);
+    const step = this.#session.proofs.proofOf(temporary, modifiedMs, sizeBytes);
+    if (delivery.permissions === undefined) {
+      return {
+        ...step,
+        settled: (end) => {
+          this.#proved(sent, step, end);
+          heard();
+        },
+      };
+    }
+    // Goes out right before the packet, so that its reply is there before the packet's.
+    const asked = this.#session.attributes.setPermissions(temporary, delivery.permissions);
+    // Where the connection is lost, the proof hears of it too.
+    const permissions = asked.catch(() => 'open' as const);
+    let told = (): void => {};
+    this.#heard = new Promise((resolve) => {
+      told = resolve;
+    });
     return {
       ...step,
       settled: (end) => {
-        this.#proved(sent, step, end);
-        heard();
+        void permissions.then((became) => {
+          this.#proved(sent, step, end, became);
+          heard();
+          told();
+        });
       },
     };
   }
@@ -238,42 +270,50 @@ export class Lane {
     if (end.ok) done(proven);
     else
       this.#mend(proven.passage, end.error, (session, { temporary, final }) =>
-        session.replaceAfter(end.error, temporary, final).then(() => done(proven)),
+        session.tree.replaceAfter(end.error, temporary, final).then(() => done(proven)),
       );
   }
 
-  #proved(sent: Sent, step: ProveStep, end: Settled<Proof>): void {
+  #proved(sent: Sent, step: ProveStep, end: Settled<Proof>, permissions: Permissions = 'set'): void {
     const { passage } = sent;
     if (!end.ok) {
       this.#mend(passage, end.error, async (session) => {
-        session.sizeRefused(end.error, passage.temporary);
+        session.proofs.sizeRefused(end.error, passage.temporary);
         await this.#proveAlone(sent);
       });
       return;
     }
     const { sizeBytes, timeReply } = end.value;
     const { modifiedMs } = passage.delivery.source;
-    const digest = this.#session.hear(step, end.value);
+    const digest = this.#session.proofs.hear(step, end.value);
     const timeSet = timeReply.code >= 200 && timeReply.code < 300 && timeReply.code !== 202;
     if (sizeBytes !== passage.delivery.source.sizeBytes) {
       passage.reject(this.#sizeDiffers(sent, sizeBytes));
-    } else if (timeSet && this.#agrees(sent, digest) === 'yes') {
+      return;
+    }
+    if (permissions === 'refused') this.#session.attributes.noPermissions();
+    if (timeSet && permissions !== 'open' && this.#agrees(sent, digest) === 'yes') {
       this.#proven = { ...sent, modifiedMs: wholeSeconds(modifiedMs) };
     } else {
       this.#mend(passage, undefined, async (session) => {
         await this.#proveContent(sent, digest);
         const held = timeSet
           ? wholeSeconds(modifiedMs)
-          : await session.timeAfter(timeReply, step.form, passage.temporary, modifiedMs);
+          : await session.attributes.timeAfter(timeReply, step.form, passage.temporary, modifiedMs);
+        if (permissions === 'open') await this.#setPermissions(passage);
         await this.#publishAlone({ ...sent, modifiedMs: held });
       });
     }
   }
 
   /** Whether the server's hash is that of what was sent; `unsaid` where only the size speaks and that is not enough. */
-  #agrees({ digests }: Sent, claim: Digest | undefined): 'yes' | 'no' | 'unsaid' {
+  #agrees({ digests, sent }: Sent, claim: Digest | undefined): 'yes' | 'no' | 'unsaid' {
     const ours = claim?.algorithm === 'SHA-256' ? digests.sha256 : digests.also;
-    if (claim === undefined || ours === undefined) return this.#session.wantsHash ? 'unsaid' : 'yes';
+    if (claim === undefined || ours === undefined) {
+      // What an attempt that broke off has left may be as large as the file, and nobody confirmed its bytes.
+      const { wantsHash, trustsSize } = this.#session.proofs;
+      return wantsHash || (sent === 'nothing' && !trustsSize) ? 'unsaid' : 'yes';
+    }
     return claim.hex === ours ? 'yes' : 'no';
   }
 
@@ -287,9 +327,9 @@ export class Lane {
     const agreement = this.#agrees(sent, claim);
     if (agreement === 'yes') return;
     const { temporary, signal } = sent.passage;
-    if ((await this.#session.readBack(temporary, signal)) !== sent.digests.sha256)
+    if ((await this.#session.downloads.readBack(temporary, signal)) !== sent.digests.sha256)
       throw this.#bytesDiffer(sent);
-    if (agreement === 'no') this.#session.distrustHashes();
+    if (agreement === 'no') this.#session.proofs.distrustHashes();
   }
 
   /** Where the server answered, single commands may still do it; where the connection failed, nothing can. */
@@ -310,6 +350,7 @@ export class Lane {
 
   /** What could not be settled in a packet, now that the control connection is free. */
   async #repair(): Promise<void> {
+    await this.#heard;
     // A repair may read a listing, and then the port that was told is used up.
     if (this.#repairs.length > 0) this.#port = undefined;
     for (let next = this.#repairs.shift(); next !== undefined; next = this.#repairs.shift()) await next();
@@ -319,7 +360,7 @@ export class Lane {
     const { passage } = proven;
     try {
       if (passage.temporary !== passage.final) {
-        await this.#session.replace(passage.temporary, passage.final);
+        await this.#session.tree.replace(passage.temporary, passage.final);
       }
       done(proven);
     } catch (error) {
@@ -331,13 +372,21 @@ export class Lane {
     const { passage } = sent;
     try {
       const { modifiedMs, sizeBytes } = passage.delivery.source;
-      const held: Held = await this.#session.prove(passage.temporary, modifiedMs, sizeBytes);
+      const held: Held = await this.#session.proofs.prove(passage.temporary, modifiedMs, sizeBytes);
       if (held.sizeBytes !== sizeBytes) throw this.#sizeDiffers(sent, held.sizeBytes);
       await this.#proveContent(sent, held.digest);
+      await this.#setPermissions(passage);
       await this.#publishAlone({ ...sent, modifiedMs: held.modifiedMs });
     } catch (error) {
       passage.reject(error);
     }
+  }
+
+  /** By themselves, for a file that is proven to be there. A server that has no permissions gets the file without. */
+  async #setPermissions({ delivery, temporary }: Passage): Promise<void> {
+    if (delivery.permissions === undefined) return;
+    if ((await this.#session.attributes.setPermissions(temporary, delivery.permissions)) === 'refused')
+      this.#session.attributes.noPermissions();
   }
 
   #sizeDiffers(sent: Sent, sizeBytes: number): FtpError {
@@ -357,7 +406,7 @@ export class Lane {
 
   /** A part that was proven and gone on with, and did not become the file: REST or APPE does not do what it says. */
   #doubtPart({ sent }: Sent): void {
-    if (sent === 'rest') this.#session.noResume();
+    if (sent === 'rest') this.#session.uploads.noResume();
   }
 
   #mismatch(message: string): FtpError {

@@ -1,0 +1,47 @@
+/*
+ * What a refusal says about a feature: asked of errors by whoever has another way. What it means for a file or a run is
+ * failure.ts's to say.
+ */
+import { FtpError } from '../../ftp/errors.js';
+import { judge } from '../failure.js';
+
+/** The server answered and said no, for good. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof FtpError && error.reply !== undefined && error.reply.code >= 500;
+}
+
+/** The server's way to say that there is no such file (550; 450 on some). */
+export function isMissing(error: unknown): boolean {
+  return error instanceof FtpError && (error.reply?.code === 550 || error.reply?.code === 450);
+}
+
+/** The file that was just stored is not there. */
+export function isMissingSize(error: unknown): boolean {
+  return error instanceof FtpError && error.verb === 'SIZE' && isMissing(error);
+}
+
+/** The server has no SIZE. */
+export function lacksSize(error: unknown): boolean {
+  return (
+    error instanceof FtpError &&
+    error.verb === 'SIZE' &&
+    error.reply?.code !== 550 &&
+    judge(error).decision === 'fallback'
+  );
+}
+
+/** The server cannot rename at all. */
+export function lacksRename(error: unknown): boolean {
+  return (
+    error instanceof FtpError &&
+    ['RNFR', 'RNTO'].includes(error.verb ?? '') &&
+    [500, 502, 504].includes(error.reply?.code ?? 0)
+  );
+}
+
+/** The server has no REST, not for this command, or not at this place (451 and 501; 554 and 555). */
+export function lacksResume(error: unknown): boolean {
+  if (!(error instanceof FtpError) || error.kind !== 'reply') return false;
+  if (error.verb === 'REST') return judge(error).decision === 'fallback' || error.reply?.code === 554;
+  return [451, 500, 501, 502, 504, 554, 555].includes(error.reply?.code ?? 0);
+}

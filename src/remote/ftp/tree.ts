@@ -1,0 +1,265 @@
+/*
+ * The server's tree over one session: files asked for, renamed and removed, directories made, removed and listed. On
+ * absolute server paths; directories on the way are found out, never assumed.
+ */
+import type { ListedEntry, ReceivedListing } from '../../ftp/client.js';
+import { FtpError } from '../../ftp/errors.js';
+import { judge } from '../failure.js';
+import { TemporaryRefused } from '../remote.js';
+import type { Line } from './line.js';
+import { isMissing, isRefusal, lacksRename, lacksSize } from './refusal.js';
+
+/** What the server says of one file. */
+export interface FileStatus {
+  readonly sizeBytes: number;
+  readonly modifiedMs: number | undefined;
+}
+
+/** How many times of a listing are asked for in one write. */
+const TIMES_AT_ONCE = 100;
+
+export class Tree {
+  readonly #line: Line;
+  /** Undefined where the server does not tell it: then paths stay relative to it. */
+  readonly #loginDirectory: string | undefined;
+
+  constructor(line: Line, loginDirectory: string | undefined) {
+    this.#line = line;
+    this.#loginDirectory = loginDirectory;
+  }
+
+  /** A file's size, or undefined where there is no such file. */
+  async size(path: string): Promise<number | undefined> {
+    if (this.#line.profile.facts.size === 'SIZE') {
+      try {
+        return await this.#line.client.size(path);
+      } catch (error) {
+        if (isMissing(error)) return undefined;
+        if (!lacksSize(error)) throw error;
+        this.#line.profile.learn(
+          'size',
+          'listing',
+          `${this.#line.where} has no SIZE: sizes are read from listings.`,
+        );
+      }
+    }
+    const slash = path.lastIndexOf('/');
+    const name = path.slice(slash + 1);
+    const listing = await this.list(slash < 0 ? '.' : path.slice(0, slash) || '/');
+    return listing.entries.find((entry) => entry.name === name && entry.type === 'file')?.sizeBytes;
+  }
+
+  /** Size and time of a file, or undefined where there is none. */
+  async status(path: string): Promise<FileStatus | undefined> {
+    const sizeBytes = await this.size(path);
+    if (sizeBytes === undefined) return undefined;
+    const [modifiedMs] = await this.#line.client.modifiedAll([path]);
+    return { sizeBytes, modifiedMs };
+  }
+
+  /**
+   * Renames, replacing what stands at the target.
+   *
+   * @throws {TemporaryRefused} where the server cannot rename at all
+   */
+  async replace(from: string, to: string): Promise<void> {
+    if (this.#line.profile.facts.rename === 'none') this.#cannotRename();
+    if (this.#line.profile.facts.rename === 'overwrites') {
+      try {
+        await this.#line.client.rename(from, to);
+        return;
+      } catch (error) {
+        await this.replaceAfter(error, from, to);
+        return;
+      }
+    }
+    await this.#removeAndRename(from, to);
+  }
+
+  /** After a rename that was refused: because the target exists? Only then is there another way. */
+  async replaceAfter(error: unknown, from: string, to: string): Promise<void> {
+    if (lacksRename(error)) this.#cannotRename();
+    if (judge(error).decision !== 'fallback' || (await this.size(to)) === undefined) throw error;
+    // Refused in words and done all the same: the new file stands there, and must not be removed for itself.
+    if ((await this.size(from)) === undefined) {
+      throw new FtpError(
+        'unconfirmed',
+        `${this.#line.where} refused to rename a file, and has it no more under its former name: ${error instanceof Error ? error.message : String(error)}`,
+        { phase: 'command', verb: 'RNTO', cause: error },
+      );
+    }
+    this.#line.profile.learn(
+      'rename',
+      'refuses',
+      `${this.#line.where} does not rename onto a file that exists: the old file is removed first.`,
+    );
+    await this.#removeAndRename(from, to);
+  }
+
+  async remove(path: string): Promise<void> {
+    try {
+      await this.#line.client.remove(path);
+    } catch (error) {
+      if (isMissing(error) && (await this.size(path)) === undefined) return;
+      throw error;
+    }
+  }
+
+  /** Makes a directory and those above it. One that is there already is no failure, whoever made it. */
+  async makeDirectory(path: string): Promise<void> {
+    if (this.#loginDirectory === undefined && !path.startsWith('/')) return this.#makeEach(path);
+    if (await this.#madeOrThere(path)) return;
+    const parent = path.slice(0, path.lastIndexOf('/'));
+    if (parent !== '' && !(await this.isDirectory(parent))) await this.makeDirectory(parent);
+    // Another connection may have made the parent, or this very directory, in the meantime.
+    if (await this.#madeOrThere(path)) return;
+    await this.#line.client.makeDirectory(path);
+  }
+
+  /** Removes an empty directory. */
+  async removeDirectory(path: string): Promise<void> {
+    await this.#line.client.removeDirectory(path);
+  }
+
+  /** Whether an absolute path is a directory; true for a relative one, which cannot be looked at. */
+  async isDirectory(path: string): Promise<boolean> {
+    // CWD would move the ground under relative paths.
+    if (!path.startsWith('/')) return true;
+    try {
+      await this.#line.client.changeDirectory(path);
+      return true;
+    } catch (error) {
+      if (isRefusal(error)) return false;
+      throw error;
+    }
+  }
+
+  /** One directory. Where the server's listings have no exact times, each file is asked for its own. */
+  async list(path: string): Promise<ReceivedListing> {
+    if (this.#line.profile.facts.listing === 'MLSD') {
+      try {
+        return await this.#line.transfer((mode) => this.#line.client.machineListing(path, { mode }));
+      } catch (error) {
+        if (!(error instanceof FtpError && [500, 501, 502, 504].includes(error.reply?.code ?? 0)))
+          return this.#emptyAfter(error, path);
+        this.#line.profile.learn(
+          'listing',
+          'LIST',
+          `${this.#line.where} has no MLSD: directories are read with LIST.`,
+        );
+      }
+    }
+    const absolute = path.startsWith('/');
+    // CWD spares the odd meanings of a path in LIST, but nobody knows the way back from a relative one.
+    if (absolute) await this.#line.client.changeDirectory(path);
+    let listing: ReceivedListing;
+    try {
+      listing = await this.#line.transfer((mode) =>
+        this.#line.client.listing({ mode }, absolute || path === '.' ? undefined : path),
+      );
+    } catch (error) {
+      return this.#emptyAfter(error, path);
+    }
+    return { ...listing, entries: await this.#sized(await this.#timed(listing.entries, path), path) };
+  }
+
+  /** Whether a listing of its directory shows a file, or something else of its name; no doubt where none is to be had. */
+  async lists(path: string): Promise<boolean> {
+    const slash = path.lastIndexOf('/');
+    try {
+      const listing = await this.list(slash < 0 ? '.' : path.slice(0, slash) || '/');
+      const whole = listing.unreadable === 0 && listing.ending === 'whole';
+      return !whole || listing.entries.some((entry) => entry.name === path.slice(slash + 1));
+    } catch (error) {
+      // Its directory is gone too, or cannot be read: only the first is known to be so.
+      if (isRefusal(error)) return this.isDirectory(slash < 0 ? '.' : path.slice(0, slash) || '/');
+      throw error;
+    }
+  }
+
+  #cannotRename(): never {
+    const sentence = `${this.#line.where} cannot rename: files are written under their final names, where a part can be seen until all of it is there.`;
+    this.#line.profile.learn('rename', 'none', sentence);
+    this.#line.profile.note('temporary', 'none');
+    throw new TemporaryRefused(sentence);
+  }
+
+  async #removeAndRename(from: string, to: string): Promise<void> {
+    // The new file is whole and lies beside it, so a cut between these two loses nothing.
+    if ((await this.size(to)) !== undefined) await this.#line.client.remove(to);
+    await this.#line.client.rename(from, to);
+  }
+
+  async #madeOrThere(path: string): Promise<boolean> {
+    try {
+      await this.#line.client.makeDirectory(path);
+      return true;
+    } catch (error) {
+      if (judge(error).decision !== 'skip') throw error;
+      return this.isDirectory(path);
+    }
+  }
+
+  /** Relative paths cannot be looked at, so each step is tried, refused or not; the next STOR tells. */
+  async #makeEach(path: string): Promise<void> {
+    const parts = path.split('/');
+    for (let depth = 1; depth <= parts.length; depth += 1) {
+      try {
+        await this.#line.client.makeDirectory(parts.slice(0, depth).join('/'));
+      } catch (error) {
+        if (judge(error).decision !== 'skip') throw error;
+      }
+    }
+  }
+
+  /** Some listings have sizes in blocks, or none: each such file is asked for its own. */
+  async #sized(entries: ReceivedListing['entries'], path: string): Promise<ReceivedListing['entries']> {
+    const sized: ListedEntry[] = [];
+    for (const entry of entries) {
+      const asks = entry.type === 'file' && entry.sizeBytes === undefined;
+      if (!asks || this.#line.profile.facts.size !== 'SIZE') sized.push(entry);
+      else sized.push({ ...entry, sizeBytes: await this.size(joined(path, entry.name)) });
+    }
+    return sized;
+  }
+
+  async #timed(entries: ReceivedListing['entries'], path: string): Promise<ReceivedListing['entries']> {
+    const files = entries.filter((entry) => entry.type === 'file');
+    const times = new Map<string, number | undefined>();
+    for (let from = 0; from < files.length; from += TIMES_AT_ONCE) {
+      const names = files.slice(from, from + TIMES_AT_ONCE).map((entry) => entry.name);
+      const asked = await this.#line.client.modifiedAll(names.map((name) => joined(path, name)));
+      names.forEach((name, place) => {
+        times.set(name, asked[place]);
+      });
+    }
+    return entries.map((entry) => ({ ...entry, modifiedMs: times.get(entry.name) ?? entry.modifiedMs }));
+  }
+
+  /**
+   * Some servers refuse to list a directory that is empty. It counts as empty only where it can be entered and a
+   * listing of the names agrees: an empty guess would be mirrored as a deletion.
+   */
+  async #emptyAfter(error: unknown, path: string): Promise<ReceivedListing> {
+    const code = error instanceof FtpError && error.phase === 'transfer' ? error.reply?.code : undefined;
+    if ((code !== 450 && code !== 550) || !path.startsWith('/')) throw error;
+    if (!(await this.isDirectory(path)) || !(await this.#hasNoNames())) throw error;
+    return { entries: [], unusable: [], unreadable: 0, form: 'empty', ending: 'whole' };
+  }
+
+  /** NLST of the directory that the session is in: nothing, or refused as LIST was. */
+  async #hasNoNames(): Promise<boolean> {
+    try {
+      const names = await this.#line.transfer((mode) => this.#line.client.names({ mode }));
+      return names.every((name) => name === '.' || name === '..');
+    } catch (error) {
+      if (isMissing(error)) return true;
+      throw error;
+    }
+  }
+}
+
+/** The path of a name in a directory. */
+function joined(directory: string, name: string): string {
+  return directory === '.' ? name : `${directory === '/' ? '' : directory}/${name}`;
+}
