@@ -435,8 +435,8 @@ export class ControlConnection {
   }
 
   #bytesOf(command: Command): Buffer {
-    const refuse = (what: string): FtpError =>
-      new FtpError('argument', `${what} cannot be sent to ${this.where}.`, {
+    const refuse = (what: string, advice = ''): FtpError =>
+      new FtpError('argument', `${what} cannot be sent to ${this.where}.${advice}`, {
         phase: command.phase ?? 'command',
         verb: command.verb,
       });
@@ -444,7 +444,12 @@ export class ControlConnection {
     // `PASS ` is how no password is told; a path or an option of no characters is a mistake that some servers make up for.
     if (command.argument === '' && command.secrecy !== 'secret') throw refuse('An empty name');
     const encoded = charset.encode(lineOf(command));
-    if (encoded === undefined) throw refuse(`A name with characters that ${charset.label} does not have`);
+    if (encoded === undefined) {
+      throw refuse(
+        `A name with characters that its charset (${charset.label}) does not have`,
+        ' Rename it, or set the charset in which this server has its names.',
+      );
+    }
     // Looked for after encoding: what ends a line is a byte.
     if (encoded.includes(0x0d) || encoded.includes(0x0a) || encoded.includes(0)) {
       throw refuse('A name with a line break or NUL in it');

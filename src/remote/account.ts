@@ -60,7 +60,7 @@ export class Account {
     let sessions = 0;
     this.#pool = new Pool<FtpSession>({
       limit: server.connections,
-      ceiling: this.#profile.facts.connections ?? server.connections,
+      ceiling: this.#rememberedCeiling(),
       isTooMany: (error) => isTooMany(judge(error)),
       isTurnedAway,
       onCeiling: (connections) => this.#letIn(connections),
@@ -115,16 +115,26 @@ export class Account {
     return session;
   }
 
+  /** What is known from an earlier process; the pool would have tried one more each minute since. */
+  #rememberedCeiling(): number {
+    const { connections } = this.#server;
+    const known = this.#profile.facts.connections;
+    if (known === undefined) return connections;
+    const minutes = Math.max(0, Math.floor((Date.now() - known.atMs) / 60_000));
+    return Math.min(connections, known.count + minutes);
+  }
+
   /** How many connections the server lets in, as the pool has found out. */
-  #letIn(connections: number): void {
-    const before = this.#profile.facts.connections ?? this.#server.connections;
-    if (connections >= this.#server.connections) this.#profile.note('connections', undefined);
-    else if (connections > before) this.#profile.note('connections', connections);
+  #letIn(count: number): void {
+    const before = this.#profile.facts.connections?.count ?? this.#server.connections;
+    const known = { count, atMs: Date.now() };
+    if (count >= this.#server.connections) this.#profile.note('connections', undefined);
+    else if (count > before) this.#profile.note('connections', known);
     else
       this.#profile.learn(
         'connections',
-        connections,
-        `${this.#server.name} takes no more connections: ${connections} ${connections === 1 ? 'is' : 'are'} used.`,
+        known,
+        `${this.#server.name} takes no more connections: ${count} ${count === 1 ? 'is' : 'are'} used.`,
       );
   }
 

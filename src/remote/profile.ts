@@ -7,7 +7,7 @@
 import type { DataMode, HashForm, SetTimeForm } from '../ftp/client.js';
 import type { TemporaryForm } from '../plan/temporary.js';
 
-/** Something about a name that servers are known to alter or refuse; names.ts has the list. */
+/** Something about a name that servers are known to alter or refuse; ftp/names.ts has the list. */
 export type Oddity =
   | 'a leading space'
   | 'a trailing space'
@@ -55,8 +55,8 @@ export interface Facts {
   telnetBytes: 'once' | 'doubled';
   /** What became of odd names that were tried. */
   names: Readonly<Partial<Record<Oddity, 'kept' | 'altered'>>>;
-  /** The most connections that the server let in when it last refused one. */
-  connections: number | undefined;
+  /** How many connections the server let in when it last refused one, and when that was known (ms since 1970). */
+  connections: { readonly count: number; readonly atMs: number } | undefined;
   /** How far the server's clock is ahead of this machine's, in milliseconds. */
   clockOffsetMs: number | undefined;
 }

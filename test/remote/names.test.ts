@@ -209,7 +209,7 @@ describe('charsets', () => {
     const failure = await failing(deliver(berth, 'привет'));
     expect(failure).toMatchObject({ decision: 'skip', code: 'argument' });
     // What WHATWG makes of ISO 8859-1.
-    expect(failure.message).toContain('characters that windows-1252 does not have');
+    expect(failure.message).toContain('characters that its charset (windows-1252) does not have');
     expect(berth.server.journal.of('STOR')).toHaveLength(stores);
     expect(await namesOn(berth.disk)).toEqual([bytes('a')]);
   });
@@ -292,6 +292,18 @@ describe('the byte 0xFF, which is a command in Telnet', () => {
     expect(await namesOn(world.remote(''))).toContain(bytes(0xff, 0xff, 0xff));
     const sentences = world.told('server.learned').filter(({ message }) => message.includes('0xFF'));
     expect(sentences).toHaveLength(1);
+  });
+
+  test('a pull finds it out by the file that is listed and refused', async () => {
+    await using world = await World.open({
+      server: { telnet: 'interpreted' },
+      settings: { charset: 'windows-1251' },
+      job: { direction: 'pull' },
+    });
+    await world.putRemote('a', 'a');
+    await writeFile(Buffer.concat([Buffer.from(`${world.remote('')}/`), Buffer.from([0xff, 0xff])]), 'odd');
+    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { downloaded: 2 } });
+    expect(world.here()).toEqual({ a: 'a', яя: 'odd' });
   });
 
   test('a charset in which no name has that byte is never tried for it', async () => {

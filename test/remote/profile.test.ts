@@ -5,7 +5,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import type { Server } from '../../src/job/job.js';
 import { Account, serverIdentity } from '../../src/remote/account.js';
-import { Profile, type ProfileStore } from '../../src/remote/profile.js';
+import { type Facts, Profile, type ProfileStore } from '../../src/remote/profile.js';
 import { World } from '../run/support/voyage.js';
 import { type FtpServerOptions, serverLike } from '../support/ftp-server/settings.js';
 import { credentialsOf, FtpBerth, serverSettings } from './berth.js';
@@ -31,8 +31,8 @@ class Shelf implements ProfileStore {
     this.saves += 1;
   }
 
-  get facts(): Record<string, unknown> {
-    return (JSON.parse(this.json ?? '{}') as { facts: Record<string, unknown> }).facts;
+  get facts(): Partial<Facts> {
+    return (JSON.parse(this.json ?? '{}') as { facts: Partial<Facts> }).facts;
   }
 }
 
@@ -100,7 +100,7 @@ describe('what is kept', () => {
     first.note('size', 'listing');
     first.note('tls', 'TLSv1.2');
     first.note('names', { 'a backslash': 'altered' });
-    first.note('connections', 1);
+    first.note('connections', { count: 1, atMs: 0 });
     const { profile: made, learned } = profile(shelf, 2_000_000);
     made.begin(['A', 'B', 'C']);
     expect(made.facts).toEqual({ ...profile(undefined).profile.facts, features: ['A', 'B', 'C'] });
@@ -278,7 +278,7 @@ describe('how many connections the server lets in', () => {
     const shelf = new Shelf();
     const learned = await use(berth, shelf, names, { connections: 4 });
     expect(learned.at(-1)).toContain('2 are used');
-    expect(shelf.facts.connections).toBe(2);
+    expect(shelf.facts.connections).toMatchObject({ count: 2 });
     await berth.server.until((journal) => journal.open === 0);
     const before = berth.server.journal.connections;
     expect(await use(berth, shelf, names, { connections: 4 })).toEqual([]);
@@ -299,7 +299,7 @@ describe('how many connections the server lets in', () => {
       ],
     });
     await use(berth, shelf, names, { connections: 4 });
-    expect(shelf.facts.connections).toBe(2);
+    expect(shelf.facts.connections).toMatchObject({ count: 2 });
     tooMany.remove();
     let aheadMs = 0;
     const now = performance.now.bind(performance);
@@ -317,7 +317,7 @@ describe('how many connections the server lets in', () => {
       const open: number[] = [];
       for (let minute = 0; minute < 4; minute += 1) {
         await Promise.all(names.map((name) => remote.deliver(deliveryOf(name, sourceOf(name)))));
-        known.push(shelf.facts.connections);
+        known.push(shelf.facts.connections?.count);
         open.push(berth.server.journal.open);
         aheadMs += 61_000;
       }
@@ -327,6 +327,22 @@ describe('how many connections the server lets in', () => {
     } finally {
       clock.mockRestore();
       await account.close();
+    }
+  });
+
+  test('is forgotten while nobody is there, one a minute', async () => {
+    await using berth = await FtpBerth.open({ server: { maxConnections: 2 } });
+    const shelf = new Shelf();
+    await use(berth, shelf, names, { connections: 4 });
+    await berth.server.until((journal) => journal.open === 0);
+    const now = Date.now();
+    const clock = vi.spyOn(Date, 'now').mockImplementation(() => now + 61_000);
+    try {
+      const learned = await use(berth, shelf, names, { connections: 4 });
+      // The third is tried again, in vain.
+      expect(learned).toEqual([expect.stringContaining('2 are used')]);
+    } finally {
+      clock.mockRestore();
     }
   });
 

@@ -182,12 +182,28 @@ export class Names {
       this.#litter.add(directory);
       throw error;
     }
-    if (!kept && oddity === 'the byte 0xFF' && profile.facts.telnetBytes === 'once') {
+    if (!kept && oddity === 'the byte 0xFF') this.#doubleTelnetBytes(session);
+    profile.note('names', { ...profile.facts.names, [oddity]: kept ? 'kept' : 'altered' });
+  }
+
+  /**
+   * The server refused a file that it has listed: because it reads the byte 0xFF in the name as a Telnet command?
+   *
+   * @throws {FtpError} `lost` where that may be so: another session asks in another way
+   */
+  misread(path: string, session: FtpSession): void {
+    const { profile, charset } = this.#options;
+    const odd = charset.encode(path)?.includes(0xff) === true;
+    if (odd && profile.facts.names['the byte 0xFF'] === undefined) this.#doubleTelnetBytes(session);
+  }
+
+  #doubleTelnetBytes(session: FtpSession): void {
+    const { profile } = this.#options;
+    if (profile.facts.telnetBytes === 'once') {
       const sentence = `${session.where} reads Telnet commands in names: the byte 0xFF is sent twice.`;
       profile.learn('telnetBytes', 'doubled', sentence);
-      this.#unlessOutdated(session);
     }
-    profile.note('names', { ...profile.facts.names, [oddity]: kept ? 'kept' : 'altered' });
+    this.#unlessOutdated(session);
   }
 
   /** It takes another session to send names in the way that was found out since; that one makes the trial again. */

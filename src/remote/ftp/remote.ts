@@ -147,7 +147,7 @@ export class FtpRemote implements Remote {
       const file = this.#on(session, path);
       const { bytes, sizeBytes } = await session.downloads
         .fetch(file, sink, { signal, fromByte })
-        .catch((error: unknown) => unlessGone(error, file, session));
+        .catch((error: unknown) => this.#refused(error, file, session));
       const expected = sizeBytes ?? listedBytes;
       // A cut connection looks like the end of the file; only the number of bytes tells them apart.
       if (expected !== undefined && expected !== fromByte + bytes) {
@@ -162,6 +162,19 @@ export class FtpRemote implements Remote {
         await proveFetched(session, { file, sizeBytes: fromByte + bytes, signal, holds });
       return bytes;
     });
+  }
+
+  /** A refused download may mean that the file was deleted since it was listed; only another listing can tell. */
+  async #refused(error: unknown, file: string, session: FtpSession): Promise<never> {
+    const refused = error instanceof FtpError && error.kind === 'reply' && error.reply?.code === 550;
+    if (!refused || !session.usable) throw error;
+    if (!(await session.tree.lists(file))) {
+      throw new Gone(`${file} was deleted on the server since it was listed. ${error.message}`, {
+        cause: error,
+      });
+    }
+    this.#names.misread(file, session);
+    throw error;
   }
 
   async stat(path: RelativePath): Promise<RemoteFile | undefined> {
@@ -241,15 +254,4 @@ async function proveFetched(
     });
   }
   if (told !== undefined) session.proofs.distrustHashes();
-}
-
-/** A refused download may mean that the file was deleted since it was listed; only another listing can tell. */
-async function unlessGone(error: unknown, file: string, session: FtpSession): Promise<never> {
-  const refused = error instanceof FtpError && error.kind === 'reply' && error.reply?.code === 550;
-  if (refused && session.usable && !(await session.tree.lists(file))) {
-    throw new Gone(`${file} was deleted on the server since it was listed. ${error.message}`, {
-      cause: error,
-    });
-  }
-  throw error;
 }
