@@ -1,13 +1,13 @@
 /*
  * The walk of the local tree: every regular file below a root, in the order of comparePaths, one directory in
  * memory at a time. Special files are not opened but reported, and so are links, unless they are to be followed;
- * then never out of the root, nor round in a circle (links.ts). `.ferryignore` files are heeded and reads no other
+ * then never out of the root, nor round in a circle (links.ts). Heeds `.ferryignore` files and reads no other
  * content. A directory that cannot be read is reported, and what lies under it is unknown, not gone.
  */
 import { type Dirent, promises as fs, type Stats } from 'node:fs';
 import { comparePaths, type LocalFile, type RelativePath } from '../plan/entry.js';
 import { codeOf, LocalError, localSentence } from './error.js';
-import { IGNORE_FILE, IGNORE_FILE_CODE, IgnoreRules, readIgnoreFile } from './ignore.js';
+import { IGNORE_FILE, IGNORE_FILE_CODE, IgnoreRules, readIgnoreFile, Turns } from './ignore.js';
 import { identityOf, Links, type Target } from './links.js';
 
 /** What the walk came upon. */
@@ -212,7 +212,9 @@ async function meet(
   wants: (path: string) => boolean,
 ): Promise<Met[]> {
   const met: Met[] = [];
+  const turns = new Turns();
   for (const entry of entries) {
+    await turns.take();
     const { name } = entry;
     const path = `${directory.path}${name}`;
     const plain = { name, path, at: `${directory.at}${name}`, what: entry, instead: undefined };

@@ -4,7 +4,7 @@
  */
 import type { Job } from '../job/job.js';
 import type { LedgerReader } from '../ledger/reader.js';
-import { IGNORE_FILE_CODE, IgnoreRules, readIgnoreFile } from '../local/ignore.js';
+import { IGNORE_FILE_CODE, IgnoreRules, readIgnoreFile, Turns } from '../local/ignore.js';
 import { type Sight, walk } from '../local/walk.js';
 import type { Verdict } from '../plan/action.js';
 import {
@@ -145,10 +145,16 @@ async function* listed(
     if (wants(path))
       scan.onFinding({ kind: 'ignored', path, message: `${path} is no regular file on the server.` });
   }
-  const entries = [
+  const listing = [
     ...files.map((file) => ({ key: file.path, file })),
     ...directories.map((path) => ({ key: `${path}/`, file: undefined })),
-  ].filter(({ key }) => wants(key));
+  ];
+  const entries: typeof listing = [];
+  const turns = new Turns();
+  for (const entry of listing) {
+    await turns.take();
+    if (wants(entry.key)) entries.push(entry);
+  }
   entries.sort((a, b) => comparePaths(a.key, b.key));
   for (const [place, { key, file }] of entries.entries()) {
     // A listing may name one thing twice; the march needs each path once.

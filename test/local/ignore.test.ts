@@ -106,10 +106,38 @@ describe('several files', () => {
   });
 });
 
+it('many rules and a large directory keep nobody else from working', async () => {
+  const rules = Array.from({ length: 4_000 }, (_, index) => `*x${index}`);
+  await fs.writeFile(root.join('.ferryignore'), rules.join('\n'));
+  for (let i = 0; i < 600; i += 1) await fs.writeFile(root.join(`file-${i}`), '');
+  let working = true;
+  let turns = 0;
+  const work = (): void => {
+    turns += 1;
+    if (working) setImmediate(work);
+  };
+  const walking = walk(root.path, { wants: (path) => path !== '.ferryignore' });
+  const matched = vi.spyOn(IgnoreRules.prototype, 'ignores');
+  matched.mockImplementationOnce((path) => {
+    work();
+    return rulesOf({ '': rules.join('\n') }).ignores(path);
+  });
+  let files = 0;
+  for await (const sight of walking) {
+    working = false;
+    if (sight.kind === 'file') files += 1;
+  }
+  expect(files).toBe(600);
+  // Once where it was asked for, and then in the pauses between the first path and the last.
+  expect(turns).toBeGreaterThan(4);
+});
+
 const git = spawnSync('git', ['--version']).status === 0;
 if (!git) process.stderr.write('\n*** SKIPPED: .ferryignore beside gitignore. It needs git.\n\n');
 
-describe.skipIf(!git)('beside git', () => {
+// Only compared where it can be: the tables above say the same, and CI need not have git.
+const besideGit: (name: string, tests: () => void) => void = git ? describe : () => {};
+besideGit('beside git', () => {
   const name = fc.constantFrom('a', 'b', 'ab', 'a.b', '.a', 'x y', '[a]', '!a', '#b', 'a*', 'üüü');
   const part = fc.oneof(
     { weight: 4, arbitrary: fc.constantFrom('a', 'b', 'ab', 'a.b', '.a', 'x y', 'üüü') },
@@ -219,6 +247,24 @@ describe('a file that cannot be used', () => {
 
   it('none is none', async () => {
     expect(await readIgnoreFile(root.path, '')).toBeUndefined();
+  });
+
+  it('one that vanishes while it is looked for is not taken for none', async () => {
+    await fs.mkdir(root.join('data'));
+    for (const path of ['data/.ferryignore', 'data/secret', 'z'])
+      await fs.writeFile(root.join(path), 'secret');
+    vi.spyOn(fs, 'open').mockRejectedValue(systemError('ENOENT'));
+    const seen: unknown[] = [];
+    for await (const sight of walk(root.path, { wants: () => true })) seen.push(sight);
+    expect(seen).toMatchObject([
+      {
+        kind: 'unreadable',
+        path: 'data',
+        code: 'ignore-file',
+        message: expect.stringContaining('data/.ferryignore was taken away while it was looked for'),
+      },
+      { kind: 'file', file: { path: 'z' } },
+    ]);
   });
 
   it('lines end as they do anywhere, and a mark of the byte order is no part of the first', async () => {
