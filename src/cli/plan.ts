@@ -110,9 +110,11 @@ function ofVerdict(verdict: Verdict): Planned | undefined {
 
 const REASONS = { new: 'new', changed: 'changed', 'tried-again': 'refused before, tried again' } as const;
 
+const FINDINGS = { ignored: 'ignore', waiting: 'wait', unreadable: 'unread', unfit: 'skip' } as const;
+
 function ofFinding(finding: Finding): Planned {
   const { path, message } = finding;
-  const action = finding.kind === 'ignored' ? 'ignore' : finding.kind === 'unreadable' ? 'unread' : 'skip';
+  const action = FINDINGS[finding.kind];
   return { action, path: path === '' ? '.' : path, why: message };
 }
 

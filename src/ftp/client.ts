@@ -16,6 +16,7 @@ import {
   hashCommand,
   type Proof,
   type ProveStep,
+  permissionsCommand,
   proofCommands,
   proven,
   renameCommands,
@@ -380,8 +381,8 @@ export class FtpClient {
    * @throws {FtpError} `reply` of phase `features` where the server refuses
    */
   async setPermissions(path: string, mode: number): Promise<void> {
-    const digits = (mode & 0o7777).toString(8).padStart(3, '0');
-    await this.#done('SITE', `CHMOD ${digits} ${path}`, 'features');
+    const reply = await this.#control.send(permissionsCommand(path, mode));
+    this.#answers.done(reply, 'features', 'SITE');
   }
 
   /**

@@ -31,6 +31,8 @@ export interface Proof {
   readonly storedMs: number | undefined;
   /** The reply to the setting of the time, whatever its code. */
   readonly timeReply: Reply;
+  /** The reply to SITE CHMOD, whatever its code; undefined where it was not asked for. */
+  readonly permissionsReply: Reply | undefined;
 }
 
 /** Renames a file that is proven. */
@@ -46,6 +48,8 @@ export interface ProveStep {
   readonly clock: 'ask' | 'leave';
   readonly modifiedMs: number;
   readonly form: SetTimeForm;
+  /** Permission bits to set; undefined leaves them. */
+  readonly permissions?: number | undefined;
   readonly hash: HashForm | undefined;
   /** How long the server may take for the hash, besides the time for any reply. */
   readonly hashingMs: number;
@@ -73,13 +77,14 @@ export function renameCommands({ from, to }: PublishStep): Command[] {
   ];
 }
 
-/** MDTM where the clock is asked for, SIZE, the hash where a form is named, and the setting of the time. */
+/** MDTM where the clock is asked for, SIZE, the hash where a form is named, the setting of time and permissions. */
 export function proofCommands(step: ProveStep): Command[] {
   return [
     ...(step.clock === 'ask' ? [{ verb: 'MDTM', argument: step.path, phase: 'features' } as const] : []),
     { verb: 'SIZE', argument: step.path, phase: 'features' },
     ...(step.hash === undefined ? [] : [hashCommand(step.path, step.hash, step.hashingMs)]),
     setTimeCommand(step.path, step.modifiedMs, step.form),
+    ...(step.permissions === undefined ? [] : [permissionsCommand(step.path, step.permissions)]),
   ];
 }
 
@@ -94,6 +99,12 @@ export function setTimeCommand(path: string, modifiedMs: number, form: SetTimeFo
   return form === 'SITE UTIME'
     ? { verb: 'SITE', argument: `UTIME ${time} ${path}`, phase: 'features' }
     : { verb: form, argument: `${time} ${path}`, phase: 'features' };
+}
+
+/** SITE CHMOD, which no RFC describes. */
+export function permissionsCommand(path: string, permissions: number): Command {
+  const digits = (permissions & 0o7777).toString(8).padStart(3, '0');
+  return { verb: 'SITE', argument: `CHMOD ${digits} ${path}`, phase: 'features' };
 }
 
 /** Hands the replies of a convoy to its steps. */
@@ -117,13 +128,13 @@ export async function renamed(replies: readonly Promise<Reply>[], answers: Answe
 }
 
 /**
- * Reads the replies to `proofCommands`; refusals of the hash and of the time stand in the proof.
+ * Reads the replies to `proofCommands`; refusals of the hash, of the time and of the permissions stand in the proof.
  *
  * @throws {FtpError} as `Answers.exactly` where no size is told; whatever the replies reject with
  */
 export async function proven(
   replies: readonly Promise<Reply>[],
-  { clock, hash }: Pick<ProveStep, 'clock' | 'hash'>,
+  { clock, hash, permissions }: Pick<ProveStep, 'clock' | 'hash' | 'permissions'>,
   answers: Answers,
 ): Promise<Proof> {
   const read = await all(replies);
@@ -131,12 +142,14 @@ export async function proven(
   const size = read.shift();
   const digest = hash === undefined ? undefined : read.shift();
   const timeReply = read.shift();
+  const permissionsReply = permissions === undefined ? undefined : read.shift();
   if (size === undefined || timeReply === undefined) throw new Error('a proof without its replies');
   return {
     sizeBytes: sizeIn(size, answers),
     digest: hash === undefined || digest === undefined ? undefined : digestOf(digest, hash, answers),
     storedMs: time === undefined ? undefined : timeIn(time, answers),
     timeReply,
+    permissionsReply,
   };
 }
 

@@ -34,6 +34,8 @@ export interface RemoteFile {
   readonly sizeBytes: number;
   /** Milliseconds since 1970 UTC, or undefined where the server does not tell a time that can be compared. */
   readonly modifiedMs: number | undefined;
+  /** Unix mode bits, where a listing told them. Nothing is judged by them. */
+  readonly permissions?: number | undefined;
 }
 
 /** What both sides agreed on when the ledger last committed this path. */

@@ -66,20 +66,9 @@ export interface Delivered {
   readonly modifiedMs: number | undefined;
 }
 
-/** A file as a listing shows it, with what the planner does not look at. */
-export interface ListedFile extends RemoteFile {
-  /** Unix mode bits; undefined where the listing does not tell them. */
-  readonly permissions: number | undefined;
-}
-
-/** The permissions that a listing told of this file, which has come through the planner as it was. */
-export function listedPermissions(file: RemoteFile | ListedFile): number | undefined {
-  return 'permissions' in file ? file.permissions : undefined;
-}
-
 /** One directory's content. */
 export interface RemoteDirectory {
-  readonly files: readonly ListedFile[];
+  readonly files: readonly RemoteFile[];
   /** Paths of the directories below, relative to the root. */
   readonly directories: readonly RelativePath[];
   /** Paths of links and other things that are no regular files. */

@@ -58,6 +58,8 @@ export type FerrydEvent = Where &
         readonly remembered: boolean;
       }
     | { readonly event: 'file.ignored'; readonly path: string; readonly message: string }
+    /** It is sent once its ready marker stands beside it. */
+    | { readonly event: 'file.waiting'; readonly path: string; readonly message: string }
     | {
         readonly event: 'scan.problem';
         readonly path: string;

@@ -164,6 +164,7 @@ export function levelOf(event: FerrydEvent): Level {
     case 'connection.retry':
       return 'warn';
     case 'trigger.fired':
+    case 'file.waiting':
     case 'connection.opened':
     case 'wire':
       return 'debug';
@@ -215,6 +216,8 @@ export function sentenceOf(event: FerrydEvent): string {
     }
     case 'file.ignored':
       return about(event, 'left out');
+    case 'file.waiting':
+      return fullStop(event.message);
     case 'scan.problem':
       return about(event, 'not read');
     case 'run.recovered':

@@ -22,7 +22,7 @@ import { remoteFingerprint } from '../plan/judge.js';
 import type { RunFailure } from '../plan/outcome.js';
 import { temporaryName } from '../plan/temporary.js';
 import { type Failure, judge } from '../remote/failure.js';
-import { type Delivery, listedPermissions, wholeSeconds } from '../remote/remote.js';
+import { type Delivery, wholeSeconds } from '../remote/remote.js';
 import { fullStop } from '../report/summary.js';
 import { backoffMs } from './backoff.js';
 import { settleMsOf, type Voyage } from './context.js';
@@ -163,7 +163,7 @@ export class Carrier {
     if (opened.kind === 'waiting') {
       const { path } = task;
       await this.#clear(task);
-      context.listener({ event: 'file.ignored', job: job.name, run, path, message: opened.message });
+      context.listener({ event: 'file.waiting', job: job.name, run, path, message: opened.message });
       return 'done';
     }
     const { source, permissions } = opened;
@@ -275,7 +275,7 @@ export class Carrier {
         await sink.discard();
         return differs();
       }
-      const permissions = job.permissions === 'keep' ? listedPermissions(file) : undefined;
+      const permissions = job.permissions === 'keep' ? file.permissions : undefined;
       const { local, sha256 } = await sink.publish(file.modifiedMs, permissions);
       this.#delivered(task, beganMs, {
         baseline: { path, local, sha256, remoteModifiedMs: file.modifiedMs },

@@ -7,6 +7,7 @@ import picomatch from 'picomatch';
 import type { Job } from '../job/job.js';
 import { IGNORE_FILE } from '../local/ignore.js';
 import { isTemporary } from '../plan/temporary.js';
+import { isMarker } from './ready.js';
 
 /**
  * True for what the job wants. A path that ends with `/` is a directory: it is wanted unless it is excluded
@@ -29,11 +30,15 @@ export function filterOf(job: Pick<Job, 'include' | 'exclude' | 'hidden'>): Filt
 
 /**
  * True for paths whose changes do not matter to a job: what it excludes, whether that is a file or a directory. A
- * `.ferryignore` never goes across, and changes much.
+ * `.ferryignore` never goes across, and changes much; and so does a ready marker.
  */
-export function unwatchedOf(job: Pick<Job, 'include' | 'exclude' | 'hidden'>): Filter {
+export function unwatchedOf(
+  job: Pick<Job, 'include' | 'exclude' | 'hidden'> & Partial<Pick<Job, 'ready'>>,
+): Filter {
   const wants = filterOf(job);
-  return (path) => !wants(`${path}/`) && nameOf(path) !== IGNORE_FILE;
+  const { ready } = job;
+  return (path) =>
+    !wants(`${path}/`) && nameOf(path) !== IGNORE_FILE && (ready === undefined || !isMarker(path, ready));
 }
 
 function nameOf(path: string): string {

@@ -202,8 +202,8 @@ function tell(finding: Finding, voyage: Voyage): void {
   const { job, context, run, binding, tally } = voyage;
   const { path, message } = finding;
   const where = { job: job.name, run, path, message };
-  if (finding.kind === 'ignored') {
-    context.listener({ event: 'file.ignored', ...where });
+  if (finding.kind === 'ignored' || finding.kind === 'waiting') {
+    context.listener({ event: finding.kind === 'ignored' ? 'file.ignored' : 'file.waiting', ...where });
     return;
   }
   const { kind, code } = finding;

@@ -22,8 +22,10 @@ import { RunEnded } from './end.js';
 import { type Fit, filterOf, type Measures } from './filter.js';
 import { isMarker, waitsFor } from './ready.js';
 
-/** Something in the source that is no file to send. */
-export type Finding = Exclude<Sight, { kind: 'file' }>;
+/** Something in the source that is no file to send, or none yet: it waits for its marker. */
+export type Finding =
+  | Exclude<Sight, { kind: 'file' }>
+  | { readonly kind: 'waiting'; readonly path: RelativePath; readonly message: string };
 
 /** True where a source is not empty although nothing of it may be looked at. */
 export function hidesFiles(finding: Finding): boolean {
@@ -77,7 +79,7 @@ async function waits(path: RelativePath, scan: Scan, root: string): Promise<bool
   try {
     const message = await waitsFor(root, path, scan.job.ready);
     if (message === undefined) return false;
-    scan.onFinding({ kind: 'ignored', path, message });
+    scan.onFinding({ kind: 'waiting', path, message });
   } catch (error) {
     const { code, message } = judge(error);
     scan.onFinding({ kind: 'unreadable', path, code, message });

@@ -2,6 +2,7 @@
 import { EventEmitter, once } from 'node:events';
 import { afterEach, expect, test } from 'vitest';
 import { Daemon } from '../../src/daemon/daemon.js';
+import { markerOf } from '../../src/run/ready.js';
 import { World } from '../run/support/voyage.js';
 
 let world: World;
@@ -13,15 +14,22 @@ afterEach(async () => {
   await world[Symbol.asyncDispose]();
 });
 
-test('the arrival of a marker sends its file, and only its file', async () => {
+test.each([
+  ['by itself', {}],
+  ['left out by the patterns', { exclude: ['**/*.done'] }],
+  ['a hidden one', { hidden: 'skip', ready: { before: '.', part: 'name', behind: '.done' } }],
+] as const)('the arrival of a marker, %s, sends its file, and only its file', async (_, keys) => {
   world = await World.open({
     job: {
       ready: { before: '', part: 'name', behind: '.done' },
       triggers: [{ kind: 'watch', settleMs: 20, rescanMs: 3_600_000 }],
+      ...keys,
     },
   });
   await world.put('a');
   await world.put('sub/b');
+  const { ready } = world.job;
+  if (ready === undefined) throw new Error('the job has markers');
   const heard = new EventEmitter();
   const uploaded: string[] = [];
   const next = (event: string): Promise<unknown> =>
@@ -40,10 +48,10 @@ test('the arrival of a marker sends its file, and only its file', async () => {
   await looked;
   expect(uploaded).toEqual([]);
   const first = next('file.uploaded');
-  await world.put('sub/b.done', '');
+  await world.put(markerOf('sub/b', ready), '');
   await first;
   const second = next('file.uploaded');
-  await world.put('a.done', '');
+  await world.put(markerOf('a', ready), '');
   await second;
   expect(uploaded).toEqual(['sub/b', 'a']);
   expect(world.held()).toEqual({ a: 'a', 'sub/b': 'sub/b' });

@@ -26,6 +26,7 @@ const EVENTS: Readonly<Record<FerrydEvent['event'], true>> = {
   'file.retry': true,
   'file.skipped': true,
   'file.ignored': true,
+  'file.waiting': true,
   'scan.problem': true,
   'connection.opened': true,
   'connection.retry': true,

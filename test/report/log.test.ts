@@ -62,6 +62,7 @@ const EVENTS: readonly FerrydEvent[] = [
   { event: 'file.skipped', job: 'a', path: 'x', code: '553', message: '553 No', remembered: true },
   { event: 'file.skipped', job: 'a', path: 'x', code: '553', message: '553 No.', remembered: false },
   { event: 'file.ignored', job: 'a', path: 'x', message: 'It is a FIFO' },
+  { event: 'file.waiting', job: 'a', path: 'x', message: 'x waits until its marker x.done stands beside it' },
   { event: 'scan.problem', job: 'a', path: 'x', code: 'EACCES', message: 'It may not be read' },
   { event: 'connection.opened', job: 'a', server: 'nas', message: 'Logged in over TLS 1.3' },
   {
@@ -126,6 +127,7 @@ describe('events', () => {
       'file.retry warn',
       'file.skipped warn',
       'file.ignored info',
+      'file.waiting debug',
       'scan.problem warn',
       'connection.opened debug',
       'connection.retry warn',

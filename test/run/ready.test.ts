@@ -68,7 +68,7 @@ describe('with a server', () => {
     return world;
   }
 
-  const waiting = (): string[] => world.told('file.ignored').map(({ path }) => path);
+  const waiting = (): string[] => world.told('file.waiting').map(({ path }) => path);
 
   describe('a run', () => {
     it('sends what has its marker, lets the rest wait, and sends no marker', async () => {
@@ -83,7 +83,7 @@ describe('with a server', () => {
       });
       expect(world.held()).toEqual({ a: 'a', 'sub/c': 'sub/c' });
       expect(waiting()).toEqual(['b', 'sub/d']);
-      expect(world.told('file.ignored')[0]?.message).toBe(
+      expect(world.told('file.waiting')[0]?.message).toBe(
         'b waits until its marker b.done stands beside it.',
       );
       expect(world.told('file.skipped')).toEqual([]);
@@ -224,7 +224,7 @@ describe('with a server', () => {
       await accounts.close();
       expect(planned).toEqual(['upload a', 'left-out b']);
       expect(findings).toEqual([
-        { kind: 'ignored', path: 'b', message: 'b waits until its marker b.done stands beside it.' },
+        { kind: 'waiting', path: 'b', message: 'b waits until its marker b.done stands beside it.' },
       ]);
     });
   });

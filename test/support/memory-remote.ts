@@ -14,7 +14,6 @@ import {
   type DeliverOptions,
   type Delivery,
   type FetchOptions,
-  type ListedFile,
   type Remote,
   type RemoteDirectory,
   type Source,
@@ -216,7 +215,7 @@ export class MemoryRemote implements Remote {
       await this.#step('list', directory);
       const found = this.tree.directory(directory);
       if (found === undefined) throw this.#noFile('MLSD', 'transfer', directory);
-      const files: ListedFile[] = [];
+      const files: RemoteFile[] = [];
       const directories: RelativePath[] = [];
       const others: RelativePath[] = [];
       let complete = true;

@@ -52,7 +52,7 @@ export class Attributes {
   }
 
   /**
-   * Asks for the permissions of a file, at once: what is sent behind it need not wait for the reply.
+   * Asks for the permissions of a file by itself.
    *
    * @returns `refused` where the server said no for good, or was not asked since it said so before
    * @throws {FtpError} a refusal for now, and what is no word about permissions, such as a lost connection

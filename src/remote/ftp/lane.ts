@@ -46,7 +46,7 @@ interface Proven extends Sent {
   readonly modifiedMs: number | undefined;
 }
 
-/** `open`: refused for now, or never answered. */
+/** What became of permissions; `open` where they were refused for now. */
 type Permissions = 'set' | 'refused' | 'open';
 
 /** A file that takes its time must not keep those before it from their final names, nor wait for those behind it. */
@@ -60,8 +60,6 @@ export class Lane {
   #proven: Proven | undefined;
   /** For the next data connection, told behind the last STOR. */
   #port: number | undefined;
-  /** Settles when the step of the last packet that had permissions with it has heard its end. */
-  #heard: Promise<void> = Promise.resolve();
   /** What has to be done by single commands before the next packet. */
   #repairs: (() => Promise<void>)[] = [];
 
@@ -236,32 +234,12 @@ export class Lane {
   #proof(sent: Sent, heard: () => void): Convoy['prove'] {
     const { temporary, delivery } = sent.passage;
     const { modifiedMs, sizeBytes } = delivery.source;
-    const step = this.#session.proofs.proofOf(temporary, modifiedMs, sizeBytes);
-    if (delivery.permissions === undefined) {
-      return {
-        ...step,
-        settled: (end) => {
-          this.#proved(sent, step, end);
-          heard();
-        },
-      };
-    }
-    // Goes out right before the packet, so that its reply is there before the packet's.
-    const asked = this.#session.attributes.setPermissions(temporary, delivery.permissions);
-    // Where the connection is lost, the proof hears of it too.
-    const permissions = asked.catch(() => 'open' as const);
-    let told = (): void => {};
-    this.#heard = new Promise((resolve) => {
-      told = resolve;
-    });
+    const step = this.#session.proofs.proofOf(temporary, modifiedMs, sizeBytes, delivery.permissions);
     return {
       ...step,
       settled: (end) => {
-        void permissions.then((became) => {
-          this.#proved(sent, step, end, became);
-          heard();
-          told();
-        });
+        this.#proved(sent, step, end);
+        heard();
       },
     };
   }
@@ -274,7 +252,7 @@ export class Lane {
       );
   }
 
-  #proved(sent: Sent, step: ProveStep, end: Settled<Proof>, permissions: Permissions = 'set'): void {
+  #proved(sent: Sent, step: ProveStep, end: Settled<Proof>): void {
     const { passage } = sent;
     if (!end.ok) {
       this.#mend(passage, end.error, async (session) => {
@@ -291,6 +269,7 @@ export class Lane {
       passage.reject(this.#sizeDiffers(sent, sizeBytes));
       return;
     }
+    const permissions = becameOf(end.value.permissionsReply);
     if (permissions === 'refused') this.#session.attributes.noPermissions();
     if (timeSet && permissions !== 'open' && this.#agrees(sent, digest) === 'yes') {
       this.#proven = { ...sent, modifiedMs: wholeSeconds(modifiedMs) };
@@ -350,7 +329,6 @@ export class Lane {
 
   /** What could not be settled in a packet, now that the control connection is free. */
   async #repair(): Promise<void> {
-    await this.#heard;
     // A repair may read a listing, and then the port that was told is used up.
     if (this.#repairs.length > 0) this.#port = undefined;
     for (let next = this.#repairs.shift(); next !== undefined; next = this.#repairs.shift()) await next();
@@ -417,6 +395,14 @@ export class Lane {
 /** The server refused this file, or its name, or its directory; not the session. */
 function isAboutFile(error: unknown): boolean {
   return isRefusal(error) && judge(error).decision === 'skip';
+}
+
+/** None where they were not asked for. */
+function becameOf(reply: Proof['permissionsReply']): Permissions {
+  const { code } = reply ?? { code: 200 };
+  // 202 says that the command is superfluous here, so nothing was set.
+  if (code >= 500 || code === 202) return 'refused';
+  return code >= 400 ? 'open' : 'set';
 }
 
 function done({ passage, digests, modifiedMs }: Proven): void {

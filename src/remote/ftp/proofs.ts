@@ -52,12 +52,13 @@ export class Proofs {
   }
 
   /** The step by which a file that was sent is proven. */
-  proofOf(path: string, modifiedMs: number, sizeBytes: number): ProveStep {
-    const { setTime } = this.#line.profile.facts;
+  proofOf(path: string, modifiedMs: number, sizeBytes: number, permissions?: number): ProveStep {
+    const { setTime, chmod } = this.#line.profile.facts;
     return {
       path,
       modifiedMs,
       form: setTime === 'none' ? 'MFMT' : setTime,
+      permissions: chmod === 'none' || permissions === undefined ? undefined : permissions & 0o777,
       hash: this.#hashForm,
       hashingMs: hashingMs(sizeBytes),
       clock: this.#asksClock() ? 'ask' : 'leave',

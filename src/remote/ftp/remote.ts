@@ -15,7 +15,6 @@ import {
   type Delivery,
   type FetchOptions,
   Gone,
-  type ListedFile,
   type Remote,
   type RemoteDirectory,
   wholeSeconds,
@@ -194,7 +193,7 @@ export class FtpRemote implements Remote {
     return this.#pool.use(undefined, async (session) => {
       const listing = await session.tree.list(this.#on(session, directory));
       const below = (name: string): RelativePath => (directory === '' ? name : `${directory}/${name}`);
-      const files: ListedFile[] = [];
+      const files: RemoteFile[] = [];
       const directories: RelativePath[] = [];
       const others: RelativePath[] = [];
       let complete =
