@@ -323,7 +323,7 @@ describe('SIGKILL', () => {
     ['in the middle of the data', { on: 'STOR', do: { kind: 'dataStall', atByte: 300_000 } }, 2],
     ['behind the data, before the reply', { on: 'STOR', do: { kind: 'noFinalReply' } }, 1],
     ['before the rename', { on: 'RNFR', do: { kind: 'hang' } }, 1],
-    ['behind the rename, before its reply', { on: 'RNTO', do: { kind: 'noFinalReply' } }, 1],
+    ['behind the rename, before its reply', { on: 'RNTO', do: { kind: 'hang', at: 'final' } }, 1],
   ] as const)('%s: the next run converges, and sends nothing twice', async (where, rule, stored) => {
     await using stage = await Stage.open();
     await using server = await stage.server();
