@@ -558,7 +558,7 @@ describe('names as bytes', () => {
     ] as const) {
       await speaking(stage, { charset: charsetOf(label) }, async (line) => {
         const refused = (): void => line.check({ verb: 'MKD', argument: name });
-        expect(refused).toThrow(`A name with characters that ${label} does not have cannot be sent to`);
+        expect(refused).toThrow(`its charset (${label}) does not have cannot be sent to`);
       });
     }
     expect(stage.server.journal.of('MKD')).toEqual([]);
