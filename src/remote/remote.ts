@@ -59,8 +59,10 @@ export interface Delivery {
 
 /** What is known once a file stands under its final name. */
 export interface Delivered {
-  /** The size of the file, however much of it had to be sent this time. */
+  /** The size of the file. */
   readonly bytes: number;
+  /** What had arrived before: only the rest was sent this time. 0 where there was nothing of use. */
+  readonly fromByte: number;
   readonly sha256: string;
   /** The modification time that the remote now holds, or undefined where it took none. */
   readonly modifiedMs: number | undefined;

@@ -38,6 +38,8 @@ export type FerrydEvent = Where &
         readonly event: 'file.uploaded' | 'file.downloaded';
         readonly path: string;
         readonly bytes: number;
+        /** What had come over before, in an attempt that was cut off; undefined where all of it came now. */
+        readonly fromByte?: number | undefined;
         readonly durationMs: number;
         readonly attempt: number;
       }

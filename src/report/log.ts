@@ -206,7 +206,8 @@ export function sentenceOf(event: FerrydEvent): string {
     case 'file.downloaded': {
       const verb = event.event === 'file.uploaded' ? 'uploaded' : 'downloaded';
       const attempt = event.attempt > 1 ? `, at attempt ${event.attempt}` : '';
-      return `${event.path}: ${verb}, ${formatBytes(event.bytes)} in ${formatDuration(event.durationMs)}${attempt}.`;
+      const part = event.fromByte === undefined ? '' : `, on from ${formatBytes(event.fromByte)}`;
+      return `${event.path}: ${verb}, ${formatBytes(event.bytes)} in ${formatDuration(event.durationMs)}${part}${attempt}.`;
     }
     case 'file.retry':
       return `${event.path}: attempt ${event.attempt} failed, the next one follows in ${formatDuration(event.delayMs)}. ${fullStop(event.message)}`;

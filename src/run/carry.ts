@@ -154,6 +154,7 @@ export class Carrier {
         this.#delivered(task, beganMs, {
           baseline: baselineOf(task, recovery),
           bytes: task.file.sizeBytes,
+          fromByte: task.file.sizeBytes,
         });
         return 'done';
       }
@@ -173,7 +174,8 @@ export class Carrier {
       const { cut, stop } = context;
       const delivery = { path, temporary, source, part, permissions };
       const delivered = await remote.deliver(delivery, { signal: cut, stop });
-      this.#delivered(task, beganMs, { baseline: baselineOf(task, delivered), bytes: delivered.bytes });
+      const { bytes, fromByte } = delivered;
+      this.#delivered(task, beganMs, { baseline: baselineOf(task, delivered), bytes, fromByte });
       return 'done';
     } catch (error) {
       return await this.#failed({ ...task, sent: 'something' }, error, beganMs);
@@ -262,11 +264,12 @@ export class Carrier {
       return differs();
     }
     const sink = await this.#sinkFor(task);
+    const fromByte = sink.bytes;
     try {
       this.#goOn();
       await remote.fetch(path, (chunk) => sink.write(chunk), {
         signal: context.cut,
-        fromByte: sink.bytes,
+        fromByte,
         holds: (digest) => sink.holds(digest),
         listedBytes: file.sizeBytes,
       });
@@ -280,6 +283,7 @@ export class Carrier {
       this.#delivered(task, beganMs, {
         baseline: { path, local, sha256, remoteModifiedMs: file.modifiedMs },
         bytes: local.sizeBytes,
+        fromByte,
       });
       return 'done';
     } catch (error) {
@@ -567,12 +571,12 @@ export class Carrier {
   #delivered(
     task: UploadTask | DownloadTask,
     beganMs: number,
-    done: { readonly baseline: Baseline; readonly bytes: number },
+    done: { readonly baseline: Baseline; readonly bytes: number; readonly fromByte: number },
   ): void {
     const { job, context, run, binding, tally } = this.#voyage;
     const { path, attempt, temporary } = task;
     const durationMs = Math.round(performance.now() - beganMs);
-    const { baseline, bytes } = done;
+    const { baseline, bytes, fromByte } = done;
     this.#outage.over();
     this.#troubles.clear();
     if (task.kind === 'upload') tally.uploaded += 1;
@@ -591,7 +595,8 @@ export class Carrier {
     });
     this.#skips.delivered();
     const event = task.kind === 'upload' ? 'file.uploaded' : 'file.downloaded';
-    context.listener({ event, job: job.name, run, path, bytes, durationMs, attempt });
+    const part = fromByte > 0 ? { fromByte } : {};
+    context.listener({ event, job: job.name, run, path, bytes, ...part, durationMs, attempt });
   }
 
   #record(change: Change): void {

@@ -190,6 +190,7 @@ export function remoteContract(
       const delivered = await berth.remote.deliver(deliveryOf('file.bin', sourceOf(content)));
       expect(delivered).toEqual({
         bytes: content.length,
+        fromByte: 0,
         sha256: sha256(content),
         modifiedMs: setsTimes ? someTimeMs : undefined,
       });

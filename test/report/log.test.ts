@@ -169,6 +169,12 @@ describe('events', () => {
     expect(retry.message).toBe('x: attempt 2 failed, the next one follows in 1.5 s. 451 Later.');
   });
 
+  it('says where a file that was cut off before went on', () => {
+    const event = { event: 'file.uploaded', job: 'a', run: 7, path: 'x', bytes: 4096, attempt: 2 } as const;
+    const { message } = recordOf({ ...event, fromByte: 1024, durationMs: 1500 }, TIME);
+    expect(message).toBe('x: uploaded, 4.0 KiB in 1.5 s, on from 1.0 KiB, at attempt 2.');
+  });
+
   it('cleans every text that a stranger may have written', () => {
     const evil = 'a\x1b[31m\u202e\r\nb';
     const clean = 'a\\x1b[31m\\u202e\\r\\nb';

@@ -163,7 +163,8 @@ export class MemoryRemote implements Remote {
       wanted(signal, 'STOR');
       checkPath(path);
       checkPath(temporary);
-      await this.#store(temporary, source, await this.#provenPart(delivery), signal);
+      const fromByte = await this.#provenPart(delivery);
+      await this.#store(temporary, source, fromByte, signal);
       const { sha256 } = await orAborted(source.confirm(), signal, 'STOR');
       await this.#step('prove', temporary, signal);
       const held = this.tree.at(temporary);
@@ -171,7 +172,7 @@ export class MemoryRemote implements Remote {
         throw mismatch(`${this.label} does not hold ${path} as it was sent.`, 'STOR');
       }
       const modifiedMs = await this.#publish(delivery, source.modifiedMs, signal);
-      return { bytes: held.sizeBytes, sha256, modifiedMs };
+      return { bytes: held.sizeBytes, fromByte, sha256, modifiedMs };
     });
   }
 

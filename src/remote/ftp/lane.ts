@@ -38,8 +38,8 @@ export interface Passage {
 interface Sent {
   readonly passage: Passage;
   readonly digests: Digests;
-  /** Whether it was sent from the beginning, behind a part that was proven, or not at all, since all of it was there. */
-  readonly sent: 'whole' | 'rest' | 'nothing';
+  /** Where the sending began: behind a part that was proven, or at the end, where all of it was there; else 0. */
+  readonly fromByte: number;
 }
 
 interface Proven extends Sent {
@@ -144,7 +144,7 @@ export class Lane {
     if (fromByte === source.sizeBytes) {
       // All had arrived before the connection was lost: it is only read, for its digests.
       for await (const _ of source.chunks(reading));
-      return { passage, digests: await source.confirm(), sent: 'nothing' };
+      return { passage, digests: await source.confirm(), fromByte };
     }
     this.#port = undefined;
     const end = await this.#session.uploads.storeRest(
@@ -154,7 +154,7 @@ export class Lane {
       signal,
     );
     if (end === 'restart') return this.#sendWithParent(passage);
-    return { passage, digests: await source.confirm(), sent: 'rest' };
+    return { passage, digests: await source.confirm(), fromByte };
   }
 
   /**
@@ -196,7 +196,7 @@ export class Lane {
       );
       this.#port = nextPort;
       this.#names.temporaryTaken();
-      return { passage, digests: await source.confirm(), sent: 'whole' };
+      return { passage, digests: await source.confirm(), fromByte: 0 };
     } finally {
       await this.#repair();
     }
@@ -286,12 +286,13 @@ export class Lane {
   }
 
   /** Whether the server's hash is that of what was sent; `unsaid` where only the size speaks and that is not enough. */
-  #agrees({ digests, sent }: Sent, claim: Digest | undefined): 'yes' | 'no' | 'unsaid' {
+  #agrees({ digests, fromByte, passage }: Sent, claim: Digest | undefined): 'yes' | 'no' | 'unsaid' {
     const ours = claim?.algorithm === 'SHA-256' ? digests.sha256 : digests.also;
     if (claim === undefined || ours === undefined) {
       // What an attempt that broke off has left may be as large as the file, and nobody confirmed its bytes.
       const { wantsHash, trustsSize } = this.#session.proofs;
-      return wantsHash || (sent === 'nothing' && !trustsSize) ? 'unsaid' : 'yes';
+      const unsent = fromByte > 0 && fromByte === passage.delivery.source.sizeBytes;
+      return wantsHash || (unsent && !trustsSize) ? 'unsaid' : 'yes';
     }
     return claim.hex === ours ? 'yes' : 'no';
   }
@@ -383,8 +384,8 @@ export class Lane {
   }
 
   /** A part that was proven and gone on with, and did not become the file: REST or APPE does not do what it says. */
-  #doubtPart({ sent }: Sent): void {
-    if (sent === 'rest') this.#session.uploads.noResume();
+  #doubtPart({ fromByte, passage }: Sent): void {
+    if (fromByte > 0 && fromByte < passage.delivery.source.sizeBytes) this.#session.uploads.noResume();
   }
 
   #mismatch(message: string): FtpError {
@@ -405,6 +406,7 @@ function becameOf(reply: Proof['permissionsReply']): Permissions {
   return code >= 400 ? 'open' : 'set';
 }
 
-function done({ passage, digests, modifiedMs }: Proven): void {
-  passage.resolve({ bytes: passage.delivery.source.sizeBytes, sha256: digests.sha256, modifiedMs });
+function done({ passage, digests, fromByte, modifiedMs }: Proven): void {
+  const bytes = passage.delivery.source.sizeBytes;
+  passage.resolve({ bytes, fromByte, sha256: digests.sha256, modifiedMs });
 }
