@@ -19,7 +19,6 @@ import {
   sameFingerprint,
 } from '../plan/entry.js';
 import { remoteFingerprint } from '../plan/judge.js';
-import type { RunFailure } from '../plan/outcome.js';
 import { temporaryName } from '../plan/temporary.js';
 import { type Failure, judge } from '../remote/failure.js';
 import { type Delivery, wholeSeconds } from '../remote/remote.js';
@@ -28,20 +27,18 @@ import { backoffMs } from './backoff.js';
 import { settleMsOf, type Voyage } from './context.js';
 import type { Result } from './crew.js';
 import { RunEnded } from './end.js';
+import type { Endings } from './endings.js';
 import type { Outage } from './outage.js';
 import { Parts } from './parts.js';
 import { waitsFor } from './ready.js';
 import { hashOf, recoverUpload } from './recover.js';
-import { Skips } from './skips.js';
 import type { DownloadTask, ExamineTask, RecoverTask, Task, UploadTask } from './task.js';
 
 export class Carrier {
   readonly #voyage: Voyage;
   readonly #outage: Outage;
-  readonly #skips: Skips;
+  readonly #endings: Endings;
   readonly #settleMs: number;
-  /** Files whose bytes never agreed with what the other side holds, and the last that was said of one. */
-  #mismatched = { files: 0, message: '' };
   /** Settles when all files that were begun so far are open, or could not be opened. */
   #openings: Promise<void> = Promise.resolve();
   /** What came that may not come often in a row, since the last delivery. */
@@ -50,13 +47,13 @@ export class Carrier {
   /** What ended the run for all workers. */
   #ended: RunEnded | undefined;
 
-  /** @param outage what all who talk to the server share */
-  constructor(voyage: Voyage, outage: Outage) {
+  /** @param parts.outage what all who talk to the server share */
+  constructor(voyage: Voyage, parts: { readonly outage: Outage; readonly endings: Endings }) {
     this.#voyage = voyage;
-    this.#outage = outage;
+    this.#outage = parts.outage;
+    this.#endings = parts.endings;
     this.#settleMs = settleMsOf(voyage.job);
     this.#parts = new Parts(voyage);
-    this.#skips = new Skips((change) => this.#record(change));
   }
 
   /** A temporary name that no other file and no other run uses. */
@@ -106,28 +103,6 @@ export class Carrier {
     if (this.#ended !== undefined) throw this.#ended;
   }
 
-  /**
-   * The run has come to its end: what was held back is recorded.
-   *
-   * @returns what a person must know although nothing stopped the run: a server that confirms what it does not hold
-   */
-  finish(): RunFailure | undefined {
-    this.#skips.finish();
-    const { files, message } = this.#mismatched;
-    if (files === 0) return undefined;
-    const what = files === 1 ? '1 file' : `${files} files`;
-    return {
-      kind: 'verification',
-      code: 'mismatch',
-      message: `${what} did not arrive whole although the other side said so: ${fullStop(message)} The next run tries again.`,
-    };
-  }
-
-  /** The run ended before its time. */
-  abandon(): void {
-    this.#skips.abandon();
-  }
-
   async #carryOut(task: Task, beganMs: number): Promise<Result<Task>> {
     switch (task.kind) {
       case 'upload':
@@ -151,7 +126,7 @@ export class Carrier {
       const intent = { path: task.path, temporary: task.temporary, local: task.file };
       const recovery = await recoverUpload(this.#voyage, intent, task.file, this.#before(task.path));
       if (recovery.kind === 'delivered') {
-        this.#delivered(task, beganMs, {
+        this.#arrived(task, beganMs, {
           baseline: baselineOf(task, recovery),
           bytes: task.file.sizeBytes,
           fromByte: task.file.sizeBytes,
@@ -175,7 +150,7 @@ export class Carrier {
       const delivery = { path, temporary, source, part, permissions };
       const delivered = await remote.deliver(delivery, { signal: cut, stop });
       const { bytes, fromByte } = delivered;
-      this.#delivered(task, beganMs, { baseline: baselineOf(task, delivered), bytes, fromByte });
+      this.#arrived(task, beganMs, { baseline: baselineOf(task, delivered), bytes, fromByte });
       return 'done';
     } catch (error) {
       return await this.#failed({ ...task, sent: 'something' }, error, beganMs);
@@ -234,7 +209,7 @@ export class Carrier {
     const { root, remote, context, tally, binding, job } = this.#voyage;
     const { path, file, temporary } = task;
     const differs = (): Result<Task> => {
-      this.#skip(task, beganMs, {
+      this.#endings.skipped(task, beganMs, {
         code: 'local-differs',
         message: `${path} exists here and is not what was fetched last: it is not overwritten. Move it away, and the next run fetches it.`,
         remember: undefined,
@@ -280,7 +255,7 @@ export class Carrier {
       }
       const permissions = job.permissions === 'keep' ? file.permissions : undefined;
       const { local, sha256 } = await sink.publish(file.modifiedMs, permissions);
-      this.#delivered(task, beganMs, {
+      this.#arrived(task, beganMs, {
         baseline: { path, local, sha256, remoteModifiedMs: file.modifiedMs },
         bytes: local.sizeBytes,
         fromByte,
@@ -489,9 +464,9 @@ export class Carrier {
           ? task.file
           : undefined;
     if (failure.kind === 'verification') {
-      this.#mismatched = { files: this.#mismatched.files + 1, message: failure.message };
+      this.#endings.mismatched(failure.message);
     }
-    this.#skip(task, beganMs, {
+    this.#endings.skipped(task, beganMs, {
       code: failure.code,
       message:
         final || failure.decision === 'pass'
@@ -528,75 +503,10 @@ export class Carrier {
     }
   }
 
-  #skip(
-    task: Task,
-    beganMs: number,
-    skip: {
-      readonly code: string;
-      readonly message: string;
-      readonly remember: { readonly local: Fingerprint; readonly settings: string } | undefined;
-      readonly temporary: string | undefined;
-    },
-  ): void {
-    const { job, context, run, binding, tally } = this.#voyage;
-    const { code, message, remember, temporary } = skip;
-    const { path, attempt } = task;
-    tally.skipped += 1;
-    context.listener({
-      event: 'file.skipped',
-      job: job.name,
-      run,
-      path,
-      code,
-      message,
-      remembered: remember !== undefined,
-    });
-    const change: Extract<Change, { kind: 'skipped' }> = {
-      kind: 'skipped',
-      bindingId: binding,
-      runId: run,
-      path,
-      attempt,
-      durationMs: Math.round(performance.now() - beganMs),
-      atMs: Date.now(),
-      code,
-      text: message,
-      remember,
-      temporary,
-    };
-    if (remember === undefined) this.#record(change);
-    else this.#skips.add(change, message);
-  }
-
-  #delivered(
-    task: UploadTask | DownloadTask,
-    beganMs: number,
-    done: { readonly baseline: Baseline; readonly bytes: number; readonly fromByte: number },
-  ): void {
-    const { job, context, run, binding, tally } = this.#voyage;
-    const { path, attempt, temporary } = task;
-    const durationMs = Math.round(performance.now() - beganMs);
-    const { baseline, bytes, fromByte } = done;
+  #arrived(...[task, beganMs, done]: Parameters<Endings['delivered']>): void {
     this.#outage.over();
     this.#troubles.clear();
-    if (task.kind === 'upload') tally.uploaded += 1;
-    else tally.downloaded += 1;
-    tally.bytes += bytes;
-    this.#record({
-      kind: 'delivered',
-      bindingId: binding,
-      runId: run,
-      baseline,
-      bytes,
-      attempt,
-      durationMs,
-      atMs: Date.now(),
-      temporary,
-    });
-    this.#skips.delivered();
-    const event = task.kind === 'upload' ? 'file.uploaded' : 'file.downloaded';
-    const part = fromByte > 0 ? { fromByte } : {};
-    context.listener({ event, job: job.name, run, path, bytes, ...part, durationMs, attempt });
+    this.#endings.delivered(task, beganMs, done);
   }
 
   #record(change: Change): void {

@@ -13,6 +13,7 @@ import { Carrier } from './carry.js';
 import { bindingKey, type RunContext, type RunReport, type Voyage } from './context.js';
 import { Crew } from './crew.js';
 import { failureOf, RunEnded } from './end.js';
+import { Endings } from './endings.js';
 import { weighOf } from './filter.js';
 import { Lister } from './lister.js';
 import { Outage } from './outage.js';
@@ -95,15 +96,16 @@ async function sail(begun: Begun): Promise<RunFailure | undefined> {
       listener: context.listener,
       random: voyage.random,
     });
-    const carrier = new Carrier(voyage, outage);
+    const endings = new Endings(voyage);
+    const carrier = new Carrier(voyage, { outage, endings });
     try {
       await recover(voyage, carrier);
       await carryAll(voyage, carrier, outage);
     } catch (error) {
-      carrier.abandon();
+      endings.abandon();
       throw error;
     }
-    return carrier.finish();
+    return endings.finish();
   } catch (error) {
     return failureOf(error);
   }

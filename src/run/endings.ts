@@ -1,0 +1,121 @@
+/*
+ * How the journeys of a run's files end: each end is counted, written into the ledger and told. Skips are held back
+ * until it is clear that they are about their files (skips.ts).
+ */
+import type { Change } from '../ledger/record.js';
+import type { Baseline, Fingerprint } from '../plan/entry.js';
+import type { RunFailure } from '../plan/outcome.js';
+import { fullStop } from '../report/summary.js';
+import type { Voyage } from './context.js';
+import { Skips } from './skips.js';
+import type { DownloadTask, Task, UploadTask } from './task.js';
+
+export class Endings {
+  readonly #voyage: Voyage;
+  readonly #skips: Skips;
+  /** Files whose bytes never agreed with what the other side holds, and the last that was said of one. */
+  #mismatched = { files: 0, message: '' };
+
+  constructor(voyage: Voyage) {
+    this.#voyage = voyage;
+    this.#skips = new Skips((change) => voyage.context.ledger.record(change));
+  }
+
+  /** A file has arrived. */
+  delivered(
+    task: UploadTask | DownloadTask,
+    beganMs: number,
+    done: { readonly baseline: Baseline; readonly bytes: number; readonly fromByte: number },
+  ): void {
+    const { job, context, run, binding, tally } = this.#voyage;
+    const { path, attempt, temporary } = task;
+    const durationMs = Math.round(performance.now() - beganMs);
+    const { baseline, bytes, fromByte } = done;
+    if (task.kind === 'upload') tally.uploaded += 1;
+    else tally.downloaded += 1;
+    tally.bytes += bytes;
+    context.ledger.record({
+      kind: 'delivered',
+      bindingId: binding,
+      runId: run,
+      baseline,
+      bytes,
+      attempt,
+      durationMs,
+      atMs: Date.now(),
+      temporary,
+    });
+    this.#skips.delivered();
+    const event = task.kind === 'upload' ? 'file.uploaded' : 'file.downloaded';
+    const part = fromByte > 0 ? { fromByte } : {};
+    context.listener({ event, job: job.name, run, path, bytes, ...part, durationMs, attempt });
+  }
+
+  /** A file stays behind. Without `remember` the next run asks again. */
+  skipped(
+    task: Task,
+    beganMs: number,
+    skip: {
+      readonly code: string;
+      readonly message: string;
+      readonly remember: { readonly local: Fingerprint; readonly settings: string } | undefined;
+      readonly temporary: string | undefined;
+    },
+  ): void {
+    const { job, context, run, binding, tally } = this.#voyage;
+    const { code, message, remember, temporary } = skip;
+    const { path, attempt } = task;
+    tally.skipped += 1;
+    context.listener({
+      event: 'file.skipped',
+      job: job.name,
+      run,
+      path,
+      code,
+      message,
+      remembered: remember !== undefined,
+    });
+    const change: Extract<Change, { kind: 'skipped' }> = {
+      kind: 'skipped',
+      bindingId: binding,
+      runId: run,
+      path,
+      attempt,
+      durationMs: Math.round(performance.now() - beganMs),
+      atMs: Date.now(),
+      code,
+      text: message,
+      remember,
+      temporary,
+    };
+    if (remember === undefined) this.#voyage.context.ledger.record(change);
+    else this.#skips.add(change, message);
+  }
+
+  /** A file did not arrive whole although the other side said so, and was given up for this run. */
+  mismatched(message: string): void {
+    this.#mismatched = { files: this.#mismatched.files + 1, message };
+  }
+
+  /**
+   * The run has come to its end: what was held back is recorded.
+   *
+   * @returns what a person must know although nothing stopped the run: a server that confirms what it does not hold
+   */
+  finish(): RunFailure | undefined {
+    this.#skips.finish();
+    const { files, message } = this.#mismatched;
+    if (files === 0) return undefined;
+    const what = files === 1 ? '1 file' : `${files} files`;
+    return {
+      kind: 'verification',
+      code: 'mismatch',
+      message: `${what} did not arrive whole although the other side said so: ${fullStop(message)} The next run tries again.`,
+    };
+  }
+
+  /** The run ended before its time. */
+  abandon(): void {
+    this.#skips.abandon();
+  }
+}
