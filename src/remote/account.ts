@@ -203,6 +203,11 @@ export function serverIdentity(server: Server): string {
   return `${server.protocol}://${server.user}@${server.host.toLowerCase()}:${server.port}`;
 }
 
+/** Under which what is found out about a server is kept: it speaks with and without TLS of different features. */
+export function profileIdentity(server: Server): string {
+  return `${serverIdentity(server)} ${server.security}`;
+}
+
 /** Changes whenever a person changes something about the server: then remembered skips are tried again. */
 export function settingsIdentity(server: Server): string {
   return createHash('sha256').update(JSON.stringify(server)).digest('hex').slice(0, 16);

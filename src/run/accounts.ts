@@ -7,7 +7,7 @@ import type { SecretSource, Server } from '../job/job.js';
 import { readSecret, SecretError } from '../job/secret.js';
 import type { Ledger } from '../ledger/ledger.js';
 import type { LedgerReader } from '../ledger/reader.js';
-import { Account, type Credentials, serverIdentity } from '../remote/account.js';
+import { Account, type Credentials, profileIdentity } from '../remote/account.js';
 import type { ProfileStore } from '../remote/profile.js';
 import type { Listener } from '../report/event.js';
 import { RunEnded } from './end.js';
@@ -75,7 +75,7 @@ export class Accounts {
   #storeOf(server: Server): ProfileStore | undefined {
     const { profiles } = this.#options;
     if (profiles === undefined) return undefined;
-    const identity = serverIdentity(server);
+    const identity = profileIdentity(server);
     return {
       load: () => profiles.profile(identity),
       save: (json) => {

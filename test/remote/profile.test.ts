@@ -4,7 +4,7 @@
  */
 import { describe, expect, test, vi } from 'vitest';
 import type { Server } from '../../src/job/job.js';
-import { Account, serverIdentity } from '../../src/remote/account.js';
+import { Account, profileIdentity, serverIdentity } from '../../src/remote/account.js';
 import { type Facts, Profile, type ProfileStore } from '../../src/remote/profile.js';
 import { World } from '../run/support/voyage.js';
 import { type FtpServerOptions, serverLike } from '../support/ftp-server/settings.js';
@@ -215,6 +215,7 @@ describe('an account', () => {
   test('its identity has no secrets in it', () => {
     const server = serverSettings({ address: '127.0.0.1', port: 21 }, 'explicit');
     expect(serverIdentity(server)).toBe('ftp://ferry@127.0.0.1:21');
+    expect(profileIdentity(server)).toBe('ftp://ferry@127.0.0.1:21 explicit');
   });
 });
 
@@ -364,7 +365,7 @@ describe('a whole run', () => {
     expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 10 } });
     const stumbled = () => world.told('server.learned').filter(({ message }) => message.includes('stumbles'));
     expect(stumbled()).toHaveLength(1);
-    const stored = world.ledger.profile(serverIdentity(world.job.server));
+    const stored = world.ledger.profile(profileIdentity(world.job.server));
     expect(JSON.parse(stored ?? '')).toMatchObject({ facts: { roundTrips: 'three' } });
     expect(stored).not.toContain('correct-horse');
     const before = world.server.journal.connections;
