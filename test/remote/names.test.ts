@@ -306,6 +306,26 @@ describe('the byte 0xFF, which is a command in Telnet', () => {
     expect(world.here()).toEqual({ a: 'a', яя: 'odd' });
   });
 
+  test.each(['ignored', 'interpreted'] as const)(
+    'one file that nobody may read does not spoil the others (Telnet %s)',
+    async (telnet) => {
+      await using world = await World.open({
+        server: { telnet },
+        settings: { charset: 'windows-1251', connections: 1 },
+        job: { direction: 'pull' },
+      });
+      const odd = (name: string) =>
+        Buffer.concat([Buffer.from(`${world.remote('')}/${name}`), Buffer.from([0xff, 0xff])]);
+      await world.putRemote('x');
+      for (const name of ['a', 'b']) await writeFile(odd(name), name);
+      const denied = { path: /\/a/, nth: 'every', do: { kind: 'reply', text: '550 Denied.' } } as const;
+      world.server.script({ on: 'RETR', ...denied });
+      world.server.script({ on: 'SIZE', ...denied });
+      expect(await world.run()).toMatchObject({ outcome: 'partial', tally: { downloaded: 2, skipped: 1 } });
+      expect(Object.keys(world.here()).sort()).toEqual(['bяя', 'x']);
+    },
+  );
+
   test('a charset in which no name has that byte is never tried for it', async () => {
     await using berth = await open({ telnet: 'interpreted' });
     await deliver(berth, 'я');

@@ -305,19 +305,37 @@ describe('a part that is not what it was', () => {
   test.each([
     ['its hash tells', { HASH: true }],
     ['reading it back tells', {}],
+  ])('is as large as the file, and another: %s, and it is sent anew at once', async (_how, features) => {
+    await open({ server: { features } });
+    await world.put('f', content);
+    world.server.script({ on: 'STOR', do: { kind: 'dataReset', atByte: CUT } });
+    betweenAttempts(world.remote(''), CUT, (part) => overwrite(part, withByte(SIZE_BYTES - 1)));
+    const watch = world.watchFinals({ f: [content] });
+    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1 }, failure: undefined });
+    expect(world.told('file.retry').map(({ code }) => code)).toEqual(['426']);
+    expect(world.of('STOR')).toHaveLength(2);
+    expectWhole();
+    watch.expectWhole();
+  });
+
+  test.each([
+    ['a part', CUT],
+    ['all of it', SIZE_BYTES],
   ])(
-    'is as large as the file, and another: %s, and it is sent anew under another name',
-    async (_how, features) => {
-      await open({ server: { features } });
+    '%s, on a server where uploads may not be read: it is sent again, and nobody blames the file',
+    async (_what, cutAt) => {
+      await open();
       await world.put('f', content);
-      world.server.script({ on: 'STOR', do: { kind: 'dataReset', atByte: CUT } });
-      betweenAttempts(world.remote(''), CUT, (part) => overwrite(part, withByte(SIZE_BYTES - 1)));
-      const watch = world.watchFinals({ f: [content] });
-      expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1 }, failure: undefined });
-      expect(world.told('file.retry').map(({ code }) => code)).toContain('mismatch');
-      expect(new Set(world.of('STOR')).size).toBe(2);
+      world.server.script({ on: 'RETR', nth: 'every', do: { kind: 'reply', text: '550 Uploads only.' } });
+      world.server.script(
+        cutAt === SIZE_BYTES
+          ? { on: 'STOR', do: { kind: 'reset', at: 'final' } }
+          : { on: 'STOR', do: { kind: 'dataReset', atByte: cutAt } },
+      );
+      expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1, skipped: 0 } });
+      expect(world.of('STOR')).toHaveLength(2);
+      expect(world.of('RETR')).toHaveLength(1);
       expectWhole();
-      watch.expectWhole();
     },
   );
 

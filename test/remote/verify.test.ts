@@ -493,3 +493,31 @@ describe('downloads', () => {
     world.expectConverged();
   });
 });
+
+describe('where uploads may not be read back', () => {
+  const unreadable: Rule = { on: 'RETR', nth: 'every', do: { kind: 'reply', text: '550 Uploads only.' } };
+
+  test('a hash that does not agree is a verification failure, and no refusal of the file', async () => {
+    await using berth = await open({ features: { HASH: true } });
+    berth.server.script(unreadable);
+    berth.server.script({ on: 'STOR', do: { kind: 'corrupt', atByte: 1 } });
+    const error = await berth.remote.deliver(deliveryOf('file', sourceOf('content'))).then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+    expect(judge(error)).toMatchObject({ decision: 'retry', kind: 'verification' });
+    expect(judge(error).message).toContain('tells another hash');
+    expect(await filesBelow(berth.disk)).not.toContain('file');
+  });
+
+  test('`verify: hash` cannot be had without a command for hashes, and says what to write instead', async () => {
+    await using berth = await open({ verify: 'hash' });
+    berth.server.script(unreadable);
+    const error = await berth.remote.deliver(deliveryOf('file', sourceOf('content'))).then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+    expect(judge(error)).toMatchObject({ decision: 'retry', kind: 'verification' });
+    expect(judge(error).message).toContain('verify: auto does without');
+  });
+});

@@ -2,8 +2,10 @@
  * Downloads over one session: a file, the rest of one, and the reading back of what was sent.
  */
 import { createHash } from 'node:crypto';
+import type { Digest } from '../../plan/digest.js';
+import { judge } from '../failure.js';
 import type { Line } from './line.js';
-import { isMissing, lacksResume, lacksSize } from './refusal.js';
+import { isMissing, isRefusal, lacksResume, lacksSize } from './refusal.js';
 import type { Tree } from './tree.js';
 
 export class Downloads {
@@ -80,10 +82,19 @@ export class Downloads {
     );
   }
 
-  /** Reads a file back and hashes it: the proof that needs nothing of the server. SHA-256, hex digits. */
-  async readBack(path: string, signal: AbortSignal | undefined): Promise<string> {
+  /**
+   * Reads a file back and hashes it: the proof that needs no command of its own.
+   *
+   * @returns `refused` where the account may write and not read
+   */
+  async readBack(path: string, signal: AbortSignal | undefined): Promise<Digest | 'refused'> {
     const hash = createHash('sha256');
-    await this.retrieve(path, async (chunk) => void hash.update(chunk), { signal });
-    return hash.digest('hex');
+    try {
+      await this.retrieve(path, async (chunk) => void hash.update(chunk), { signal });
+    } catch (error) {
+      if (isRefusal(error) && judge(error).decision === 'skip') return 'refused';
+      throw error;
+    }
+    return { algorithm: 'SHA-256', hex: hash.digest('hex') };
   }
 }

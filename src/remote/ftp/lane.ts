@@ -116,7 +116,7 @@ export class Lane {
 
   /**
    * How many bytes of the file lie under its temporary name already, proven: by the server's hash, or by reading them
-   * back. All of them need no proof here: the whole file is proven behind, by more than its size.
+   * back. What cannot be proven, as where uploads may not be read, counts for nothing and is sent again.
    */
   async #provenPart({ delivery, temporary, signal }: Passage): Promise<number> {
     const { part, source } = delivery;
@@ -125,14 +125,16 @@ export class Lane {
     const final = delivery.temporary === delivery.path;
     if (part === 'none' || source.sizeBytes === 0 || final) return 0;
     const there = await session.tree.size(temporary);
-    if (there === source.sizeBytes) return there;
-    // A short part is sent again sooner than it is proven.
-    if (there === undefined || there < LARGE_BYTES || there > source.sizeBytes) return 0;
-    if (!session.uploads.resumesUploads) return 0;
-    const claim = (await session.proofs.hash(temporary, there)) ?? {
-      algorithm: 'SHA-256' as const,
-      hex: await session.downloads.readBack(temporary, signal),
-    };
+    if (there === undefined || there > source.sizeBytes) return 0;
+    if (there < source.sizeBytes) {
+      // A short part is sent again sooner than it is proven.
+      if (there < LARGE_BYTES || !session.uploads.resumesUploads) return 0;
+    } else if (session.proofs.trustsSize) {
+      return there;
+    }
+    const claim =
+      (await session.proofs.hash(temporary, there)) ?? (await session.downloads.readBack(temporary, signal));
+    if (claim === 'refused') return 0;
     return (await source.digestOf(there, claim.algorithm)) === claim.hex ? there : 0;
   }
 
@@ -286,14 +288,9 @@ export class Lane {
   }
 
   /** Whether the server's hash is that of what was sent; `unsaid` where only the size speaks and that is not enough. */
-  #agrees({ digests, fromByte, passage }: Sent, claim: Digest | undefined): 'yes' | 'no' | 'unsaid' {
+  #agrees({ digests }: Sent, claim: Digest | undefined): 'yes' | 'no' | 'unsaid' {
     const ours = claim?.algorithm === 'SHA-256' ? digests.sha256 : digests.also;
-    if (claim === undefined || ours === undefined) {
-      // What an attempt that broke off has left may be as large as the file, and nobody confirmed its bytes.
-      const { wantsHash, trustsSize } = this.#session.proofs;
-      const unsent = fromByte > 0 && fromByte === passage.delivery.source.sizeBytes;
-      return wantsHash || (unsent && !trustsSize) ? 'unsaid' : 'yes';
-    }
+    if (claim === undefined || ours === undefined) return this.#session.proofs.wantsHash ? 'unsaid' : 'yes';
     return claim.hex === ours ? 'yes' : 'no';
   }
 
@@ -301,14 +298,15 @@ export class Lane {
    * Proves the bytes where the server's hash does not, or is not to be had: by reading them back. Some servers' hashes
    * are wrong, and then the file is not to blame.
    *
-   * @throws {FtpError} `mismatch` where the server holds other bytes
+   * @throws {FtpError} `mismatch` where the server holds other bytes, or does not let anybody see which
    */
   async #proveContent(sent: Sent, claim: Digest | undefined): Promise<void> {
     const agreement = this.#agrees(sent, claim);
     if (agreement === 'yes') return;
     const { temporary, signal } = sent.passage;
-    if ((await this.#session.downloads.readBack(temporary, signal)) !== sent.digests.sha256)
-      throw this.#bytesDiffer(sent);
+    const held = await this.#session.downloads.readBack(temporary, signal);
+    if (held === 'refused') throw this.#unprovable(sent, agreement);
+    if (held.hex !== sent.digests.sha256) throw this.#bytesDiffer(sent);
     if (agreement === 'no') this.#session.proofs.distrustHashes();
   }
 
@@ -381,6 +379,15 @@ export class Lane {
     return this.#mismatch(
       `${this.#session.where} confirmed ${sent.passage.delivery.path} and holds other bytes than were sent.`,
     );
+  }
+
+  #unprovable({ passage }: Sent, agreement: 'no' | 'unsaid'): FtpError {
+    const { path } = passage.delivery;
+    const why =
+      agreement === 'no'
+        ? 'tells another hash of it than that of what was sent'
+        : 'has no command for hashes that works (verify: hash asks for one; verify: auto does without)';
+    return this.#mismatch(`${this.#session.where} lets nobody read ${path} back, and ${why}.`);
   }
 
   /** A part that was proven and gone on with, and did not become the file: REST or APPE does not do what it says. */

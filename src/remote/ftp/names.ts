@@ -45,6 +45,8 @@ export class Names {
   readonly #trials = new Map<Oddity, Promise<void>>();
   /** The account may make no directory for a trial: names are taken as they come. */
   #untried = false;
+  /** Whether names were sent with the byte 0xFF doubled because of a file that was refused. */
+  #suspectsTelnet = false;
   /** Trials that broke off and may have left something. */
   readonly #litter = new Set<string>();
   /** Whether a refusal may be about the temporary name: not once one was taken, nor once the other form was refused too. */
@@ -192,9 +194,35 @@ export class Names {
    * @throws {FtpError} `lost` where that may be so: another session asks in another way
    */
   misread(path: string, session: FtpSession): void {
+    const { profile } = this.#options;
+    if (!this.#isOpen(path)) return;
+    if (!this.#suspectsTelnet) {
+      this.#suspectsTelnet = true;
+      this.#doubleTelnetBytes(session);
+    } else if (profile.facts.telnetBytes === 'doubled' && !session.outdated) {
+      this.#clearTelnet(session);
+    }
+    this.#unlessOutdated(session);
+  }
+
+  /** A file was fetched by its listed name: this session sends names as the server reads them. */
+  readRightly(path: string, session: FtpSession): void {
+    const { profile } = this.#options;
+    if (!this.#isOpen(path)) return;
+    if (session.outdated) this.#clearTelnet(session);
+    profile.note('names', { ...profile.facts.names, 'the byte 0xFF': 'kept' });
+  }
+
+  #clearTelnet(session: FtpSession): void {
+    const sentence = `${session.where} does not read Telnet commands in names after all.`;
+    this.#options.profile.learn('telnetBytes', 'once', sentence);
+  }
+
+  /** A name with the byte 0xFF, of which it is not known yet how this server reads it. */
+  #isOpen(path: string): boolean {
     const { profile, charset } = this.#options;
-    const odd = charset.encode(path)?.includes(0xff) === true;
-    if (odd && profile.facts.names['the byte 0xFF'] === undefined) this.#doubleTelnetBytes(session);
+    const known = profile.facts.names['the byte 0xFF'] !== undefined;
+    return !known && charset.encode(path)?.includes(0xff) === true;
   }
 
   #doubleTelnetBytes(session: FtpSession): void {

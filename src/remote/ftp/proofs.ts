@@ -104,11 +104,7 @@ export class Proofs {
   sizeRefused(error: unknown, path: string): void {
     if (isMissingSize(error)) throw this.#vanished(path);
     if (!lacksSize(error)) throw error;
-    this.#line.profile.learn(
-      'size',
-      'listing',
-      `${this.#line.where} has no SIZE: sizes are read from listings.`,
-    );
+    this.#tree.noSize();
   }
 
   /** The server's hash of a file, or undefined where it tells none. */

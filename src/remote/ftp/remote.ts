@@ -147,6 +147,7 @@ export class FtpRemote implements Remote {
       const { bytes, sizeBytes } = await session.downloads
         .fetch(file, sink, { signal, fromByte })
         .catch((error: unknown) => this.#refused(error, file, session));
+      this.#names.readRightly(file, session);
       const expected = sizeBytes ?? listedBytes;
       // A cut connection looks like the end of the file; only the number of bytes tells them apart.
       if (expected !== undefined && expected !== fromByte + bytes) {
@@ -172,7 +173,8 @@ export class FtpRemote implements Remote {
         cause: error,
       });
     }
-    this.#names.misread(file, session);
+    // What is listed and yet not there when asked for was asked for by another name.
+    if ((await session.tree.size(file)) === undefined) this.#names.misread(file, session);
     throw error;
   }
 
@@ -245,8 +247,8 @@ async function proveFetched(
   const { file, sizeBytes, signal, holds } = fetched;
   const told = await session.proofs.hash(file, sizeBytes);
   if (told === undefined ? !session.proofs.wantsHash : await holds(told)) return;
-  const again = { algorithm: 'SHA-256', hex: await session.downloads.readBack(file, signal) } as const;
-  if (!(await holds(again))) {
+  const again = await session.downloads.readBack(file, signal);
+  if (again === 'refused' || !(await holds(again))) {
     throw new FtpError('mismatch', `${session.where} holds other bytes of ${file} than it sent.`, {
       phase: 'transfer',
       verb: 'RETR',

@@ -36,17 +36,19 @@ export class Tree {
       } catch (error) {
         if (isMissing(error)) return undefined;
         if (!lacksSize(error)) throw error;
-        this.#line.profile.learn(
-          'size',
-          'listing',
-          `${this.#line.where} has no SIZE: sizes are read from listings.`,
-        );
+        this.noSize();
       }
     }
     const slash = path.lastIndexOf('/');
     const name = path.slice(slash + 1);
     const listing = await this.list(slash < 0 ? '.' : path.slice(0, slash) || '/');
     return listing.entries.find((entry) => entry.name === name && entry.type === 'file')?.sizeBytes;
+  }
+
+  /** SIZE was refused because the server does not have it. */
+  noSize(): void {
+    const sentence = `${this.#line.where} has no SIZE: sizes are read from listings.`;
+    this.#line.profile.learn('size', 'listing', sentence);
   }
 
   /** Size and time of a file, or undefined where there is none. */
