@@ -59,15 +59,25 @@ function showFiles(ledger: LedgerReader, runId: number, options: HistoryOptions)
     return;
   }
   if (files.length === 0) process.stdout.write(`Run ${runId} moved no file, or there was no such run.\n`);
-  const rows = files.map((file) => [
-    moment(file.atMs),
-    file.result,
-    printable(file.path),
-    file.result === 'delivered'
-      ? `${formatBytes(file.bytes)} in ${formatDuration(file.durationMs)}`
-      : printable(file.text),
-  ]);
+  const rows = files.map((file) => [moment(file.atMs), file.result, printable(file.path), detailOf(file)]);
   process.stdout.write(columns(rows));
+}
+
+function detailOf(file: TransferRecord): string {
+  switch (file.result) {
+    case 'uploaded':
+    case 'downloaded':
+      return `${formatBytes(file.bytes)} in ${formatDuration(file.durationMs)}`;
+    case 'set-aside':
+      return `to ${printable(file.to)}`;
+    case 'deleted': {
+      const where = file.side === 'local' ? 'here' : 'on the server';
+      return file.text === '' ? where : `${where}: ${printable(file.text)}`;
+    }
+    case 'skipped':
+    case 'failed':
+      return printable(file.text);
+  }
 }
 
 function runJson(run: RunRecord): object {

@@ -68,6 +68,16 @@ function program(finish: (code: ExitCode) => void): Command {
     .action(async (job: string | undefined, options: { limit: string; run?: string }) =>
       finish(await (await import('./history.js')).history(job, { ...globals(), ...options })),
     );
+  ferryd
+    .command('restore')
+    .argument('<job>')
+    .argument('[path]')
+    .option('--at <time>', 'what was current then: 2026-11-20, 2026-11-20T14:30 or 2d (ago)')
+    .option('--to <directory>', 'copy into a local directory, and leave the trash as it is')
+    .description('take files back out of the trash')
+    .action(async (job: string, path: string | undefined, options: { at?: string; to?: string }) =>
+      finish(await (await import('./restore.js')).restore(job, path, { ...globals(), ...options })),
+    );
   return ferryd;
 }
 

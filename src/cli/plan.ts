@@ -1,14 +1,15 @@
 /*
  * `ferryd plan JOB`: what a run would do and why, one line a path, and nothing done.
  */
-import type { Verdict } from '../plan/action.js';
+import type { SideName, Verdict } from '../plan/action.js';
 import { judge } from '../remote/failure.js';
 import { printable } from '../report/printable.js';
 import { formatBytes } from '../report/summary.js';
 import { Accounts } from '../run/accounts.js';
 import { RunEnded } from '../run/end.js';
-import { planJob, rememberedFiles } from '../run/plan.js';
-import { type Finding, hidesFiles } from '../run/scan.js';
+import type { Refusal } from '../run/guard.js';
+import { planJob } from '../run/plan.js';
+import type { Finding } from '../run/sights.js';
 import { CommandFailed, type ExitCode, exitCodeOfFailure } from './exit.js';
 import { type GlobalOptions, jobsNamed, load, openForReading, openLog, wireOf } from './surroundings.js';
 
@@ -39,18 +40,17 @@ export async function plan(name: string, options: GlobalOptions): Promise<ExitCo
   };
   let moves = 0;
   let bytes = 0;
-  let seen = 0;
   let unchanged = 0;
+  let refusal: Refusal | undefined;
   try {
     for await (const verdict of planJob(job, {
       ledger,
       accounts,
-      onFinding: (finding) => {
-        if (hidesFiles(finding)) seen += 1;
-        show(ofFinding(finding));
+      onFinding: (finding) => show(ofFinding(finding)),
+      onRefusal: (refused) => {
+        refusal = refused;
       },
     })) {
-      if (verdict.kind !== 'kept') seen += 1;
       const line = ofVerdict(verdict);
       if (line === undefined) {
         unchanged += verdict.kind === 'unchanged' ? 1 : 0;
@@ -62,13 +62,7 @@ export async function plan(name: string, options: GlobalOptions): Promise<ExitCo
       }
       show(line);
     }
-    const remembered = seen === 0 && job.direction === 'push' ? rememberedFiles(job, ledger) : 0;
-    if (remembered > 0) {
-      throw new CommandFailed(
-        6,
-        `The source ${job.local} has no file for this job, and ${remembered} were delivered from it before: a run would be held.`,
-      );
-    }
+    if (refusal !== undefined) throw new CommandFailed(6, `${refusal.message} A run would be held.`);
     if (options.json !== true) {
       const verb = job.direction === 'push' ? 'upload' : 'download';
       process.stdout.write(
@@ -93,8 +87,18 @@ function ofVerdict(verdict: Verdict): Planned | undefined {
       const bytes = verdict.file.sizeBytes;
       return { action: verdict.kind, path, bytes, why: `${REASONS[verdict.reason]}, ${formatBytes(bytes)}` };
     }
+    case 'remove':
+      return { action: 'delete', path, why: on(verdict.side) };
+    case 'make-directory':
+      return { action: 'mkdir', path, why: on(verdict.side) };
+    case 'set-aside':
+      return { action: 'keep-both', path, why: 'changed on both sides' };
+    case 'finish':
+      return { action: 'move', path, why: 'delivered before; the source goes' };
     case 'examine':
       return { action: 'examine', path, why: 'touched; its content decides' };
+    case 'meet':
+      return { action: 'compare', path, why: 'both sides have it' };
     case 'remembered':
       return {
         action: 'skip',
@@ -104,11 +108,25 @@ function ofVerdict(verdict: Verdict): Planned | undefined {
     case 'unchanged':
     case 'left-out':
     case 'kept':
+    case 'forget':
+    case 'spared':
+    case 'blocked':
       return undefined;
   }
 }
 
-const REASONS = { new: 'new', changed: 'changed', 'tried-again': 'refused before, tried again' } as const;
+function on(side: SideName): string {
+  return side === 'local' ? 'here' : 'on the server';
+}
+
+const REASONS = {
+  new: 'new',
+  changed: 'changed',
+  differs: 'the other side holds something else',
+  missing: 'missing on the other side',
+  conflict: 'changed on both sides; this one wins',
+  'tried-again': 'refused before, tried again',
+} as const;
 
 const FINDINGS = { ignored: 'ignore', waiting: 'wait', unreadable: 'unread', unfit: 'skip' } as const;
 

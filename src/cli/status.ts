@@ -20,6 +20,8 @@ const SKIPS_SHOWN = 20;
 /** How far back into the last run's transfers `status` looks. */
 const TRANSFERS_READ = 10_000;
 
+type LeftBehind = Extract<TransferRecord, { readonly result: 'skipped' | 'failed' }>;
+
 interface JobStatus {
   readonly job: string;
   readonly description: string;
@@ -30,7 +32,7 @@ interface JobStatus {
   readonly skips: readonly RememberedSkip[];
   readonly skipCount: number;
   /** What the last run left behind besides: it is tried again by each run. */
-  readonly leftBehind: readonly TransferRecord[];
+  readonly leftBehind: readonly LeftBehind[];
 }
 
 /** Always 0, unless the named job is unknown: that a run failed is told, not signalled. */
@@ -100,11 +102,13 @@ function leftBehind(
   job: string,
   lastRun: RunRecord | undefined,
   ledger: LedgerReader | undefined,
-): TransferRecord[] {
+): LeftBehind[] {
   if (lastRun === undefined || ledger === undefined) return [];
   const remembered = new Set(ledger.skips(job, TRANSFERS_READ).map(({ path }) => path));
   const transfers = ledger.transfers({ runId: lastRun.id }, TRANSFERS_READ);
-  return transfers.filter(({ result, path }) => result === 'skipped' && !remembered.has(path)).reverse();
+  return transfers
+    .flatMap((file) => (file.result === 'skipped' && !remembered.has(file.path) ? [file] : []))
+    .reverse();
 }
 
 function readable(status: JobStatus, daemonRuns: boolean): string {
@@ -123,7 +127,7 @@ function readable(status: JobStatus, daemonRuns: boolean): string {
   if (leftBehind.length > 0) {
     text += `  left behind by the last run, and looked at again by the next one: ${leftBehind.length}\n`;
     for (const file of leftBehind.slice(0, SKIPS_SHOWN)) {
-      if (file.result !== 'delivered') text += `    ${printable(file.path)}: ${printable(file.text)}\n`;
+      text += `    ${printable(file.path)}: ${printable(file.text)}\n`;
     }
     if (leftBehind.length > SKIPS_SHOWN) text += `    and ${leftBehind.length - SKIPS_SHOWN} more\n`;
   }
@@ -175,7 +179,8 @@ function toJson(status: JobStatus, daemonPid: number | undefined): object {
     skippedFiles: status.skipCount,
     leftBehind: status.leftBehind.map((file) => ({
       path: file.path,
-      ...(file.result === 'delivered' ? {} : { code: file.code, text: file.text }),
+      code: file.code,
+      text: file.text,
     })),
     skips: status.skips.map(({ path, code, text, atMs }) => ({ path, code, text, at: iso(atMs) })),
   };

@@ -9,6 +9,7 @@ import type { Listener } from '../report/event.js';
 import { Accounts } from '../run/accounts.js';
 import { notBegun, type RunReport } from '../run/context.js';
 import { unwatchedOf } from '../run/filter.js';
+import { resolveJob } from '../run/resolve.js';
 import { runJob } from '../run/run.js';
 import { cronTrigger, previousRun } from '../trigger/cron.js';
 import type { Cause, Trigger } from '../trigger/trigger.js';
@@ -131,7 +132,7 @@ export class Daemon {
     if (spec.kind === 'cron') return cronTrigger(spec, fire, onProblem);
     return watchTrigger(
       {
-        root: job.local,
+        root: resolveJob(job, Date.now()).job.local,
         settleMs: spec.settleMs,
         rescanMs: spec.rescanMs,
         // The watcher does not say what a path is; what is excluded is excluded as a file and as a directory.

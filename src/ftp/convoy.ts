@@ -33,6 +33,8 @@ export interface Proof {
   readonly timeReply: Reply;
   /** The reply to SITE CHMOD, whatever its code; undefined where it was not asked for. */
   readonly permissionsReply: Reply | undefined;
+  /** The reply to SIZE of the other path, whatever its code; undefined where it was not asked for. */
+  readonly otherReply: Reply | undefined;
 }
 
 /** Renames a file that is proven. */
@@ -51,6 +53,8 @@ export interface ProveStep {
   /** Permission bits to set; undefined leaves them. */
   readonly permissions?: number | undefined;
   readonly hash: HashForm | undefined;
+  /** Another path whose size is asked for as well: whether a file stands there. */
+  readonly other?: string | undefined;
   /** How long the server may take for the hash, besides the time for any reply. */
   readonly hashingMs: number;
 }
@@ -77,7 +81,7 @@ export function renameCommands({ from, to }: PublishStep): Command[] {
   ];
 }
 
-/** MDTM where the clock is asked for, SIZE, the hash where a form is named, the setting of time and permissions. */
+/** MDTM where the clock is asked for, SIZE, the hash, the setting of time and permissions, SIZE of the other path. */
 export function proofCommands(step: ProveStep): Command[] {
   return [
     ...(step.clock === 'ask' ? [{ verb: 'MDTM', argument: step.path, phase: 'features' } as const] : []),
@@ -85,6 +89,7 @@ export function proofCommands(step: ProveStep): Command[] {
     ...(step.hash === undefined ? [] : [hashCommand(step.path, step.hash, step.hashingMs)]),
     setTimeCommand(step.path, step.modifiedMs, step.form),
     ...(step.permissions === undefined ? [] : [permissionsCommand(step.path, step.permissions)]),
+    ...(step.other === undefined ? [] : [{ verb: 'SIZE', argument: step.other, phase: 'features' } as const]),
   ];
 }
 
@@ -128,13 +133,13 @@ export async function renamed(replies: readonly Promise<Reply>[], answers: Answe
 }
 
 /**
- * Reads the replies to `proofCommands`; refusals of the hash, of the time and of the permissions stand in the proof.
+ * Reads the replies to `proofCommands`; refusals of all but the size stand in the proof.
  *
  * @throws {FtpError} as `Answers.exactly` where no size is told; whatever the replies reject with
  */
 export async function proven(
   replies: readonly Promise<Reply>[],
-  { clock, hash, permissions }: Pick<ProveStep, 'clock' | 'hash' | 'permissions'>,
+  { clock, hash, permissions, other }: Pick<ProveStep, 'clock' | 'hash' | 'permissions' | 'other'>,
   answers: Answers,
 ): Promise<Proof> {
   const read = await all(replies);
@@ -143,6 +148,7 @@ export async function proven(
   const digest = hash === undefined ? undefined : read.shift();
   const timeReply = read.shift();
   const permissionsReply = permissions === undefined ? undefined : read.shift();
+  const otherReply = other === undefined ? undefined : read.shift();
   if (size === undefined || timeReply === undefined) throw new Error('a proof without its replies');
   return {
     sizeBytes: sizeIn(size, answers),
@@ -150,6 +156,7 @@ export async function proven(
     storedMs: time === undefined ? undefined : timeIn(time, answers),
     timeReply,
     permissionsReply,
+    otherReply,
   };
 }
 

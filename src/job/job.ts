@@ -11,12 +11,21 @@ export interface Job {
   /** Absolute path of the job file. */
   readonly file: string;
   readonly description: string;
-  readonly mode: 'copy';
-  /** `push`: from this machine to the server. `pull`: from the server to this machine. */
+  /**
+   * `copy`: new and changed files go across, nothing is deleted. `mirror`: what is gone in the source goes from the
+   * target too. `move`: what was delivered is removed from the source. `two-way`: each side gets what is new on the
+   * other; which of them is `from` matters to `conflicts` alone.
+   */
+  readonly mode: 'copy' | 'mirror' | 'move' | 'two-way';
+  /** `push`: from this machine to the server. `pull`: from the server to this machine. By the place of `from`. */
   readonly direction: 'push' | 'pull';
-  /** Absolute path of the local directory. */
+  /**
+   * Absolute path of the local directory. Of a pull, and in mode two-way, a template (template.ts) that can be
+   * parsed; of any other push it is taken as it stands, braces and all.
+   */
   readonly local: string;
   readonly server: Server;
+  /** Its path is a template in a push, and in mode two-way; as `local` is in a pull. */
   readonly remotePath: RemotePath;
   /** Empty where a person starts the job by hand. */
   readonly triggers: readonly TriggerSpec[];
@@ -36,7 +45,44 @@ export interface Job {
   readonly age: { readonly minMs: number | undefined; readonly maxMs: number | undefined };
   /** What becomes of symbolic links in a local source; `skip` in a pull. */
   readonly links: 'skip' | 'follow';
+  /** By what a file is known to be unchanged. */
+  readonly compare: Compare;
+  /** Who wins where both sides have changed; of mode two-way only, and `keep-both` in all others. */
+  readonly conflicts: Conflicts;
+  readonly deletes: Deletes;
+  /**
+   * Path of a file below the source (in mode two-way: below the local side), components joined by `/`, that has to
+   * stand there, else the run is held; undefined where nothing has to.
+   */
+  readonly marker: string | undefined;
+  /** Whether a directory without a file in it goes across as well. */
+  readonly emptyDirectories: 'keep' | 'skip';
+  /** What becomes of a name that the target cannot hold: reported and skipped, or written another way. */
+  readonly names: 'skip' | 'encode';
+  /** IANA name, for {date} and {mtime} in the target's path; undefined means the time zone of the machine. */
+  readonly timezone: string | undefined;
   readonly retries: Retries;
+}
+
+/**
+ * `ledger`: by the ledger alone, the target is not looked at. `remote`: by the sizes and times that both sides show.
+ * `checksum`: by the content of both.
+ */
+export type Compare = 'ledger' | 'remote' | 'checksum';
+
+/** `newer`: the later modification time. `from`, `to`: always that side. `keep-both`: both stay, one of them renamed. */
+export type Conflicts = 'newer' | 'from' | 'to' | 'keep-both';
+
+/** What becomes of files that are deleted or overwritten, and how many may be. */
+export interface Deletes {
+  /** `trash`: they are moved into a dated directory. `delete`: they are gone. */
+  readonly policy: 'trash' | 'delete';
+  /** How long they stay in the trash. */
+  readonly keepMs: number;
+  /** True where files go that ferryd never put there; of mode mirror only. */
+  readonly extraneous: boolean;
+  /** A run that would delete more than the larger of the two is held. */
+  readonly limit: { readonly percent: number; readonly files: number };
 }
 
 /** The name of a ready marker: `before`, then the file's name or what its `part` says, then `behind`. */

@@ -52,6 +52,7 @@ export const formats = {
   charset: checkCharset,
   timezone: checkTimezone,
   'file-pattern': checkFilePattern,
+  'marker-path': checkMarkerPath,
 } as const satisfies Record<string, Check>;
 
 export type Format = keyof typeof formats;
@@ -127,5 +128,25 @@ function checkFilePattern(text: string): string | undefined {
   if (text.split('/').includes('..')) return 'patterns stay below from; ".." matches nothing';
   if (text.startsWith('./')) return 'patterns are relative to from; take the ./ at the beginning away';
   if (text.endsWith('/')) return 'a pattern matches files; for all that is in a directory write name/**';
+  return undefined;
+}
+
+function checkMarkerPath(text: string): string | undefined {
+  if (/[\r\n\0]/.test(text)) return 'a path must not hold a line break or a NUL';
+  if (text.length > 1000) return 'the path of a marker has at most 1000 characters';
+  if (/\{(name|stem)\}/.test(text)) {
+    return 'is one file for the whole job; a marker beside each file is written ready: "{name}.done"';
+  }
+  if (text.startsWith('/') || text.startsWith('~/')) {
+    return 'the marker is a file of the directory itself; write its path from there on, such as .mounted';
+  }
+  const components = text.split('/');
+  if (components.includes('..')) return 'the marker lies below its directory; ".." leads out of it';
+  if (components.includes('.') || components.includes('')) {
+    return 'the marker is a file; write names with one / between them, such as .mounted or disk/.mounted';
+  }
+  if (components[0] === '.ferryd-trash') {
+    return 'what lies in the trash is not looked at; name a file outside of .ferryd-trash';
+  }
   return undefined;
 }

@@ -4,9 +4,17 @@
  * Touches no disk; whether the source exists is asked when the job runs.
  */
 import { readAddress, readLocalPath, readRemotePath } from './address.js';
-import type { Job, ReadyMarker, RemotePath, Retries, Server, TriggerSpec } from './job.js';
+import { contradictions, type EndPath, type SourceSide } from './contradiction.js';
+import type { Deletes, Job, ReadyMarker, RemotePath, Retries, Server, TriggerSpec } from './job.js';
 import { below, error, type Mistake } from './mistake.js';
-import { cronTriggerSchema, jobSchema, retriesSchema, type Written, watchTriggerSchema } from './schema.js';
+import {
+  cronTriggerSchema,
+  deletesSchema,
+  jobSchema,
+  retriesSchema,
+  type Written,
+  watchTriggerSchema,
+} from './schema.js';
 import { durationMs, readInlineServer, sizeBytes } from './server.js';
 import type { ServerLookup } from './servers.js';
 import { checkShape, fits, list, record } from './shape.js';
@@ -34,7 +42,13 @@ export interface JobReading {
 /** One side of a job. */
 type End =
   | { readonly kind: 'local'; readonly local: string; readonly text: string }
-  | { readonly kind: 'remote'; readonly server: Server; readonly remotePath: RemotePath }
+  | {
+      readonly kind: 'remote';
+      readonly server: Server;
+      readonly remotePath: RemotePath;
+      /** Where its path stands. */
+      readonly pointer: string;
+    }
   /** Its mistakes are told already; what matters is which side it would be. */
   | { readonly kind: 'broken'; readonly side: 'local' | 'remote' };
 
@@ -46,26 +60,34 @@ export function readJob(data: unknown, surroundings: JobSurroundings): JobReadin
   const from = readEnd('/from', written.from, shape.mistakes, surroundings, mistakes);
   const to = readEnd('/to', written.to, shape.mistakes, surroundings, mistakes);
   checkSides(from, to, surroundings, mistakes);
-  const source =
-    from === undefined || to === undefined || sideOf(from) === sideOf(to) ? undefined : sideOf(from);
+  const mode = readMode(written.mode, shape.unclear);
+  const source = sourceSide(mode, from, to);
   const triggers = readTriggers(written.triggers, source, surroundings, mistakes);
   const size = readSize(written.size, mistakes);
   const age = readAge(written.age, mistakes);
-  if (written.links === 'follow' && source === 'remote') {
-    mistakes.push(
-      error(
-        '/links',
-        'links are followed only in a local from; on a server they stay behind, so take links away',
-      ),
-    );
-  }
   const retries = readRetries(written.retries, mistakes);
   const ready = readReady(written.ready, source, mistakes);
+  mistakes.push(
+    ...contradictions({
+      written,
+      unclear: shape.unclear,
+      mode,
+      source,
+      from: pathOf('/from', from),
+      to: pathOf('/to', to),
+    }),
+  );
 
   if (mistakes.some(({ severity }) => severity === 'error')) return { job: undefined, mistakes };
   const local = from?.kind === 'local' ? from : to?.kind === 'local' ? to : undefined;
   const remote = from?.kind === 'remote' ? from : to?.kind === 'remote' ? to : undefined;
-  if (!fits('job', data) || local === undefined || remote === undefined || retries === undefined) {
+  if (
+    !fits('job', data) ||
+    mode === undefined ||
+    local === undefined ||
+    remote === undefined ||
+    retries === undefined
+  ) {
     return { job: undefined, mistakes: [...mistakes, error('', 'the job cannot be read')] };
   }
   const { properties } = jobSchema;
@@ -74,7 +96,7 @@ export function readJob(data: unknown, surroundings: JobSurroundings): JobReadin
       name: surroundings.name,
       file: surroundings.file,
       description: data.description ?? properties.description.default,
-      mode: data.mode ?? properties.mode.default,
+      mode,
       direction: from?.kind === 'local' ? 'push' : 'pull',
       local: local.local,
       server: remote.server,
@@ -88,10 +110,38 @@ export function readJob(data: unknown, surroundings: JobSurroundings): JobReadin
       size,
       age,
       links: data.links ?? properties.links.default,
+      compare: data.compare ?? properties.compare.default,
+      conflicts: data.conflicts ?? properties.conflicts.default,
+      deletes: readDeletes(data.deletes, mode),
+      marker: data.marker ?? properties.marker.default ?? undefined,
+      emptyDirectories: data.emptyDirectories ?? properties.emptyDirectories.default,
+      names: data.names ?? properties.names.default,
+      timezone: data.timezone ?? properties.timezone.default ?? undefined,
       retries,
     },
     mistakes,
   };
+}
+
+/** Undefined where one is written that cannot be understood. */
+function readMode(written: unknown, unclear: ReadonlySet<string>): Job['mode'] | undefined {
+  if (unclear.has('/mode')) return undefined;
+  const { enum: modes, default: unwritten } = jobSchema.properties.mode;
+  return written === undefined ? unwritten : modes.find((mode) => mode === written);
+}
+
+/** Without a mode nobody can tell: two-way has no source. */
+function sourceSide(mode: Job['mode'] | undefined, from: End | undefined, to: End | undefined): SourceSide {
+  if (mode === undefined || from === undefined || to === undefined || sideOf(from) === sideOf(to)) {
+    return undefined;
+  }
+  return mode === 'two-way' ? 'both' : sideOf(from);
+}
+
+function pathOf(pointer: '/from' | '/to', end: End | undefined): EndPath | undefined {
+  if (end?.kind === 'local') return { pointer, written: end.text, path: end.local };
+  if (end?.kind !== 'remote') return undefined;
+  return { pointer: end.pointer, written: end.remotePath.path, path: end.remotePath.path };
 }
 
 function readEnd(
@@ -117,7 +167,12 @@ function readEnd(
     });
     mistakes.push(...reading.mistakes);
     if (reading.server === undefined) return { kind: 'broken', side: 'remote' };
-    return { kind: 'remote', server: reading.server, remotePath: reading.remotePath };
+    return {
+      kind: 'remote',
+      server: reading.server,
+      remotePath: reading.remotePath,
+      pointer: below(pointer, written.path === undefined ? 'url' : 'path'),
+    };
   }
   if (typeof written === 'object') {
     return readNamed(
@@ -149,7 +204,7 @@ function readEnd(
       );
       mistakes.push(...reading.mistakes);
       if (reading.server === undefined) return { kind: 'broken', side: 'remote' };
-      return { kind: 'remote', server: reading.server, remotePath: reading.remotePath };
+      return { kind: 'remote', server: reading.server, remotePath: reading.remotePath, pointer };
     }
   }
 }
@@ -169,7 +224,12 @@ function readNamed(
   }
   if (!remotePath.ok) mistakes.push(error(directory.pointer, remotePath.wrong));
   if (found.kind !== 'server' || !remotePath.ok) return { kind: 'broken', side: 'remote' };
-  return { kind: 'remote', server: found.server, remotePath: remotePath.value };
+  return {
+    kind: 'remote',
+    server: found.server,
+    remotePath: remotePath.value,
+    pointer: directory.pointer,
+  };
 }
 
 /** Exactly one side is local: that decides the direction. */
@@ -203,7 +263,7 @@ function sideOf(end: End): 'local' | 'remote' {
 
 function readTriggers(
   written: unknown,
-  source: 'local' | 'remote' | undefined,
+  source: SourceSide,
   surroundings: JobSurroundings,
   mistakes: Mistake[],
 ): TriggerSpec[] {
@@ -287,6 +347,19 @@ function readAge(written: unknown, mistakes: Mistake[]): Job['age'] {
   return { minMs, maxMs };
 }
 
+function readDeletes(written: Written['job']['deletes'], mode: Job['mode']): Deletes {
+  const { keep, extraneous, limit } = deletesSchema.properties;
+  return {
+    policy: written?.policy ?? (mode === 'copy' ? 'delete' : 'trash'),
+    keepMs: durationMs(written?.keep ?? keep.default),
+    extraneous: written?.extraneous ?? extraneous.default,
+    limit: {
+      percent: written?.limit?.percent ?? limit.properties.percent.default,
+      files: written?.limit?.files ?? limit.properties.files.default,
+    },
+  };
+}
+
 function readRetries(written: unknown, mistakes: Mistake[]): Retries | undefined {
   const given = written ?? retriesSchema.default;
   if (!fits('retries', given)) return undefined;
@@ -307,11 +380,7 @@ function readRetries(written: unknown, mistakes: Mistake[]): Retries | undefined
   return retries;
 }
 
-function readReady(
-  written: unknown,
-  source: 'local' | 'remote' | undefined,
-  mistakes: Mistake[],
-): ReadyMarker | undefined {
+function readReady(written: unknown, source: SourceSide, mistakes: Mistake[]): ReadyMarker | undefined {
   if (typeof written !== 'string' || written === '') return undefined;
   const refuse = (message: string): undefined => {
     mistakes.push(error('/ready', message));
@@ -321,6 +390,9 @@ function readReady(
     return refuse(
       'ready looks for markers in a local from only; take it away, and let exclude leave markers behind',
     );
+  }
+  if (source === 'both') {
+    return refuse('ready holds back what goes one way, and in mode two-way files go both ways; take it away');
   }
   if (/[/\r\n\0]/.test(written)) {
     return refuse(

@@ -2,7 +2,7 @@
  * The JSON Schema of a server as a person writes it: an entry of servers.yaml, or inline in a job.
  * Source of truth for its keys, limits and defaults; the job reference (jobs/README.md) is held against it.
  * Besides draft 7 it uses `atLeast`/`atMost` (durations), and words for the messages: `alsoCalled`,
- * `notYet`, `whenText`, `whenMissing` (shape.ts). `default: null` means that there is none.
+ * `valuesAlsoCalled`, `whenText`, `whenMissing`, `whenValue` (shape.ts). `default: null` means that there is none.
  */
 
 /** Where a secret comes from; the secret itself never stands in a file of ours. */

@@ -78,7 +78,7 @@ export const fromSchema = {
 
 export const toSchema = {
   description:
-    'Where it goes: a local directory, `SERVER:PATH`, a URL, or an object. Exactly one of `from` and `to` is local.',
+    'Where it goes: a local directory, `SERVER:PATH`, a URL, or an object. Exactly one of `from` and `to` is local. Its path may hold `{host}`, `{job}`, `{date}` and `{mtime}`.',
   alsoCalled: ['destination', 'dest', 'dst', 'target', 'remote', 'output'],
   anyOf: END_FORMS,
 } as const;
@@ -127,7 +127,8 @@ export const watchTriggerSchema = {
     watch: {
       type: 'object',
       additionalProperties: false,
-      description: 'Watches the local `from`. `{}` takes the defaults.',
+      description:
+        'Watches the local `from`, in mode `two-way` the local one of the two. `{}` takes the defaults.',
       properties: {
         settle: {
           type: 'string',
@@ -250,7 +251,76 @@ export const ageSchema = {
   },
 } as const;
 
-const LATER_MODE = 'this version knows only copy, which never deletes; write mode: copy or take the key away';
+export const deletesSchema = {
+  type: 'object',
+  additionalProperties: false,
+  description: 'What becomes of files that a run deletes or overwrites, and how many it may delete.',
+  default: {},
+  whenText: 'deletes has keys: write deletes: { policy: trash }',
+  alsoCalled: ['delete', 'deletion', 'deletions', 'remove', 'trash', 'purge', 'guard', 'maxdelete'],
+  properties: {
+    policy: {
+      type: 'string',
+      enum: ['trash', 'delete'],
+      description:
+        'What becomes of a file that is deleted or overwritten. `trash`: it is moved into a dated directory below `.ferryd-trash` on its side. `delete`: it is gone (none: `trash`; in mode `copy`, `delete`).',
+      default: null,
+      whenValue: {
+        never: 'a job that deletes nothing is written mode: copy; here stands trash or delete',
+        none: 'a job that deletes nothing is written mode: copy; here stands trash or delete',
+      },
+      valuesAlsoCalled: {
+        trash: ['bin', 'recycle', 'recyclebin', 'backup', 'keep', 'archive'],
+        delete: ['remove', 'permanent', 'unlink', 'purge', 'forever'],
+      },
+      alsoCalled: ['type', 'action', 'how'],
+    },
+    keep: {
+      type: 'string',
+      format: 'duration',
+      atLeast: '1d',
+      atMost: '3650d',
+      description: 'How long the trash keeps a file.',
+      default: '30d',
+      alsoCalled: ['keepfor', 'retention', 'maxage', 'age', 'expire', 'days'],
+    },
+    extraneous: {
+      type: 'boolean',
+      description:
+        'Whether files of the target that ferryd did not put there, and that are not in the source, are deleted as well. Mode `mirror` only.',
+      default: false,
+      alsoCalled: ['extra', 'unknown', 'foreign', 'others'],
+    },
+    limit: {
+      type: 'object',
+      additionalProperties: false,
+      description:
+        'How many files a run may delete without asking: the larger of the two counts. A run that would delete more is held until a person approves it.',
+      default: {},
+      whenText: 'limit has keys: write limit: { percent: 10, files: 100 }',
+      alsoCalled: ['limits', 'max', 'maximum', 'maxdelete', 'threshold'],
+      properties: {
+        percent: {
+          type: 'number',
+          minimum: 0,
+          maximum: 100,
+          description: 'Of the files that the job knows, so many in a hundred.',
+          default: 10,
+          whenText: 'percent is a number without its sign and without quotes, such as 10',
+          alsoCalled: ['percentage', 'share', 'ratio'],
+        },
+        files: {
+          type: 'integer',
+          minimum: 0,
+          maximum: 1_000_000_000,
+          description: 'So many files, however few the job knows.',
+          default: 100,
+          alsoCalled: ['count', 'number', 'absolute'],
+        },
+      },
+    },
+  },
+} as const;
 
 export const jobSchema = {
   $schema: 'http://json-schema.org/draft-07/schema#',
@@ -276,12 +346,57 @@ export const jobSchema = {
     to: toSchema,
     mode: {
       type: 'string',
-      enum: ['copy'],
+      enum: ['copy', 'mirror', 'move', 'two-way'],
       description:
-        'How the two sides relate. `copy`: new and changed files go across, nothing is ever deleted.',
+        'How the two sides relate. `copy`: new and changed files go across, nothing is ever deleted. `mirror`: what is gone from `from` is deleted from `to` too. `move`: what was delivered is removed from `from`. `two-way`: changes and deletions go both ways.',
       default: 'copy',
-      notYet: { mirror: LATER_MODE, move: LATER_MODE, 'two-way': LATER_MODE },
-      alsoCalled: ['type', 'action'],
+      whenValue: {
+        sync: 'sync is one way to some and both ways to others; write mirror for one way, two-way for both, or copy where nothing may be deleted',
+      },
+      valuesAlsoCalled: {
+        copy: ['oneway', 'backup', 'upload', 'download', 'push', 'pull', 'add', 'update'],
+        mirror: ['clone', 'replicate'],
+        move: ['mv', 'cut', 'transfer'],
+        'two-way': ['bisync', 'bidirectional', 'both', 'twowaysync', 'sync2way', '2way'],
+      },
+      alsoCalled: ['type', 'action', 'sync', 'strategy', 'operation'],
+    },
+    compare: {
+      type: 'string',
+      enum: ['ledger', 'remote', 'checksum'],
+      description:
+        'By what a file is known to be unchanged. `ledger`: by what ferryd remembers of it; the target is not looked at. `remote`: by the sizes and times of both sides, so that a file is found that is missing or changed in the target. `checksum`: by the content on both sides, which is read in every run.',
+      default: 'ledger',
+      valuesAlsoCalled: {
+        ledger: ['database', 'state', 'cache', 'index', 'memory', 'local'],
+        remote: ['listing', 'server', 'size', 'sizeonly', 'mtime', 'time', 'modtime', 'both'],
+        checksum: ['hash', 'content', 'contents', 'sha256', 'md5', 'digest', 'bytes'],
+      },
+      alsoCalled: ['comparison', 'checksum', 'detect', 'detection', 'check', 'changes'],
+    },
+    conflicts: {
+      type: 'string',
+      enum: ['newer', 'from', 'to', 'keep-both'],
+      description:
+        'Which side wins where a file has changed on both since the last run: the one with the later time (`newer`), always `from`, always `to`, or neither: both stay, one of them under a dated name (`keep-both`). Mode `two-way` only.',
+      default: 'keep-both',
+      valuesAlsoCalled: {
+        newer: ['newest', 'latest', 'later', 'recent', 'mtime'],
+        from: ['source', 'src', 'first', 'path1'],
+        to: ['target', 'destination', 'dest', 'dst', 'second', 'path2'],
+        'keep-both': ['both', 'rename', 'copy', 'none', 'neither'],
+      },
+      alsoCalled: ['conflict', 'onconflict', 'conflictpolicy', 'conflictresolve', 'resolve', 'winner'],
+    },
+    deletes: deletesSchema,
+    marker: {
+      type: 'string',
+      minLength: 1,
+      format: 'marker-path',
+      description:
+        'A file that has to stand below `from`, in mode `two-way` below the local directory, such as `.mounted`: without it the run is held, for the disk may not be mounted.',
+      default: null,
+      alsoCalled: ['mounted', 'markerfile', 'mountmarker', 'checkfile', 'checkaccess', 'guardfile'],
     },
     triggers: {
       type: 'array',
@@ -317,9 +432,9 @@ export const jobSchema = {
       minLength: 1,
       maxLength: 200,
       description:
-        'Name of a marker, such as `"{name}.done"`: a file is sent only while its marker stands beside it. `{name}` is the file\'s name, `{stem}` the name without its last ending. Markers themselves are never sent. Push only. In quotes.',
+        'Name of a marker, such as `"{name}.done"`: a file is sent only while its marker stands beside it. `{name}` is the file\'s name, `{stem}` the name without its last ending. Markers themselves are never sent. Push only, and not in mode `two-way`. In quotes.',
       default: null,
-      alsoCalled: ['marker', 'done', 'donefile', 'flag', 'semaphore', 'sentinel'],
+      alsoCalled: ['readymarker', 'done', 'donefile', 'flag', 'semaphore', 'sentinel'],
     },
     permissions: {
       type: 'string',
@@ -343,23 +458,45 @@ export const jobSchema = {
       type: 'string',
       enum: ['skip', 'follow'],
       description:
-        'What becomes of symbolic links in a local `from`. `skip`: they stay behind. `follow`: what they lead to goes across under their names, as long as it lies below `from`.',
+        'What becomes of symbolic links in a local `from`. `skip`: they stay behind. `follow`: what they lead to goes across under their names, as long as it lies below `from`; modes `copy` and `mirror` only.',
       default: 'skip',
-      notYet: {
+      whenValue: {
         preserve:
-          'FTP has no command that makes a link, so links cannot be preserved; write follow to send what they lead to, or skip',
+          'FTP has no command that makes a link, so links cannot be preserved; SFTP, in a later version, will do it; write skip, or follow to send what they lead to',
       },
       alsoCalled: ['symlinks', 'symboliclinks', 'followlinks', 'followsymlinks'],
     },
     emptyDirectories: {
       type: 'string',
-      enum: ['skip'],
-      description: 'What becomes of directories without a file that goes across: they are not made.',
+      enum: ['keep', 'skip'],
+      description:
+        'What becomes of directories without a file that goes across: they are made on the other side as well, and go with those of the source (`keep`), or directories are made only where a file goes into them (`skip`).',
       default: 'skip',
-      notYet: {
-        keep: 'this version makes a directory only where a file goes into it; write skip or take the key away',
+      valuesAlsoCalled: {
+        keep: ['true', 'yes', 'on', 'create', 'make', 'include', 'preserve'],
+        skip: ['false', 'no', 'off', 'ignore', 'exclude', 'leave'],
       },
-      alsoCalled: ['emptydirs', 'empty'],
+      alsoCalled: ['emptydirs', 'emptyfolders', 'empty', 'directories', 'createemptysrcdirs'],
+    },
+    names: {
+      type: 'string',
+      enum: ['skip', 'encode'],
+      description:
+        'What becomes of a name that the other side cannot hold, or that differs from another in upper and lower case or in Unicode form alone where the other side takes the two for one. `skip`: it is told, and stays behind. `encode`: it goes across with the trouble written as `%` and two digits.',
+      default: 'skip',
+      valuesAlsoCalled: {
+        skip: ['ignore', 'leave', 'report'],
+        encode: ['escape', 'percent', 'replace', 'rename', 'sanitize', 'translate'],
+      },
+      alsoCalled: ['naming', 'filenames', 'encode', 'escape', 'characters'],
+    },
+    timezone: {
+      type: 'string',
+      format: 'timezone',
+      description:
+        "Time zone of `{date}` and `{mtime}` in the target's path, such as `Europe/Berlin` (none: the machine's). A schedule has its own.",
+      default: null,
+      alsoCalled: ['tz', 'zone'],
     },
     retries: retriesSchema,
   },

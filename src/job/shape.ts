@@ -1,7 +1,7 @@
 /*
  * Holds data against the schemas (ajv, strict) and turns ajv's errors into exactly one mistake for each thing that a
  * person did wrong: of an `anyOf` only the form that was meant counts, a misspelt key does not also count as a
- * missing one. Wording comes from the schemas' own keywords (`whenText`, `whenMissing`, `notYet`, `alsoCalled`).
+ * missing one. Wording comes from the schemas' own keywords (`whenText`, `whenMissing`, `whenValue`, `alsoCalled`).
  */
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { holdsSecret } from './document.js';
@@ -42,12 +42,14 @@ export interface Shape {
   readonly mistakes: readonly Mistake[];
   /** The data without whatever is mistaken, so that the rest can be looked at further. Parts may be missing. */
   readonly rest: unknown;
+  /** Pointers of keys that somebody meant to write, and of which nobody can tell what they say. */
+  readonly unclear: ReadonlySet<string>;
 }
 
 /** All mistakes of shape, each once. */
 export function checkShape(form: keyof Written, data: unknown): Shape {
   const validate = validator(form);
-  if (validate(data)) return { mistakes: [], rest: data };
+  if (validate(data)) return { mistakes: [], rest: data, unclear: new Set() };
   const settled = settle(validate.errors ?? []);
   const unknownMeant = new Set<string>();
   const told = new Set<string>();
@@ -79,10 +81,11 @@ export function checkShape(form: keyof Written, data: unknown): Shape {
     }
   }
   const rest = prune(data, mistaken);
-  if (mistakes.length <= MAX_MISTAKES) return { mistakes, rest };
+  const unclear = new Set([...mistaken, ...unknownMeant]);
+  if (mistakes.length <= MAX_MISTAKES) return { mistakes, rest, unclear };
   const cut = mistakes.slice(0, MAX_MISTAKES);
   cut.push(error('', `more than ${MAX_MISTAKES} mistakes; the others are not shown`));
-  return { mistakes: cut, rest: undefined };
+  return { mistakes: cut, rest: undefined, unclear };
 }
 
 /** True where the data has the form, so that it can be used as its type. */
@@ -130,7 +133,7 @@ export function newAjv(): Ajv {
       },
     });
   }
-  ajv.addVocabulary(['alsoCalled', 'notYet', 'notYetKeys', 'whenText', 'whenMissing']);
+  ajv.addVocabulary(['alsoCalled', 'valuesAlsoCalled', 'notYetKeys', 'whenText', 'whenMissing', 'whenValue']);
   return ajv;
 }
 
@@ -254,6 +257,10 @@ function explainType(found: ErrorObject, schema: Record<string, unknown>, data: 
     return 'has no value; write one, or take the key away';
   }
   if (typeof data === 'string' && typeof schema.whenText === 'string') return schema.whenText;
+  // In YAML, true and 10 are no texts; what is missing are not the quotes but the right word.
+  if (Array.isArray(schema.enum) && typeof data !== 'object') {
+    return explainEnum(schema.enum.map(String), schema, String(data));
+  }
   const expected = [...new Set(types)].map((type) => TYPE_WORDS[String(type)] ?? String(type)).join(' or ');
   const fraction = typeof data === 'number' && types.includes('integer');
   const here = fraction ? 'a fraction' : (TYPE_WORDS[typeName(data)] ?? typeName(data));
@@ -275,6 +282,7 @@ function explainType(found: ErrorObject, schema: Record<string, unknown>, data: 
   }
   if (types.includes('array') && typeof data === 'string')
     return 'must be a list; put it in brackets: ["..."]';
+  if (typeof data === 'number' && !Number.isFinite(data)) return `must be ${expected} that can be counted to`;
   if ((types.includes('integer') || types.includes('boolean')) && typeof data === 'string') {
     return `must be ${expected} without quotes, but this is ${here}`;
   }
@@ -291,9 +299,13 @@ const TYPE_WORDS: Readonly<Record<string, string>> = {
 };
 
 function explainEnum(allowed: readonly string[], schema: Record<string, unknown>, data: unknown): string {
-  const later = record(schema.notYet);
-  if (typeof data === 'string' && Object.hasOwn(later, data)) return String(later[data]);
-  const suggestion = typeof data === 'string' ? closest(data, allowed) : undefined;
+  const words = record(schema.whenValue);
+  if (typeof data === 'string' && Object.hasOwn(words, data)) return String(words[data]);
+  const aliases = new Map<string, string>();
+  for (const [value, others] of Object.entries(record(schema.valuesAlsoCalled))) {
+    for (const word of list(others)) aliases.set(simplify(String(word)), value);
+  }
+  const suggestion = typeof data === 'string' ? closest(data, allowed, aliases) : undefined;
   const choice = allowed.length === 1 ? `must be ${allowed[0]}` : `must be one of ${allowed.join(', ')}`;
   return `${choice}${didYouMean(suggestion)}`;
 }

@@ -5,17 +5,49 @@
  */
 import type Database from 'better-sqlite3';
 import type { Baseline, Fingerprint, RelativePath } from '../plan/entry.js';
-import type { Change, PlannedIntent } from './record.js';
+import { foldOf } from '../plan/names.js';
+import type { PlannedDeletion } from './deletion.js';
+import type { Altered, Change, PlannedIntent } from './record.js';
 
-/** What waits for the next commit: what callers record, and intents, so that both keep their order. */
-export type Queued =
+/** What is written in groups: what callers record, and what is written down ahead, so that all keep their order. */
+type Entry =
   | Change
   | {
       readonly kind: 'intended';
       readonly bindingId: number;
       readonly runId: number;
       readonly intents: readonly PlannedIntent[];
+    }
+  | {
+      readonly kind: 'doomed';
+      readonly bindingId: number;
+      readonly deletions: readonly PlannedDeletion[];
     };
+
+/** What waits for the next commit. */
+export interface Queued {
+  readonly entry: Entry;
+  /** Undefined where it touches no baseline that answers about other paths are given by. */
+  readonly alters: Altered | undefined;
+}
+
+export function queued(entry: Entry): Queued {
+  const path = alteredPath(entry);
+  return { entry, alters: path === undefined ? undefined : { path, fold: foldOf(path) } };
+}
+
+function alteredPath(entry: Entry): RelativePath | undefined {
+  switch (entry.kind) {
+    case 'delivered':
+    case 'adopted':
+      return entry.baseline.path;
+    case 'deleted':
+    case 'forgotten':
+      return entry.path;
+    default:
+      return undefined;
+  }
+}
 
 const FINGERPRINT_COLUMNS = 'size_bytes, mtime_ms, ctime_ms, inode';
 const FINGERPRINT_VALUES = '@sizeBytes, @mtimeMs, @ctimeMs, @inode';
@@ -29,10 +61,12 @@ const SQL = {
     ON CONFLICT (binding_id, path, temporary) DO UPDATE SET ${FINGERPRINT_UPDATE}, run_id = excluded.run_id`,
   dropIntent: 'DELETE FROM intent WHERE binding_id = ? AND path = ? AND temporary = ?',
   putBaseline: `
-    INSERT INTO baseline (binding_id, path, ${FINGERPRINT_COLUMNS}, sha256, remote_modified_ms)
-    VALUES (@bindingId, @path, ${FINGERPRINT_VALUES}, @sha256, @remoteModifiedMs)
+    INSERT INTO baseline
+      (binding_id, path, ${FINGERPRINT_COLUMNS}, sha256, remote_modified_ms, target, fold)
+    VALUES (@bindingId, @path, ${FINGERPRINT_VALUES}, @sha256, @remoteModifiedMs, @target, @fold)
     ON CONFLICT (binding_id, path) DO UPDATE SET ${FINGERPRINT_UPDATE},
-      sha256 = excluded.sha256, remote_modified_ms = excluded.remote_modified_ms`,
+      sha256 = excluded.sha256, remote_modified_ms = excluded.remote_modified_ms, target = excluded.target,
+      fold = excluded.fold`,
   refreshBaseline: `
     UPDATE baseline SET size_bytes = @sizeBytes, mtime_ms = @mtimeMs, ctime_ms = @ctimeMs, inode = @inode
     WHERE binding_id = @bindingId AND path = @path`,
@@ -43,12 +77,42 @@ const SQL = {
     ON CONFLICT (binding_id, path) DO UPDATE SET ${FINGERPRINT_UPDATE},
       code = excluded.code, text = excluded.text, settings = excluded.settings, at_ms = excluded.at_ms`,
   dropSkip: 'DELETE FROM skip WHERE binding_id = ? AND path = ?',
+  putDeletion: `
+    INSERT INTO deletion (binding_id, stage, path, side, at, kind, size_bytes, modified_ms, sha256, known)
+    VALUES (@bindingId, 'planned', @path, @side, @at, @kind, @sizeBytes, @modifiedMs, @sha256, @known)
+    ON CONFLICT (binding_id, stage, path, side) DO UPDATE SET at = excluded.at, kind = excluded.kind,
+      size_bytes = excluded.size_bytes, modified_ms = excluded.modified_ms, sha256 = excluded.sha256,
+      known = excluded.known`,
+  dropDeletion: `
+    DELETE FROM deletion
+    WHERE binding_id = ? AND stage IN ('planned', 'held', 'approved') AND path = ? AND side = ?`,
+  dropDeletions: `
+    DELETE FROM deletion WHERE binding_id = ? AND stage IN ('planned', 'held', 'approved') AND path = ?`,
   addTransfer: `
     INSERT INTO transfer (run_id, path, result, bytes, duration_ms, attempt, code, text, at_ms)
     VALUES (@runId, @path, @result, @bytes, @durationMs, @attempt, @code, @text, @atMs)`,
 } as const;
 
 type Place = { bindingId: number; path: string } & Fingerprint;
+
+interface BaselineValues {
+  sha256: Buffer;
+  remoteModifiedMs: number | null;
+  target: string | null;
+  fold: string | null;
+}
+
+interface DeletionValues {
+  bindingId: number;
+  path: string;
+  side: string;
+  at: string;
+  kind: string;
+  sizeBytes: number;
+  modifiedMs: number | null;
+  sha256: Buffer | null;
+  known: string;
+}
 
 interface TransferValues {
   runId: number;
@@ -66,15 +130,16 @@ function prepareAll(database: Database.Database) {
   return {
     putIntent: database.prepare<[Place & { temporary: string; runId: number }]>(SQL.putIntent),
     dropIntent: database.prepare<[number, string, string]>(SQL.dropIntent),
-    putBaseline: database.prepare<[Place & { sha256: Buffer; remoteModifiedMs: number | null }]>(
-      SQL.putBaseline,
-    ),
+    putBaseline: database.prepare<[Place & BaselineValues]>(SQL.putBaseline),
     refreshBaseline: database.prepare<[Place]>(SQL.refreshBaseline),
     dropBaseline: database.prepare<[number, string]>(SQL.dropBaseline),
     putSkip: database.prepare<[Place & { code: string; text: string; settings: string; atMs: number }]>(
       SQL.putSkip,
     ),
     dropSkip: database.prepare<[number, string]>(SQL.dropSkip),
+    putDeletion: database.prepare<[DeletionValues]>(SQL.putDeletion),
+    dropDeletion: database.prepare<[number, string, string]>(SQL.dropDeletion),
+    dropDeletions: database.prepare<[number, string]>(SQL.dropDeletions),
     addTransfer: database.prepare<[TransferValues]>(SQL.addTransfer),
   };
 }
@@ -88,7 +153,7 @@ export class ChangeWriter {
   }
 
   /** Writes one change. Call it within a transaction. */
-  apply(change: Queued): void {
+  apply({ entry: change }: Queued): void {
     const statements = this.#statements;
     const { bindingId } = change;
     switch (change.kind) {
@@ -103,17 +168,54 @@ export class ChangeWriter {
           });
         }
         return;
+      case 'doomed':
+        for (const { modifiedMs, sha256, ...deletion } of change.deletions) {
+          statements.putDeletion.run({
+            ...deletion,
+            bindingId,
+            modifiedMs: modifiedMs ?? null,
+            sha256: sha256 === undefined ? null : Buffer.from(sha256, 'hex'),
+          });
+        }
+        return;
       case 'delivered':
         this.#agree(bindingId, change.baseline, change.temporary);
         statements.addTransfer.run({
           ...attemptOf(change),
           path: change.baseline.path,
-          result: change.kind,
+          result: change.way === 'up' ? 'uploaded' : 'downloaded',
           bytes: change.bytes,
           code: '',
           text: '',
         });
         return;
+      case 'deleted': {
+        const { path, side, text, bytes } = change;
+        statements.dropBaseline.run(bindingId, path);
+        statements.dropSkip.run(bindingId, path);
+        statements.dropDeletion.run(bindingId, path, side);
+        statements.addTransfer.run({
+          ...attemptOf(change),
+          path,
+          result: 'deleted',
+          bytes,
+          code: side,
+          text,
+        });
+        return;
+      }
+      case 'set-aside': {
+        const { path, to } = change;
+        statements.addTransfer.run({
+          ...attemptOf(change),
+          path,
+          result: 'set-aside',
+          bytes: 0,
+          code: '',
+          text: to,
+        });
+        return;
+      }
       case 'adopted':
         this.#agree(bindingId, change.baseline, change.temporary);
         return;
@@ -146,6 +248,7 @@ export class ChangeWriter {
       case 'forgotten':
         statements.dropBaseline.run(bindingId, change.path);
         statements.dropSkip.run(bindingId, change.path);
+        statements.dropDeletions.run(bindingId, change.path);
         return;
       case 'skip-lifted':
         statements.dropSkip.run(bindingId, change.path);
@@ -157,12 +260,15 @@ export class ChangeWriter {
   }
 
   #agree(bindingId: number, baseline: Baseline, temporary: string | undefined): void {
+    const fold = foldOf(baseline.path);
     this.#statements.putBaseline.run({
       ...baseline.local,
       bindingId,
       path: baseline.path,
       sha256: Buffer.from(baseline.sha256, 'hex'),
       remoteModifiedMs: baseline.remoteModifiedMs ?? null,
+      target: baseline.target ?? null,
+      fold: fold === baseline.path ? null : fold,
     });
     this.#statements.dropSkip.run(bindingId, baseline.path);
     this.#clear(bindingId, baseline.path, temporary);
@@ -199,11 +305,13 @@ export function checkChange(change: Change): void {
       checkPath(change.baseline.path);
       checkNumbers(change.baseline.path, change.baseline.local);
       if (change.kind === 'delivered') checkAttempt(change.baseline.path, change, change.bytes);
-      if (!/^[0-9a-f]{64}$/.test(change.baseline.sha256)) {
-        throw new RangeError(
-          `${change.baseline.path}: "${change.baseline.sha256}" is not a SHA-256 in hex digits.`,
-        );
-      }
+      if (change.baseline.target !== undefined) checkPath(change.baseline.target);
+      checkSha256(change.baseline.path, change.baseline.sha256);
+      return;
+    case 'deleted':
+    case 'set-aside':
+      checkPath(change.path);
+      checkAttempt(change.path, change, 0);
       return;
     case 'skipped':
       checkPath(change.path);
@@ -232,6 +340,27 @@ export function checkIntents(intents: readonly PlannedIntent[]): void {
   }
 }
 
+/** @throws RangeError as `checkChange` does */
+export function checkDeletions(deletions: readonly PlannedDeletion[]): void {
+  for (const { path, at, sizeBytes, modifiedMs, sha256 } of deletions) {
+    checkPath(path);
+    checkPath(at);
+    const whole = Number.isSafeInteger(sizeBytes) && sizeBytes >= 0;
+    if (!whole || (modifiedMs !== undefined && !Number.isFinite(modifiedMs))) {
+      throw new RangeError(
+        `${path}: size and time of a deletion are not numbers: ${JSON.stringify({ sizeBytes, modifiedMs })}.`,
+      );
+    }
+    if (sha256 !== undefined) checkSha256(path, sha256);
+  }
+}
+
+function checkSha256(path: RelativePath, sha256: string): void {
+  if (!/^[0-9a-f]{64}$/.test(sha256)) {
+    throw new RangeError(`${path}: "${sha256}" is not a SHA-256 in hex digits.`);
+  }
+}
+
 function checkAttempt(path: RelativePath, change: Extract<Change, { runId: number }>, bytes: number): void {
   const { attempt, durationMs, atMs } = change;
   if (![attempt, bytes].every(Number.isSafeInteger) || ![durationMs, atMs].every(Number.isFinite)) {
@@ -242,7 +371,7 @@ function checkAttempt(path: RelativePath, change: Extract<Change, { runId: numbe
 }
 
 function checkPath(path: RelativePath): void {
-  if (path === '') throw new RangeError('A change or an intent names an empty path.');
+  if (path === '') throw new RangeError('A change, an intent or a deletion names an empty path.');
 }
 
 function checkNumbers(path: RelativePath, local: Fingerprint): void {

@@ -37,6 +37,11 @@ export class GroupCommit<Change> {
     return this.#pending.length;
   }
 
+  /** True where a change that is not committed yet is of the kind asked for. */
+  some(asked: (change: Change) => boolean): boolean {
+    return this.#pending.some(asked);
+  }
+
   /**
    * Queues one change. After a failed commit the change is refused, while those accepted before stay queued.
    *

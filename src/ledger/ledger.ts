@@ -6,12 +6,14 @@
  */
 import type Database from 'better-sqlite3';
 import { emptyTally, type Tally } from '../plan/outcome.js';
-import { ChangeWriter, checkChange, checkIntents, type Queued } from './change.js';
+import { ChangeWriter, checkChange, checkDeletions, checkIntents, type Queued, queued } from './change.js';
 import { GroupCommit } from './commit.js';
 import { openDatabase } from './database.js';
+import { type Approval, approvedOf, type Hold, type PlannedDeletion, plannedOf } from './deletion.js';
 import { judge, LedgerError } from './error.js';
 import { LedgerReader } from './reader.js';
 import {
+  type Altered,
   type BindingKey,
   type Change,
   type PlannedIntent,
@@ -20,6 +22,7 @@ import {
   type RunRow,
   type RunStart,
   runFrom,
+  type TransferRecord,
 } from './record.js';
 
 /** Changes that share one commit at most, and how long the first of them waits. */
@@ -83,9 +86,34 @@ const SQL = {
   run: 'SELECT * FROM run WHERE id = ?',
   // What a run did that could not say so itself: files, not attempts.
   recorded: `
-    SELECT t.result AS result, b.direction AS direction, count(DISTINCT t.path) AS files, sum(t.bytes) AS bytes
-    FROM transfer t JOIN run r ON r.id = t.run_id LEFT JOIN binding b ON b.id = r.binding_id
-    WHERE t.run_id = ? GROUP BY t.result, b.direction`,
+    SELECT result, count(DISTINCT path) AS files, sum(bytes) AS bytes
+    FROM transfer WHERE run_id = ? AND path NOT GLOB '*/' GROUP BY result`,
+  hasPlan: `SELECT EXISTS (SELECT 1 FROM deletion WHERE binding_id = ? AND stage = 'planned')`,
+  hasAny: `
+    SELECT EXISTS (SELECT 1 FROM deletion WHERE binding_id = @bindingId)
+      OR EXISTS (SELECT 1 FROM hold WHERE binding_id = @bindingId)`,
+  dropPlanned: `DELETE FROM deletion WHERE binding_id = ? AND stage = 'planned'`,
+  dropHeld: `DELETE FROM deletion WHERE binding_id = ? AND stage = 'held'`,
+  // What a person released and this run does not plan is no longer what that person saw.
+  dropStaleApproved: `
+    DELETE FROM deletion AS a WHERE binding_id = ? AND stage = 'approved' AND NOT ${plannedOf('a')}`,
+  holdPlanned: `
+    UPDATE deletion AS p SET stage = 'held' WHERE binding_id = ? AND stage = 'planned' AND NOT ${approvedOf('p')}`,
+  // Where a person released all of it between the guard's look and now, it stays released.
+  putHold: `
+    INSERT INTO hold (binding_id, run_id, code, message, at_ms)
+    VALUES (@bindingId, @runId, @code, @message, @atMs)
+    ON CONFLICT (binding_id) DO UPDATE SET run_id = excluded.run_id, code = excluded.code,
+      message = excluded.message, at_ms = excluded.at_ms,
+      approved_at_ms = CASE WHEN EXISTS (
+          SELECT 1 FROM deletion d WHERE d.binding_id = excluded.binding_id AND d.stage = 'approved')
+        AND NOT EXISTS (
+          SELECT 1 FROM deletion d WHERE d.binding_id = excluded.binding_id AND d.stage = 'held')
+        THEN approved_at_ms END`,
+  approveHeld: `UPDATE deletion SET stage = 'approved' WHERE binding_id = ? AND stage = 'held'`,
+  approveHold: 'UPDATE hold SET approved_at_ms = @atMs WHERE binding_id = @bindingId',
+  dropDeletions: 'DELETE FROM deletion WHERE binding_id = ?',
+  dropHold: 'DELETE FROM hold WHERE binding_id = ?',
   putCoveredUntil: `
     INSERT INTO schedule (job, key, covered_until_ms) VALUES (?, ?, ?)
     ON CONFLICT (job, key) DO UPDATE SET covered_until_ms = excluded.covered_until_ms`,
@@ -95,8 +123,7 @@ const SQL = {
 } as const;
 
 interface RecordedRow {
-  readonly result: 'delivered' | 'skipped' | 'failed';
-  readonly direction: 'push' | 'pull' | null;
+  readonly result: TransferRecord['result'];
   readonly files: number;
   readonly bytes: number;
 }
@@ -117,6 +144,17 @@ function prepareAll(database: Database.Database) {
     openRuns: database.prepare<[string], RunRow>(SQL.openRuns),
     run: database.prepare<[number], RunRow>(SQL.run),
     recorded: database.prepare<[number], RecordedRow>(SQL.recorded),
+    hasPlan: database.prepare<[number], 0 | 1>(SQL.hasPlan).pluck(),
+    hasAny: database.prepare<[{ bindingId: number }], 0 | 1>(SQL.hasAny).pluck(),
+    dropPlanned: database.prepare<[number]>(SQL.dropPlanned),
+    dropHeld: database.prepare<[number]>(SQL.dropHeld),
+    dropStaleApproved: database.prepare<[number]>(SQL.dropStaleApproved),
+    holdPlanned: database.prepare<[number]>(SQL.holdPlanned),
+    putHold: database.prepare<[Hold & { bindingId: number }]>(SQL.putHold),
+    approveHeld: database.prepare<[number]>(SQL.approveHeld),
+    approveHold: database.prepare<[{ bindingId: number; atMs: number }]>(SQL.approveHold),
+    dropDeletions: database.prepare<[number]>(SQL.dropDeletions),
+    dropHold: database.prepare<[number]>(SQL.dropHold),
     putCoveredUntil: database.prepare<[string, string, number]>(SQL.putCoveredUntil),
     putProfile: database.prepare<[string, string]>(SQL.putProfile),
   };
@@ -164,14 +202,14 @@ export class Ledger extends LedgerReader {
   intend(bindingId: number, runId: number, intents: readonly PlannedIntent[]): void {
     if (intents.length === 0) return;
     checkIntents(intents);
-    this.#queue.add({ kind: 'intended', bindingId, runId, intents });
+    this.#queue.add(queued({ kind: 'intended', bindingId, runId, intents }));
     this.#queue.flush();
   }
 
   /** Deletes one intent, whose temporary name is surely gone. */
   dropIntent(bindingId: number, intent: Pick<PlannedIntent, 'path' | 'temporary'>): void {
     const { path, temporary } = intent;
-    this.#queue.add({ kind: 'intent-dropped', bindingId, path, temporary });
+    this.#queue.add(queued({ kind: 'intent-dropped', bindingId, path, temporary }));
     this.#queue.flush();
   }
 
@@ -185,12 +223,79 @@ export class Ledger extends LedgerReader {
    */
   record(change: Change): void {
     checkChange(change);
-    this.#queue.add(change);
+    this.#queue.add(queued(change));
   }
 
   /** Commits what is queued. @throws LedgerError; the changes stay queued and the next flush tries again */
   flush(): void {
     this.#queue.flush();
+  }
+
+  /** Begins the plan of a run: what an earlier run planned and neither held nor carried out is dropped. */
+  beginPlan(bindingId: number): void {
+    this.#queue.flush();
+    if (this.attempt(() => this.#statements.hasPlan.get(bindingId)) !== 1) return;
+    this.#write(() => this.#statements.dropPlanned.run(bindingId));
+  }
+
+  /**
+   * Adds deletions to the plan of a run; the same path and side again replaces the earlier one. Durable after the
+   * next `flush`; answers count them in at once.
+   *
+   * @throws LedgerError, RangeError as `record` does
+   */
+  doom(bindingId: number, deletions: readonly PlannedDeletion[]): void {
+    if (deletions.length === 0) return;
+    checkDeletions(deletions);
+    this.#queue.add(queued({ kind: 'doomed', bindingId, deletions }));
+    if (deletions.length >= COMMIT_LIMIT) this.#queue.flush();
+  }
+
+  /**
+   * The guard refuses: in one transaction what is planned and was not released by a person becomes the held plan, in
+   * place of an earlier one. What was released and is planned still stays released; what was released and is not
+   * planned any more is void.
+   */
+  hold(bindingId: number, hold: Hold): void {
+    const { runId, code, message, atMs } = hold;
+    this.#queue.flush();
+    this.#write(() => {
+      const statements = this.#statements;
+      statements.dropStaleApproved.run(bindingId);
+      statements.dropHeld.run(bindingId);
+      statements.holdPlanned.run(bindingId);
+      statements.putHold.run({ bindingId, runId, code, message, atMs });
+    });
+  }
+
+  /**
+   * A person releases what is held for the job's present binding: the next run that plans the same may carry it out.
+   * A plan that is released already stays as it was.
+   */
+  approve(job: string, atMs: number): Approval {
+    this.#queue.flush();
+    return this.#write((): Approval => {
+      const plan = this.heldPlan(job);
+      if (plan === undefined) return { kind: 'nothing-held' };
+      if (plan.approvedAtMs !== undefined) return { kind: 'approved', plan };
+      if (plan.files + plan.directories === 0) return { kind: 'nothing-to-approve', plan };
+      this.#statements.approveHeld.run(plan.bindingId);
+      this.#statements.approveHold.run({ bindingId: plan.bindingId, atMs });
+      return { kind: 'approved', plan: { ...plan, approvedAtMs: atMs } };
+    });
+  }
+
+  /**
+   * Ends the plan of a run that was not held: it was carried out, or is void. What is planned, held and released is
+   * dropped. A run that broke off before it could carry out what a person released should leave that alone.
+   */
+  endPlan(bindingId: number): void {
+    this.#queue.flush();
+    if (this.attempt(() => this.#statements.hasAny.get({ bindingId })) !== 1) return;
+    this.#write(() => {
+      this.#statements.dropDeletions.run(bindingId);
+      this.#statements.dropHold.run(bindingId);
+    });
   }
 
   /** Lets the next run ask for all skipped files of a binding again. Returns how many there were. */
@@ -277,6 +382,14 @@ export class Ledger extends LedgerReader {
     this.#queue.flush();
   }
 
+  protected override settleWhere(bindingId: number, alters: (baseline: Altered) => boolean): void {
+    const concerned = this.#queue.some(
+      ({ entry, alters: baseline }) =>
+        baseline !== undefined && entry.bindingId === bindingId && alters(baseline),
+    );
+    if (concerned) this.#queue.flush();
+  }
+
   /** Leaves a small WAL behind. Where that fails nothing is lost: the next one to open reads the WAL. */
   #shut(): void {
     try {
@@ -326,11 +439,23 @@ export class Ledger extends LedgerReader {
   #recordedTally(runId: number): Tally {
     const tally = emptyTally();
     for (const row of this.#statements.recorded.all(runId)) {
-      if (row.result === 'skipped') tally.skipped += row.files;
-      if (row.result !== 'delivered') continue;
-      if (row.direction === 'pull') tally.downloaded += row.files;
-      else tally.uploaded += row.files;
       tally.bytes += row.bytes;
+      switch (row.result) {
+        case 'uploaded':
+          tally.uploaded = row.files;
+          break;
+        case 'downloaded':
+          tally.downloaded = row.files;
+          break;
+        case 'deleted':
+          tally.deleted = row.files;
+          break;
+        case 'skipped':
+          tally.skipped = row.files;
+          break;
+        case 'set-aside':
+        case 'failed':
+      }
     }
     return tally;
   }

@@ -5,11 +5,12 @@
  * numbers of `fs.Stats` are REAL, because a JavaScript number is one: nothing is rounded on its way through.
  */
 import type Database from 'better-sqlite3';
+import { foldOf } from '../plan/names.js';
 
 /** "fryd": marks a SQLite file as ours, so that another program's database is refused and not migrated. */
 export const APPLICATION_ID = 0x66727964;
 
-/** Step n brings a ledger from schema n to schema n + 1. */
+/** Step n brings a ledger from schema n to schema n + 1. `ferryd_fold(path)` is `foldOf` of plan/names.ts. */
 export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE binding (
@@ -114,6 +115,62 @@ export const MIGRATIONS: readonly string[] = [
     json   TEXT NOT NULL CHECK (json_valid(json))
   ) STRICT, WITHOUT ROWID;
   `,
+  // Deletions, and names that differ only in case or Unicode form. What `ferryd_fold` does is stored: another fold
+  // wants a step of its own. Which way an old transfer went is told by the binding of its run.
+  `
+  ALTER TABLE baseline ADD COLUMN target TEXT CHECK (target <> '');
+  ALTER TABLE baseline ADD COLUMN fold TEXT CHECK (fold <> path);
+  UPDATE baseline SET fold = ferryd_fold(path) WHERE ferryd_fold(path) <> path;
+  CREATE INDEX baseline_by_fold ON baseline (binding_id, fold) WHERE fold IS NOT NULL;
+
+  CREATE TABLE transfer_2 (
+    id          INTEGER PRIMARY KEY,
+    run_id      INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+    path        TEXT NOT NULL,
+    result      TEXT NOT NULL
+      CHECK (result IN ('uploaded', 'downloaded', 'deleted', 'set-aside', 'skipped', 'failed')),
+    bytes       INTEGER NOT NULL,
+    duration_ms REAL NOT NULL,
+    attempt     INTEGER NOT NULL,
+    code        TEXT NOT NULL,
+    text        TEXT NOT NULL,
+    at_ms       REAL NOT NULL
+  ) STRICT;
+  INSERT INTO transfer_2
+    SELECT t.id, t.run_id, t.path,
+      CASE WHEN t.result <> 'delivered' THEN t.result
+        WHEN b.direction = 'pull' THEN 'downloaded' ELSE 'uploaded' END,
+      t.bytes, t.duration_ms, t.attempt, t.code, t.text, t.at_ms
+    FROM transfer t JOIN run r ON r.id = t.run_id LEFT JOIN binding b ON b.id = r.binding_id
+    ORDER BY t.id;
+  DROP TABLE transfer;
+  ALTER TABLE transfer_2 RENAME TO transfer;
+  CREATE INDEX transfer_by_run ON transfer (run_id);
+
+  CREATE TABLE deletion (
+    binding_id  INTEGER NOT NULL REFERENCES binding (id) ON DELETE CASCADE,
+    stage       TEXT NOT NULL CHECK (stage IN ('planned', 'held', 'approved')),
+    path        TEXT NOT NULL CHECK (path <> ''),
+    side        TEXT NOT NULL CHECK (side IN ('local', 'remote')),
+    at          TEXT NOT NULL CHECK (at <> ''),
+    kind        TEXT NOT NULL CHECK (kind IN ('file', 'directory')),
+    size_bytes  INTEGER NOT NULL,
+    modified_ms REAL,
+    sha256      BLOB CHECK (length(sha256) = 32),
+    known       TEXT NOT NULL CHECK (known IN ('ours', 'extraneous')),
+    PRIMARY KEY (binding_id, stage, path, side)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE hold (
+    binding_id     INTEGER PRIMARY KEY REFERENCES binding (id) ON DELETE CASCADE,
+    run_id         INTEGER REFERENCES run (id) ON DELETE SET NULL,
+    code           TEXT NOT NULL,
+    message        TEXT NOT NULL,
+    at_ms          REAL NOT NULL,
+    approved_at_ms REAL
+  ) STRICT;
+  CREATE INDEX hold_by_run ON hold (run_id);
+  `,
 ];
 
 /** The schema that this ferryd reads and writes. */
@@ -135,7 +192,9 @@ export function migrate(database: Database.Database, steps: readonly string[] = 
     database.pragma(`user_version = ${version + 1}`);
     return 'more';
   });
-  while (Number(database.pragma('user_version', { simple: true })) < steps.length) {
+  const behind = () => Number(database.pragma('user_version', { simple: true })) < steps.length;
+  if (behind()) database.function('ferryd_fold', (path) => foldOf(String(path)));
+  while (behind()) {
     if (next.immediate() === 'done') return;
   }
 }

@@ -5,8 +5,20 @@
  */
 import type Database from 'better-sqlite3';
 import type { Baseline, Fingerprint, Known, RelativePath, RememberedSkip } from '../plan/entry.js';
+import { foldOf } from '../plan/names.js';
+import {
+  approvedOf,
+  type DeletionRow,
+  type Doomed,
+  deletionFrom,
+  type HeldPlan,
+  type HeldRow,
+  heldFrom,
+  type PlannedDeletion,
+} from './deletion.js';
 import { judge } from './error.js';
 import {
+  type Altered,
   type Binding,
   type FingerprintRow,
   fingerprintFrom,
@@ -31,6 +43,7 @@ type KnownRow = { readonly path: string } & (
   | ({
       readonly sha256: Buffer;
       readonly remote_modified_ms: number | null;
+      readonly target: string | null;
     } & FingerprintRow)
   | { readonly sha256: null }
 ) &
@@ -56,6 +69,18 @@ interface BindingRow {
   readonly local_root: string;
 }
 
+interface PlannedRow extends DeletionRow {
+  readonly approved: 0 | 1;
+}
+
+/** Which part of a binding's deletions is asked for. */
+interface DeletionPage {
+  readonly bindingId: number;
+  readonly path: string;
+  readonly side: string;
+  readonly limit: number;
+}
+
 const SKIP_HALF = `
   s.code AS skip_code, s.text AS skip_text, s.settings AS skip_settings, s.at_ms AS skip_at_ms,
   s.size_bytes AS skip_size_bytes, s.mtime_ms AS skip_mtime_ms, s.ctime_ms AS skip_ctime_ms,
@@ -65,15 +90,27 @@ const SKIP_HALF = `
 const PRESENT_BINDING = `
   (SELECT r.binding_id FROM run r WHERE r.job = ? AND r.binding_id IS NOT NULL ORDER BY r.id DESC LIMIT 1)`;
 
-/** Statements that are prepared once; a test holds that none of them sorts or walks a whole table. Both halves of `known` walk their primary key and are merged. */
+const IS_APPROVED = approvedOf('p');
+
+/** The stage in which the deletions of a hold `h` are. */
+const STAGE_OF_HOLD = `CASE WHEN h.approved_at_ms IS NULL THEN 'held' ELSE 'approved' END`;
+
+const countHeld = (kind: PlannedDeletion['kind']) => `
+  (SELECT count(*) FROM deletion d
+    WHERE d.binding_id = h.binding_id AND d.stage = ${STAGE_OF_HOLD} AND d.kind = '${kind}')`;
+
+/**
+ * Statements that are prepared once; a test holds that none of them sorts or walks a whole table. Both halves of
+ * `known` walk their primary key and are merged.
+ */
 export const READING = {
   known: `
     SELECT b.path AS path, b.size_bytes, b.mtime_ms, b.ctime_ms, b.inode, b.sha256, b.remote_modified_ms,
-      ${SKIP_HALF}
+      b.target, ${SKIP_HALF}
     FROM baseline b LEFT JOIN skip s ON s.binding_id = b.binding_id AND s.path = b.path
     WHERE b.binding_id = @bindingId AND b.path > @after
     UNION ALL
-    SELECT s.path, NULL, NULL, NULL, NULL, NULL, NULL, ${SKIP_HALF}
+    SELECT s.path, NULL, NULL, NULL, NULL, NULL, NULL, NULL, ${SKIP_HALF}
     FROM skip s
     WHERE s.binding_id = @bindingId AND s.path > @after
       AND NOT EXISTS (SELECT 1 FROM baseline b WHERE b.binding_id = s.binding_id AND b.path = s.path)
@@ -81,6 +118,44 @@ export const READING = {
   baselineLocal: `
     SELECT size_bytes, mtime_ms, ctime_ms, inode FROM baseline WHERE binding_id = ? AND path = ?`,
   countKnown: 'SELECT count(*) FROM baseline WHERE binding_id = ?',
+  // A path that equals its own fold has none stored: it is the first half that finds it.
+  twin: `
+    SELECT path FROM baseline WHERE binding_id = @bindingId AND path = @fold AND path <> @path
+    UNION ALL
+    SELECT path FROM baseline WHERE binding_id = @bindingId AND fold = @fold AND path <> @path
+    LIMIT 1`,
+  isKnown: 'SELECT 1 FROM baseline WHERE binding_id = ? AND path = ?',
+  isKnownBelow: 'SELECT 1 FROM baseline WHERE binding_id = ? AND path >= ? AND path < ? LIMIT 1',
+  newestElsewhere: `
+    SELECT max(b.id) FROM binding here JOIN binding b
+      ON b.job = here.job AND b.direction = here.direction AND b.server = here.server
+    WHERE here.id = ? AND b.id <> here.id
+      AND CASE here.direction WHEN 'pull' THEN b.remote_root = here.remote_root
+        ELSE b.local_root = here.local_root END
+      AND EXISTS (SELECT 1 FROM baseline WHERE baseline.binding_id = b.id)`,
+  doomed: `
+    SELECT count(*) AS total, total(kind = 'directory') AS directories, total(approved) AS approved,
+      total(approved AND kind = 'directory') AS approvedDirectories
+    FROM (SELECT p.kind AS kind, ${IS_APPROVED} AS approved FROM deletion p
+      WHERE p.binding_id = ? AND p.stage = 'planned')`,
+  planned: `
+    SELECT path, side, at, kind, size_bytes, modified_ms, sha256, known, ${IS_APPROVED} AS approved
+    FROM deletion p
+    WHERE binding_id = @bindingId AND stage = 'planned' AND (path, side) < (@path, @side)
+    ORDER BY path DESC, side DESC LIMIT @limit`,
+  lastPlanned: `
+    SELECT path, side, at, kind, size_bytes, modified_ms, sha256, known, ${IS_APPROVED} AS approved
+    FROM deletion p
+    WHERE binding_id = @bindingId AND stage = 'planned'
+    ORDER BY path DESC, side DESC LIMIT @limit`,
+  held: `
+    SELECT h.*, ${countHeld('file')} AS files, ${countHeld('directory')} AS directories
+    FROM hold h WHERE h.binding_id = ${PRESENT_BINDING}`,
+  heldDeletions: `
+    SELECT d.path, d.side, d.at, d.kind, d.size_bytes, d.modified_ms, d.sha256, d.known
+    FROM hold h JOIN deletion d ON d.binding_id = h.binding_id AND d.stage = ${STAGE_OF_HOLD}
+    WHERE h.binding_id = @bindingId AND (d.path, d.side) > (@path, @side)
+    ORDER BY d.path, d.side LIMIT @limit`,
   bindings: 'SELECT * FROM binding WHERE job = ? ORDER BY id',
   intents: `
     SELECT path, temporary, size_bytes, mtime_ms, ctime_ms, inode, run_id FROM intent
@@ -104,6 +179,15 @@ function prepareAll(database: Database.Database) {
     known: database.prepare<[{ bindingId: number; after: string; limit: number }], KnownRow>(READING.known),
     baselineLocal: database.prepare<[number, string], FingerprintRow>(READING.baselineLocal),
     countKnown: database.prepare<[number], number>(READING.countKnown).pluck(),
+    twin: database.prepare<[{ bindingId: number; path: string; fold: string }], string>(READING.twin).pluck(),
+    isKnown: database.prepare<[number, string], number>(READING.isKnown).pluck(),
+    isKnownBelow: database.prepare<[number, string, string], number>(READING.isKnownBelow).pluck(),
+    newestElsewhere: database.prepare<[number], number | null>(READING.newestElsewhere).pluck(),
+    doomed: database.prepare<[number], Doomed>(READING.doomed),
+    planned: database.prepare<[DeletionPage], PlannedRow>(READING.planned),
+    lastPlanned: database.prepare<[Omit<DeletionPage, 'path' | 'side'>], PlannedRow>(READING.lastPlanned),
+    held: database.prepare<[string], HeldRow>(READING.held),
+    heldDeletions: database.prepare<[DeletionPage], DeletionRow>(READING.heldDeletions),
     bindings: database.prepare<[string], BindingRow>(READING.bindings),
     intents: database.prepare<
       [{ bindingId: number; path: string; temporary: string; limit: number }],
@@ -177,6 +261,94 @@ export class LedgerReader {
     return this.attempt(() => this.#statements.countKnown.get(bindingId)) ?? 0;
   }
 
+  /**
+   * Another path with a baseline whose name differs in case or Unicode form only, so that some servers and disks
+   * take the two for one file.
+   */
+  twinOf(bindingId: number, path: RelativePath): RelativePath | undefined {
+    const fold = foldOf(path);
+    this.settleWhere(bindingId, (queued) => queued.fold === fold);
+    return this.attempt(() => this.#statements.twin.get({ bindingId, path, fold }));
+  }
+
+  /**
+   * True where the ledger knows a file in the place of a directory above `path`, or something below `path` as if it
+   * were a directory: one of the two has to go before the other can come.
+   */
+  standsInTheWay(bindingId: number, path: RelativePath): boolean {
+    const { isKnown, isKnownBelow } = this.#statements;
+    this.settleWhere(bindingId, (queued) => liesBelow(path, queued.path) || liesBelow(queued.path, path));
+    return this.attempt(() => {
+      for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1)) {
+        if (isKnown.get(bindingId, path.slice(0, end)) !== undefined) return true;
+      }
+      // `0` is the character behind `/`.
+      return isKnownBelow.get(bindingId, `${path}/`, `${path}0`) !== undefined;
+    });
+  }
+
+  /**
+   * How many baselines the newest other binding has that has any and shares this one's job, direction, server and
+   * source: what the job remembered before its target was called otherwise (a target with a date in it).
+   */
+  rememberedElsewhere(bindingId: number): number {
+    this.settle();
+    const other = this.attempt(() => this.#statements.newestElsewhere.get(bindingId));
+    return typeof other === 'number' ? this.countKnown(other) : 0;
+  }
+
+  /** How much the present plan of a binding would take away. */
+  doomed(bindingId: number): Doomed {
+    this.settle();
+    const none = { total: 0, approved: 0, directories: 0, approvedDirectories: 0 };
+    return this.attempt(() => this.#statements.doomed.get(bindingId)) ?? none;
+  }
+
+  /**
+   * The deletions of the present plan, in the REVERSE order of `comparePaths`: what lies in a directory before the
+   * directory. Rows may be dropped while it is iterated.
+   */
+  *planned(bindingId: number): Generator<PlannedDeletion & { readonly approved: boolean }, void, undefined> {
+    const page = (last: PlannedRow | undefined) => {
+      this.settle();
+      const { planned, lastPlanned } = this.#statements;
+      return this.attempt(() =>
+        last === undefined
+          ? lastPlanned.all({ bindingId, limit: PAGE_ROWS })
+          : planned.all({ bindingId, path: last.path, side: last.side, limit: PAGE_ROWS }),
+      );
+    };
+    for (let rows = page(undefined); ; ) {
+      for (const row of rows) yield { ...deletionFrom(row), approved: row.approved === 1 };
+      const last = rows.at(-1);
+      if (last === undefined || rows.length < PAGE_ROWS) return;
+      rows = page(last);
+    }
+  }
+
+  /** What the guard refused at the last run of the job's present binding, released meanwhile or not. */
+  heldPlan(job: string): HeldPlan | undefined {
+    this.settle();
+    const row = this.attempt(() => this.#statements.held.get(job));
+    return row === undefined ? undefined : heldFrom(row);
+  }
+
+  /** The deletions of a binding's held plan, in the order of `comparePaths`. Writes may happen in between. */
+  *heldDeletions(bindingId: number): Generator<PlannedDeletion, void, undefined> {
+    const page = (path: string, side: string) => {
+      this.settle();
+      return this.attempt(() =>
+        this.#statements.heldDeletions.all({ bindingId, path, side, limit: PAGE_ROWS }),
+      );
+    };
+    for (let rows = page('', ''); ; ) {
+      for (const row of rows) yield deletionFrom(row);
+      const last = rows.at(-1);
+      if (last === undefined || rows.length < PAGE_ROWS) return;
+      rows = page(last.path, last.side);
+    }
+  }
+
   /** Intents that were neither delivered nor dropped, by path, then temporary name. Writes may happen in between. */
   *openIntents(bindingId: number): Generator<Intent, void, undefined> {
     const page = (path: string, temporary: string) => {
@@ -244,6 +416,9 @@ export class LedgerReader {
   /** Called before an answer that queued changes would alter; a mere reader has none. */
   protected settle(): void {}
 
+  /** As `settle`, where only queued changes of the baselines of certain paths would alter the answer. */
+  protected settleWhere(_bindingId: number, _alters: (baseline: Altered) => boolean): void {}
+
   /** Runs one piece of database work and gives its errors the ledger's words. */
   protected attempt<Result>(work: () => Result): Result {
     try {
@@ -252,6 +427,11 @@ export class LedgerReader {
       throw judge(error, this.file);
     }
   }
+}
+
+/** True where `path` would have to lie in a directory called `file`. */
+function liesBelow(path: RelativePath, file: RelativePath): boolean {
+  return path.length > file.length && path[file.length] === '/' && path.startsWith(file);
 }
 
 function knownFrom(row: KnownRow): Known {
@@ -269,6 +449,7 @@ function baselineFrom(row: KnownRow): Baseline | undefined {
     local: fingerprintFrom(row),
     sha256: row.sha256.toString('hex'),
     remoteModifiedMs: row.remote_modified_ms ?? undefined,
+    target: row.target ?? undefined,
   };
 }
 

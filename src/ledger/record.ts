@@ -4,6 +4,7 @@
  */
 import type { Baseline, Fingerprint, RelativePath, RememberedSkip } from '../plan/entry.js';
 import type { FailureKind, Outcome, RunFailure, Tally } from '../plan/outcome.js';
+import type { Side } from './deletion.js';
 
 /** Which two places a job ties together. A job that is pointed elsewhere gets another binding and starts afresh. */
 export interface BindingKey {
@@ -61,12 +62,15 @@ interface Refusal {
 
 /**
  * What a run found out about one path.
- * - `delivered`: sent or fetched and verified; baseline set, remembered skip lifted, in the history
+ * - `delivered`: sent (`up`) or fetched (`down`) and verified; baseline set, remembered skip lifted, in the history
+ * - `deleted`: taken away from one side; baseline, remembered skip and planned deletion dropped, in the history
+ * - `set-aside`: moved elsewhere on its side to make room, by way of the trash; in the history, nothing else
  * - `skipped`: left alone; with `remember`, later runs do not ask again until that changes; in the history
  * - `failed`: an attempt that failed for now; in the history, nothing else
  * - `adopted`: both sides proved to agree without a transfer; baseline set, remembered skip lifted
  * - `refreshed`: same content under a new fingerprint; changes an existing baseline only
- * - `forgotten`: the path is gone on both sides; baseline and remembered skip deleted
+ * - `forgotten`: the path is gone on both sides, or went from one to the other for good; baseline, remembered skip
+ *   and planned deletions dropped
  * - `skip-lifted`: the remembered skip alone is deleted
  * - `intent-dropped`: the temporary name is gone and nothing else happened
  */
@@ -74,9 +78,25 @@ export type Change =
   | (Attempt &
       Cleared & {
         readonly kind: 'delivered';
+        /** `up` to the remote, `down` to this machine. */
+        readonly way: 'up' | 'down';
         readonly baseline: Baseline;
         readonly bytes: number;
       })
+  | (Attempt & {
+      readonly kind: 'deleted';
+      readonly path: RelativePath;
+      readonly bytes: 0;
+      readonly side: Side;
+      /** Where it went, for a person; empty where it is gone for good. */
+      readonly text: string;
+    })
+  | (Attempt & {
+      readonly kind: 'set-aside';
+      readonly path: RelativePath;
+      /** Where it stands now, on its own side. */
+      readonly to: RelativePath;
+    })
   | (Attempt &
       Cleared &
       Refusal & {
@@ -112,6 +132,12 @@ export type Change =
       readonly temporary: string;
     };
 
+/** A path whose baseline a queued change sets or drops. */
+export interface Altered {
+  readonly path: RelativePath;
+  readonly fold: string;
+}
+
 export interface RunStart {
   readonly job: string;
   /** Undefined where the run failed before it was known which two places it ties together. */
@@ -143,7 +169,14 @@ export type TransferRecord = {
   readonly durationMs: number;
   readonly atMs: number;
 } & (
-  | { readonly result: 'delivered'; readonly bytes: number }
+  | { readonly result: 'uploaded' | 'downloaded'; readonly bytes: number }
+  | {
+      readonly result: 'deleted';
+      readonly side: Side;
+      /** Where it went, for a person; empty where it is gone for good. */
+      readonly text: string;
+    }
+  | { readonly result: 'set-aside'; readonly to: RelativePath }
   | {
       readonly result: 'skipped' | 'failed';
       readonly code: string;
@@ -189,7 +222,7 @@ export interface RunRow extends Tally {
 export interface TransferRow {
   readonly run_id: number;
   readonly path: string;
-  readonly result: 'delivered' | 'skipped' | 'failed';
+  readonly result: TransferRecord['result'];
   readonly bytes: number;
   readonly duration_ms: number;
   readonly attempt: number;
@@ -273,7 +306,21 @@ export function transferFrom(row: TransferRow): TransferRecord {
     durationMs: row.duration_ms,
     atMs: row.at_ms,
   };
-  return row.result === 'delivered'
-    ? { ...common, result: row.result, bytes: row.bytes }
-    : { ...common, result: row.result, code: row.code, text: row.text };
+  switch (row.result) {
+    case 'uploaded':
+    case 'downloaded':
+      return { ...common, result: row.result, bytes: row.bytes };
+    case 'deleted':
+      return {
+        ...common,
+        result: row.result,
+        side: row.code === 'local' ? 'local' : 'remote',
+        text: row.text,
+      };
+    case 'set-aside':
+      return { ...common, result: row.result, to: row.text };
+    case 'skipped':
+    case 'failed':
+      return { ...common, result: row.result, code: row.code, text: row.text };
+  }
 }

@@ -39,7 +39,33 @@ export function localSentence(code: string, path: string): string {
       return `There is no room left on the disk for ${path}.`;
     case 'EROFS':
       return `${path} lies on a read-only file system.`;
+    case 'ENAMETOOLONG':
+      return `${path} is longer than this system takes. Shorten the names above it, or exclude it.`;
     default:
       return `${path} cannot be opened (${code}).`;
+  }
+}
+
+/** What was to become of a file or a directory. */
+export type Deed = 'taken away' | 'moved' | 'made';
+
+/** As `localSentence`, where the tree is changed and not read. */
+export function deedSentence(code: string, path: string, deed: Deed): string {
+  switch (code) {
+    case 'EACCES':
+    case 'EPERM':
+      return `${path} may not be ${deed} by the account that runs ferryd: give it the right to write to the directory.`;
+    case 'EIO':
+      return `${path} could not be ${deed}: the disk reports an input/output error. Check the disk.`;
+    case 'EBUSY':
+      return `${path} could not be ${deed}: it is in use, or a disk is mounted there.`;
+    case 'ENAMETOOLONG':
+      return `${path} could not be ${deed}: the name is too long for this disk.`;
+    case 'ENOSPC':
+    case 'EDQUOT':
+    case 'EROFS':
+      return localSentence(code, path);
+    default:
+      return `${path} could not be ${deed} (${code}).`;
   }
 }

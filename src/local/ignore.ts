@@ -66,6 +66,46 @@ export class IgnoreRules {
     }
     return this.#matcher.rules.ignores(path);
   }
+
+  /** The same rules without the answers that they keep. */
+  afresh(): IgnoreRules {
+    return new IgnoreRules(this.#all);
+  }
+}
+
+/**
+ * What the `.ferryignore` files of a tree leave out of it, be it there or not: asked about paths that only a ledger or
+ * the other side knows. Holds the rules of each directory that has such a file, so it is as large as these are.
+ */
+export class IgnoreMap {
+  readonly #noted = new Map<string, IgnoreRules>();
+
+  /**
+   * @param directory path below the root, ending with `/`; `''` is the root
+   * @param rules of its file and of those above it
+   */
+  note(directory: string, rules: IgnoreRules): void {
+    this.#noted.set(directory, rules.afresh());
+  }
+
+  /**
+   * Whether a path, or a directory that it lies in, is left out by the rules of the nearest noted directory above.
+   * Before the walk has noted a directory nothing is known of its rules.
+   *
+   * @param path below the root; a directory's ends with `/`
+   */
+  ignores(path: string): boolean {
+    let rules = this.#noted.get('');
+    for (
+      let slash = path.indexOf('/');
+      slash >= 0 && slash < path.length - 1;
+      slash = path.indexOf('/', slash + 1)
+    ) {
+      rules = this.#noted.get(path.slice(0, slash + 1)) ?? rules;
+    }
+    // They know what is left out further up, and that nothing in it can be taken in again.
+    return rules?.ignores(path) ?? false;
+  }
 }
 
 function above(rules: Ignore | undefined): Ignore[] {

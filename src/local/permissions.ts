@@ -5,7 +5,7 @@
 import { promises as fs } from 'node:fs';
 import { type LocalFile, sameFingerprint } from '../plan/entry.js';
 import { codeOf, LocalError, localSentence } from './error.js';
-import { fingerprintOf } from './walk.js';
+import { fingerprintOf } from './fingerprint.js';
 
 /** What of a mode travels. */
 export const PERMISSION_BITS = 0o777;

@@ -1,21 +1,37 @@
 /*
  * A file on its way in: written to an exclusive temporary name beside its final one, flushed to the disk,
- * given its time, and renamed. Nothing half written ever stands under a final name. Directories on the way
- * are made and proven to lie below the root, so that a link cannot lead the write elsewhere.
+ * given its time, and renamed; what it replaces is kept where that is wanted (aside.ts). Nothing half written ever
+ * stands under a final name. Directories on the way are made and proven to lie below the root (place.ts), so that a
+ * link cannot lead the write elsewhere.
  */
 import { constants, promises as fs } from 'node:fs';
 import type { Digest } from '../plan/digest.js';
 import type { Fingerprint, RelativePath } from '../plan/entry.js';
+import { replaceAndKeep } from './aside.js';
 import { codeOf, LocalError, localSentence } from './error.js';
+import { fingerprintOf } from './fingerprint.js';
 import { createHasher } from './hasher.js';
 import { PERMISSION_BITS } from './permissions.js';
-import { fingerprintOf } from './walk.js';
+import { makeDirectories, split, within } from './place.js';
 
 export interface SinkOptions {
   /** Real path of the root. */
   readonly root: string;
   readonly path: RelativePath;
+  /** In the same directory as `path`. */
   readonly temporary: RelativePath;
+}
+
+/** A file that is in its place. */
+export interface Published {
+  /** What it looks like now. */
+  readonly local: Fingerprint;
+  /** When that was looked at, for `settledFingerprint`: milliseconds since 1970. */
+  readonly seenAtMs: number;
+  readonly sha256: string;
+  readonly bytes: number;
+  /** True where something stood in its place and is kept under `aside`. */
+  readonly setAside: boolean;
 }
 
 /** What a transfer that broke off has left under the temporary name: proven by its hash before it is gone on with. */
@@ -39,16 +55,14 @@ export class LocalSink {
 
   /** @throws {LocalError} OUTSIDE where a directory on the way is a link, else the system's code */
   static async open(options: SinkOptions): Promise<LocalSink> {
-    const { root, path, temporary } = options;
-    try {
-      await makeParents(root, path);
-      // Readable too, since a part is proven by reading it.
-      const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-      return new LocalSink(options, await fs.open(`${root}/${temporary}`, flags, 0o600));
-    } catch (error) {
-      if (error instanceof LocalError) throw error;
-      throw new LocalError(codeOf(error), localSentence(codeOf(error), path), error);
-    }
+    // Readable too, since a part is proven by reading it.
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    return told(options.path, () =>
+      inDirectory(
+        options,
+        async (temporary) => new LocalSink(options, await fs.open(temporary, flags, 0o600)),
+      ),
+    );
   }
 
   /**
@@ -58,21 +72,21 @@ export class LocalSink {
    * @throws {LocalError} as `open`
    */
   static async resume(options: SinkOptions, part: Part): Promise<LocalSink | undefined> {
-    const { root, path, temporary } = options;
-    const name = `${root}/${temporary}`;
-    try {
-      await makeParents(root, path);
-      const handle = await fs.open(name, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-      const sink = new LocalSink(options, handle);
-      if (await sink.#takesOver(part)) return sink;
-      await sink.discard();
-      return undefined;
-    } catch (error) {
-      if (error instanceof LocalError) throw error;
-      await fs.rm(name, { force: true });
-      if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ELOOP') return undefined;
-      throw new LocalError(codeOf(error), localSentence(codeOf(error), path), error);
-    }
+    const flags = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+    return told(options.path, () =>
+      inDirectory(options, async (temporary) => {
+        try {
+          const sink = new LocalSink(options, await fs.open(temporary, flags));
+          if (await sink.#takesOver(part)) return sink;
+          await sink.discard();
+          return undefined;
+        } catch (error) {
+          await fs.rm(temporary, { force: true });
+          if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ELOOP') return undefined;
+          throw error;
+        }
+      }),
+    );
   }
 
   /** How many bytes stand under the temporary name. */
@@ -111,25 +125,35 @@ export class LocalSink {
    * Flushes, sets the time where one is known, and renames onto the final name.
    *
    * @param permissions of the file, at most 0o777 of them; those of a new file where they are not told
-   * @returns what the file looks like now, and its SHA-256
+   * @param aside what stands under the final name goes there first, directories made; undefined: it is overwritten
+   * @throws {LocalError} ASIDE where something else stands there already, OUTSIDE where a directory has become a
+   *   link, else the system's code; what stood under the final name stands there still
    */
   async publish(
     modifiedMs: number | undefined,
     permissions?: number,
-  ): Promise<{ local: Fingerprint; sha256: string; bytes: number }> {
+    aside?: RelativePath,
+  ): Promise<Published> {
     const { root, path, temporary } = this.#options;
+    const { above, name } = split(path);
     try {
-      if (modifiedMs !== undefined) await this.#handle.utimes(modifiedMs / 1000, modifiedMs / 1000);
-      await this.#handle.chmod(
-        permissions === undefined ? 0o644 & ~process.umask() : permissions & PERMISSION_BITS,
-      );
-      await this.#handle.sync();
-      await fs.rename(`${root}/${temporary}`, `${root}/${path}`);
-      const local = fingerprintOf(await this.#handle.stat());
-      await syncDirectory(`${root}/${path.slice(0, path.lastIndexOf('/') + 1)}`);
-      return { local, sha256: this.#hash.digest(), bytes: this.#bytes };
-    } catch (error) {
-      throw new LocalError(codeOf(error), localSentence(codeOf(error), path), error);
+      return await told(path, async () => {
+        if (modifiedMs !== undefined) await this.#handle.utimes(modifiedMs / 1000, modifiedMs / 1000);
+        await this.#handle.chmod(
+          permissions === undefined ? 0o644 & ~process.umask() : permissions & PERMISSION_BITS,
+        );
+        await this.#handle.sync();
+        return within(root, above, async (here) => {
+          const fresh = split(temporary).name;
+          let setAside = false;
+          if (aside === undefined) await fs.rename(`${here.at}/${fresh}`, `${here.at}/${name}`);
+          else setAside = await replaceAndKeep({ root, path, aside, here, temporary: fresh });
+          const seenAtMs = Date.now();
+          const local = fingerprintOf(await this.#handle.stat());
+          await here.sync();
+          return { local, seenAtMs, sha256: this.#hash.digest(), bytes: this.#bytes, setAside };
+        });
+      });
     } finally {
       await this.#handle.close();
     }
@@ -157,44 +181,34 @@ export class LocalSink {
   /** Throws the part away. */
   async discard(): Promise<void> {
     await this.#handle.close().catch(() => {});
-    await fs.rm(`${this.#options.root}/${this.#options.temporary}`, {
-      force: true,
-    });
-  }
-}
-
-/** One directory after the other, because a recursive mkdir would make them behind a link too. */
-async function makeParents(root: string, path: RelativePath): Promise<void> {
-  for (let end = path.indexOf('/'); end >= 0; end = path.indexOf('/', end + 1)) {
-    const parent = path.slice(0, end);
-    const directory = `${root}/${parent}`;
-    const there = await fs.lstat(directory).catch((error: unknown) => {
-      if (codeOf(error) === 'ENOENT') return undefined;
-      throw error;
-    });
-    if (there === undefined) {
-      await fs.mkdir(directory).catch((error: unknown) => {
-        // Another download made it in the meantime.
-        if (codeOf(error) !== 'EEXIST') throw error;
-      });
-    } else if (there.isSymbolicLink()) {
-      throw new LocalError('OUTSIDE', `${parent} is a link here: nothing is written behind it.`);
-    } else if (!there.isDirectory()) {
-      throw new LocalError('EISDIR', `${parent} is a file here, and a directory on the server.`);
+    const { root, path, temporary } = this.#options;
+    try {
+      await within(root, split(path).above, ({ at }) =>
+        fs.rm(`${at}/${split(temporary).name}`, { force: true }),
+      );
+    } catch (error) {
+      // Its directory is gone, or something else stands in its place: there is nothing of ours any more.
+      if (!['ENOENT', 'ENOTDIR', 'OUTSIDE'].includes(codeOf(error))) throw error;
     }
   }
-  const deepest = `${root}/${path.slice(0, path.lastIndexOf('/') + 1)}`;
-  if (path.includes('/') && `${await fs.realpath(deepest)}/` !== deepest) {
-    throw new LocalError('OUTSIDE', `${path} is reached through a link: nothing is written there.`);
-  }
 }
 
-/** Without this the rename may be forgotten by a power cut. */
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await fs.open(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+/** Makes the directory of a file, and works on the temporary name in it. */
+async function inDirectory<T>(
+  { root, path, temporary }: SinkOptions,
+  work: (temporary: string) => Promise<T>,
+): Promise<T> {
+  const { above } = split(path);
+  await makeDirectories(root, above);
+  return within(root, above, ({ at }) => work(`${at}/${split(temporary).name}`));
+}
+
+/** Turns the system's errors into sentences. */
+async function told<T>(path: RelativePath, work: () => Promise<T>): Promise<T> {
   try {
-    await handle.sync();
-  } finally {
-    await handle.close();
+    return await work();
+  } catch (error) {
+    if (error instanceof LocalError) throw error;
+    throw new LocalError(codeOf(error), localSentence(codeOf(error), path), error);
   }
 }

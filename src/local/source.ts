@@ -7,8 +7,8 @@ import { constants, promises as fs } from 'node:fs';
 import type { HashAlgorithm } from '../plan/digest.js';
 import { type Fingerprint, type LocalFile, sameFingerprint } from '../plan/entry.js';
 import { codeOf, LocalError, localSentence } from './error.js';
+import { fingerprintOf } from './fingerprint.js';
 import { createHasher } from './hasher.js';
-import { fingerprintOf } from './walk.js';
 
 const READ_BYTES = 1024 * 1024;
 
@@ -33,15 +33,18 @@ export interface Digests {
 export class LocalSource {
   readonly sizeBytes: number;
   readonly modifiedMs: number;
+  /** When the file was looked at, before anything was read; for `settledFingerprint`. Milliseconds since 1970. */
+  readonly seenAtMs: number;
   readonly #file: LocalFile;
   readonly #handle: fs.FileHandle;
   /** Counts the readings: only what the newest one read is confirmed. */
   #reading = 0;
   #digests: Digests | undefined;
 
-  private constructor(file: LocalFile, handle: fs.FileHandle) {
+  private constructor(file: LocalFile, handle: fs.FileHandle, seenAtMs: number) {
     this.#file = file;
     this.#handle = handle;
+    this.seenAtMs = seenAtMs;
     this.sizeBytes = file.sizeBytes;
     this.modifiedMs = file.mtimeMs;
   }
@@ -67,6 +70,7 @@ export class LocalSource {
       throw new LocalError(code, localSentence(code, file.path), error);
     }
     try {
+      const seenAtMs = Date.now();
       const stats = await handle.stat();
       if (!stats.isFile() || stats.dev !== file.device || !sameFingerprint(fingerprintOf(stats), file)) {
         throw changed(file);
@@ -79,7 +83,7 @@ export class LocalSource {
           `${file.path} is reached through a link that was put in the place of a directory: it is not read.`,
         );
       }
-      return new LocalSource(file, handle);
+      return new LocalSource(file, handle, seenAtMs);
     } catch (error) {
       await handle.close();
       throw error;

@@ -2,43 +2,35 @@
  * The walk of the local tree: every regular file below a root, in the order of comparePaths, one directory in
  * memory at a time. Special files are not opened but reported, and so are links, unless they are to be followed;
  * then never out of the root, nor round in a circle (links.ts). Heeds `.ferryignore` files and reads no other
- * content. A directory that cannot be read is reported, and what lies under it is unknown, not gone.
+ * content, and never enters the trash. A directory that cannot be read is reported, and what lies under it is
+ * unknown, not gone.
  */
 import { type Dirent, promises as fs, type Stats } from 'node:fs';
-import { comparePaths, type LocalFile, type RelativePath } from '../plan/entry.js';
+import type { LocalFile, RelativePath } from '../plan/entry.js';
+import { type Met, meet, type Wanting } from './entries.js';
 import { codeOf, LocalError, localSentence } from './error.js';
-import { IGNORE_FILE, IGNORE_FILE_CODE, IgnoreRules, readIgnoreFile, Turns } from './ignore.js';
-import { identityOf, Links, type Target } from './links.js';
+import { fingerprintOf } from './fingerprint.js';
+import { IGNORE_FILE, IGNORE_FILE_CODE, IgnoreRules, readIgnoreFile } from './ignore.js';
+import { identityOf, Links } from './links.js';
+import { type Sight, type Twin, unreadable } from './sight.js';
 
-/** What the walk came upon. */
-export type Sight =
-  | { readonly kind: 'file'; readonly file: LocalFile }
-  /** Known, and left out: a link or a special file. */
-  | {
-      readonly kind: 'ignored';
-      readonly path: RelativePath;
-      readonly message: string;
-    }
-  /** Not a file that can be sent: its name or its kind. */
-  | {
-      readonly kind: 'unfit';
-      readonly path: RelativePath;
-      readonly code: string;
-      readonly message: string;
-    }
-  /** Not readable: the scan is incomplete here. */
-  | {
-      readonly kind: 'unreadable';
-      readonly path: RelativePath;
-      readonly code: string;
-      readonly message: string;
-    };
+export type { Sight } from './sight.js';
 
 export interface WalkOptions {
   /** False for what the job leaves out. A directory's path ends with `/`; leaving it out leaves out all below. */
   readonly wants: (path: string) => boolean;
   /** What becomes of links; `skip` unless told. */
   readonly links?: 'skip' | 'follow';
+  /** Whether directories are sights of their own; `silent` unless told. */
+  readonly directories?: 'told' | 'silent';
+  /** Whether what a `.ferryignore` leaves out is a sight; `silent` unless told. */
+  readonly leftOut?: 'told' | 'silent';
+  /** Whether files and directories whose names are twins carry that; `silent` unless told. */
+  readonly twins?: 'told' | 'silent';
+  /** Whether a name with a line break can go across; `unfit` unless told. */
+  readonly lineBreaks?: 'fit' | 'unfit';
+  /** Hears of each directory that has a `.ferryignore` (its path ends with `/`, `''` is the root), before its sights. */
+  readonly onRules?: (directory: string, rules: IgnoreRules) => void;
 }
 
 /** How many files are looked at (lstat) at the same time. */
@@ -99,19 +91,26 @@ export async function lookAt(
 
 /** Walks the tree below `root` (a real path, from `openRoot`). Never throws for what lies in the tree. */
 export async function* walk(root: string, options: WalkOptions): AsyncGenerator<Sight> {
-  const links = options.links === 'follow' ? new Links(root) : undefined;
+  const { wants, links, directories, leftOut, twins, lineBreaks, onRules } = options;
+  const wanting: Wanting = {
+    wants,
+    links: links === 'follow' ? new Links(root) : undefined,
+    leftOut: leftOut ?? 'silent',
+    twins: twins ?? 'silent',
+    lineBreaks: lineBreaks ?? 'unfit',
+  };
   yield* walkDirectory(
-    { root, links, wants: options.wants },
-    { path: '', at: '', rules: IgnoreRules.NONE, above: [] },
+    { root, wanting, directories: directories ?? 'silent', onRules: onRules ?? (() => {}) },
+    { path: '', at: '', rules: IgnoreRules.NONE, above: [], twin: undefined },
   );
 }
 
 /** What the whole walk shares. */
 interface Walk {
   readonly root: string;
-  /** Undefined where links are not followed. */
-  readonly links: Links | undefined;
-  readonly wants: (path: string) => boolean;
+  readonly wanting: Wanting;
+  readonly directories: 'told' | 'silent';
+  readonly onRules: (directory: string, rules: IgnoreRules) => void;
 }
 
 /** A directory on the way; its paths end with `/`, or are `''` for the root. */
@@ -123,77 +122,72 @@ interface Directory {
   readonly rules: IgnoreRules;
   /** Identities of the directories above it; empty where links are not followed. */
   readonly above: readonly string[];
-}
-
-/** An entry of a directory, its link followed. */
-interface Met {
-  readonly name: string;
-  /** A directory's ends with `/`. */
-  readonly path: string;
-  readonly at: string;
-  readonly what: Dirent | Stats;
-  /** What to tell in its place: a link that is not followed. */
-  readonly instead: Sight | undefined;
+  readonly twin: Twin | undefined;
 }
 
 async function* walkDirectory(walk: Walk, directory: Directory): AsyncGenerator<Sight> {
-  const { root, links } = walk;
-  const shown = directory.path.slice(0, -1);
+  const { root, wanting } = walk;
+  const { links } = wanting;
+  const { path: own, twin } = directory;
   let entries: Dirent[];
   let { above, rules } = directory;
   try {
     entries = await fs.readdir(`${root}/${directory.at}`, { withFileTypes: true });
     if (links !== undefined) above = [...above, identityOf(await fs.stat(`${root}/${directory.at}`))];
+    await proveUnmoved(root, directory);
+    if (entries.some(({ name }) => name === IGNORE_FILE)) {
+      rules = await rulesIn(walk, directory);
+      walk.onRules(own, rules);
+    }
   } catch (error) {
     const code = codeOf(error);
+    if (error instanceof LocalError) yield { kind: 'unreadable', path: own, code, message: error.message };
     // Deleted since its parent was read: as if it had never been seen. The root itself must be there.
-    if (directory.path === '' || (code !== 'ENOENT' && code !== 'ENOTDIR')) yield unreadable(shown, error);
+    else if (own === '' || (code !== 'ENOENT' && code !== 'ENOTDIR')) yield unreadable(own, error);
     return;
   }
-  if (entries.some(({ name }) => name === IGNORE_FILE)) {
-    try {
-      rules = await rulesIn(walk, directory);
-    } catch (error) {
-      yield { kind: 'unreadable', path: shown, code: IGNORE_FILE_CODE, message: messageOf(error) };
-      return;
-    }
-  }
-  if (directory.at !== directory.path) links?.entered();
-  const wants = (path: string): boolean => walk.wants(path) && !rules.ignores(path);
-  const met = await meet(entries, { ...directory, above }, links, wants);
+  if (walk.directories === 'told' && own !== '')
+    yield { kind: 'directory', path: own, ...(twin === undefined ? {} : { twin }) };
+  if (directory.at !== own) links?.entered();
+  const met = await meet(entries, { ...directory, above, rules }, wanting);
 
   let looked = new Map<string, Stats | { error: unknown }>();
-  for (const [place, { name, path, at, what, instead }] of met.entries()) {
+  for (const [place, entry] of met.entries()) {
     if (place % LOOKS_AT_ONCE === 0) {
       looked = await look(root, met.slice(place, place + LOOKS_AT_ONCE));
     }
-    const unfit = unfitName(name, path);
-    if (unfit !== undefined) yield unfit;
-    else if (instead !== undefined) yield instead;
-    else if (what.isDirectory()) yield* walkDirectory(walk, { path, at: `${at}/`, rules, above });
-    else if (!what.isFile()) {
-      yield {
-        kind: 'unfit',
-        path,
-        code: 'special-file',
-        message: `${path} is a ${kindOf(what)}, which has no content to send. Exclude it to be rid of this message.`,
-      };
-    } else {
+    const { path, at, what, instead } = entry;
+    if (instead !== undefined) yield instead;
+    else if (what.isDirectory())
+      yield* walkDirectory(walk, { path, at: `${at}/`, rules, above, twin: entry.twin });
+    else {
       const stats = looked.get(path);
       if (stats === undefined || 'error' in stats) {
         // Deleted between readdir and lstat: as if it had never been seen.
         if (stats !== undefined && codeOf(stats.error) !== 'ENOENT') yield unreadable(path, stats.error);
       } else if (stats.isFile()) {
-        const file = { path, ...fingerprintOf(stats), device: stats.dev };
-        yield { kind: 'file', file: at === path ? file : { ...file, at } };
+        const seen = { path, ...fingerprintOf(stats), device: stats.dev };
+        const file = at === path ? seen : { ...seen, at };
+        yield { kind: 'file', file, ...(entry.twin === undefined ? {} : { twin: entry.twin }) };
       }
     }
   }
 }
 
+/** A directory may have been swapped for a link since its parent was read: then what was read lies elsewhere. */
+async function proveUnmoved(root: string, { path, at }: Directory): Promise<void> {
+  const directory = `${root}/${at}`;
+  const real = await fs.realpath(directory);
+  if (real === '/' || `${real}/` === directory) return;
+  const shown = path === '' ? 'The directory' : path.slice(0, -1);
+  throw new LocalError(
+    'OUTSIDE',
+    `${shown} was swapped for a link while it was looked at: what lies behind it is left alone.`,
+  );
+}
+
 async function rulesIn({ root }: Walk, { path, at, rules }: Directory): Promise<IgnoreRules> {
-  const shown = path.slice(0, -1);
-  const lines = await readIgnoreFile(`${root}/${at}`, shown);
+  const lines = await readIgnoreFile(`${root}/${at}`, path.slice(0, -1));
   // Editors take a file away for a moment when they save it: what it said must not be forgotten meanwhile.
   if (lines === undefined) {
     throw new LocalError(
@@ -204,55 +198,9 @@ async function rulesIn({ root }: Walk, { path, at, rules }: Directory): Promise<
   return rules.with(path, lines);
 }
 
-/** The entries that the job wants. Directories sort as `name/`, so that files come out in the order of whole paths. */
-async function meet(
-  entries: readonly Dirent[],
-  directory: Directory,
-  links: Links | undefined,
-  wants: (path: string) => boolean,
-): Promise<Met[]> {
-  const met: Met[] = [];
-  const turns = new Turns();
-  for (const entry of entries) {
-    await turns.take();
-    const { name } = entry;
-    const path = `${directory.path}${name}`;
-    const plain = { name, path, at: `${directory.at}${name}`, what: entry, instead: undefined };
-    if (!entry.isSymbolicLink()) {
-      const own = entry.isDirectory() ? { ...plain, path: `${path}/` } : plain;
-      if (wants(own.path)) met.push(own);
-    } else if (links === undefined) {
-      const message = `${path} is a link: links are not followed.`;
-      if (wants(path)) met.push({ ...plain, instead: { kind: 'ignored', path, message } });
-    } else if (wants(path) || wants(`${path}/`)) {
-      const followed = behind(plain, await links.follow({ ...plain, above: directory.above }));
-      if (followed !== undefined && wants(followed.path)) met.push(followed);
-    }
-  }
-  return met.sort((a, b) => comparePaths(a.path, b.path));
-}
-
-function behind(link: Met, target: Target): Met | undefined {
-  switch (target.kind) {
-    case 'gone':
-      return undefined;
-    case 'target': {
-      const { at, stats } = target;
-      return { ...link, path: stats.isDirectory() ? `${link.path}/` : link.path, at, what: stats };
-    }
-    case 'refused': {
-      const { as, code, message } = target;
-      const { path } = link;
-      const instead: Sight =
-        as === 'ignored' ? { kind: as, path, message } : { kind: as, path, code, message };
-      return { ...link, path: target.leadsTo === 'directory' ? `${path}/` : path, instead };
-    }
-  }
-}
-
 async function look(root: string, some: readonly Met[]): Promise<Map<string, Stats | { error: unknown }>> {
   const looks = some
-    .filter(({ what }) => what.isFile())
+    .filter(({ what, instead }) => instead === undefined && what.isFile())
     .map(async ({ path, at }) => {
       try {
         return [path, await fs.lstat(`${root}/${at}`)] as const;
@@ -261,62 +209,4 @@ async function look(root: string, some: readonly Met[]): Promise<Map<string, Sta
       }
     });
   return new Map<string, Stats | { error: unknown }>(await Promise.all(looks));
-}
-
-/** Size, times and inode of a file, as the planner compares them. */
-export function fingerprintOf(stats: Stats): {
-  sizeBytes: number;
-  mtimeMs: number;
-  ctimeMs: number;
-  inode: number;
-} {
-  return {
-    sizeBytes: stats.size,
-    mtimeMs: stats.mtimeMs,
-    ctimeMs: stats.ctimeMs,
-    inode: stats.ino,
-  };
-}
-
-/** Names that cannot travel in a command, or that Node could not read as they are. */
-function unfitName(name: string, path: string): Sight | undefined {
-  if (/[\r\n]/.test(name)) {
-    const shown = path.replace(/\r/g, '\\r').replace(/\n/g, '\\n');
-    return {
-      kind: 'unfit',
-      path,
-      code: 'name',
-      message: `${shown} has a line break in its name, which FTP cannot carry. Rename it or exclude it.`,
-    };
-  }
-  if (name.includes('\ufffd')) {
-    return {
-      kind: 'unfit',
-      path,
-      code: 'name',
-      message: `${path} has a name that is not valid UTF-8. Rename it or exclude it.`,
-    };
-  }
-  return undefined;
-}
-
-function kindOf(entry: Dirent | Stats): string {
-  if (entry.isFIFO()) return 'named pipe';
-  if (entry.isSocket()) return 'socket';
-  if (entry.isBlockDevice() || entry.isCharacterDevice()) return 'device';
-  return 'special file';
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
-function unreadable(path: string, error: unknown): Sight {
-  const code = codeOf(error);
-  return {
-    kind: 'unreadable',
-    path,
-    code,
-    message: localSentence(code, path === '' ? 'the directory' : path),
-  };
 }

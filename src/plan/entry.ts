@@ -4,8 +4,8 @@
  */
 
 /**
- * A path below a root: components joined by `/`, no leading or trailing slash, never empty, no `.` or `..`.
- * Exactly the characters of the name on disk; nothing is normalised.
+ * A path below a root: components joined by `/`, no leading slash, never empty, no `.` or `..`; a trailing slash only
+ * where a directory is an entry of its own. Exactly the characters of the name on disk; nothing is normalised.
  */
 export type RelativePath = string;
 
@@ -38,6 +38,21 @@ export interface RemoteFile {
   readonly permissions?: number | undefined;
 }
 
+/** A directory as an entry of its own, where a job keeps empty ones. Its path ends with `/`. */
+export interface DirectoryEntry {
+  readonly path: RelativePath;
+  readonly directory: true;
+}
+
+export type LocalEntry = LocalFile | DirectoryEntry;
+export type RemoteEntry = RemoteFile | DirectoryEntry;
+
+export function isDirectory<Entry extends { readonly path: RelativePath }>(
+  entry: Entry | DirectoryEntry,
+): entry is DirectoryEntry {
+  return 'directory' in entry;
+}
+
 /** What both sides agreed on when the ledger last committed this path. */
 export interface Baseline {
   readonly path: RelativePath;
@@ -46,6 +61,8 @@ export interface Baseline {
   readonly sha256: string;
   /** Modification time that the remote holds, in milliseconds since 1970; undefined where it is not known. */
   readonly remoteModifiedMs: number | undefined;
+  /** Where it stands on the other side, where that is another path than its own. */
+  readonly target?: RelativePath | undefined;
 }
 
 /** A file that the server refused for good: left alone until the file or the server's settings change. */

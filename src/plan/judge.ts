@@ -1,79 +1,429 @@
 /*
- * The planner's judgement on one path: what the source shows, against what the ledger remembers. Pure, total,
- * and without a look at the other side: where the ledger knows, nobody has to be asked.
+ * The planner's judgement on one path: what each side shows against what the ledger remembers, what the table says
+ * about that, and what this means here and there. Pure and total. Where the target is not looked at, the ledger is
+ * believed; what is to be deleted there is looked at before (run/removal.ts).
  */
-import type { Verdict } from './action.js';
+import type { Content, Decide, Places, Reason, SideName, Verdict } from './action.js';
 import {
+  type Baseline,
   type Fingerprint,
-  type Known,
+  isDirectory,
+  type LocalEntry,
   type LocalFile,
   type RelativePath,
   type RememberedSkip,
+  type RemoteEntry,
   type RemoteFile,
   sameFingerprint,
 } from './entry.js';
+import type { Meeting, Sight } from './march.js';
+import { type Again, type Asked, type First, type Mode, type Verb, verbAgain, verbAtFirst } from './table.js';
 
-/**
- * Copy from the local side to the remote.
- *
- * | source | ledger | verdict |
- * | --- | --- | --- |
- * | gone | anything | kept |
- * | there | skipped as it is, settings the same | remembered |
- * | there | skipped, file or settings other | upload, tried again |
- * | there | nothing | upload, new |
- * | there | baseline, all the same | unchanged |
- * | there | baseline, size or mtime other | upload, changed |
- * | there | baseline, only ctime or inode other | examine |
- *
- * @param settings identity of the server's settings now; a remembered skip holds only under its own
- */
-export function judgePush(
-  path: RelativePath,
-  file: LocalFile | undefined,
-  known: Known | undefined,
-  settings: string,
-): Verdict {
-  if (file === undefined) return { kind: 'kept', path };
-  if (known?.skip !== undefined) {
-    return holds(known.skip, file, settings)
-      ? { kind: 'remembered', path, skip: known.skip }
-      : { kind: 'upload', path, file, reason: 'tried-again' };
-  }
-  const baseline = known?.baseline;
-  if (baseline === undefined) return { kind: 'upload', path, file, reason: 'new' };
-  if (sameFingerprint(file, baseline.local)) return { kind: 'unchanged', path };
-  if (file.sizeBytes !== baseline.local.sizeBytes || file.mtimeMs !== baseline.local.mtimeMs) {
-    return { kind: 'upload', path, file, reason: 'changed' };
-  }
-  return { kind: 'examine', path, file, baseline };
+/** What a job wants, as far as the planner has to know. */
+export interface Policy {
+  readonly mode: Mode;
+  readonly direction: 'push' | 'pull';
+  readonly conflicts: 'newer' | 'from' | 'to' | 'keep-both';
+  readonly extraneous: 'deleted' | 'kept';
+  /** `content`: what is the same by size and time is compared by content all the same. */
+  readonly proof: 'times' | 'content';
+  /** Identity of the server's settings now; a remembered skip holds only under its own. */
+  readonly settings: string;
+  /** Where a path stands on both sides. */
+  readonly place: (path: RelativePath, source: PlaceOf) => Places;
 }
 
+/** What the place of a file may hang on. */
+export interface PlaceOf {
+  readonly baseline: Baseline | undefined;
+  /** Modification time of the source's file. */
+  readonly modifiedMs: number | undefined;
+  /** Its path on the remote, where a listing showed it. */
+  readonly there: RelativePath | undefined;
+}
+
+export type Met = Meeting<LocalEntry, RemoteEntry>;
+
 /**
- * Copy from the remote to the local side: the same table, with the listing in the place of the local walk.
- * A file that a person has taken away here after it was fetched is not fetched again.
+ * Judges one path.
+ *
+ * @param content what reading has shown; without it the verdict may be to read
  */
-export function judgePull(
-  path: RelativePath,
-  file: RemoteFile | undefined,
-  known: Known | undefined,
-  settings: string,
-): Verdict {
-  if (file === undefined) return { kind: 'kept', path };
-  const baseline = known?.baseline;
-  if (known?.skip !== undefined) {
-    return holds(known.skip, remoteFingerprint(file), settings)
-      ? { kind: 'remembered', path, skip: known.skip }
-      : { kind: 'download', path, file, reason: 'tried-again', baseline };
+export function judge(met: Met, policy: Policy, content?: Content): Verdict {
+  return new Judgement(met, policy, content && { content, against: 'all' }).verdict();
+}
+
+/** What reading has shown. `baseline`: how each side stands to what both agreed on, and not how they stand to another. */
+interface Read {
+  readonly content: Content;
+  readonly against: 'baseline' | 'all';
+}
+
+/** One path in front of the judge: the sights are looked at once, and the verdict's words put together from them. */
+class Judgement {
+  readonly #met: Met;
+  readonly #policy: Policy;
+  readonly #read: Read | undefined;
+  readonly #baseline: Baseline | undefined;
+  readonly #here: LocalFile | undefined;
+  readonly #there: RemoteFile | undefined;
+
+  constructor(met: Met, policy: Policy, read: Read | undefined) {
+    this.#met = met;
+    this.#policy = policy;
+    this.#read = read;
+    this.#baseline = met.known?.baseline;
+    this.#here = fileOf(met.local);
+    this.#there = fileOf(met.remote);
   }
-  if (baseline === undefined) return { kind: 'download', path, file, reason: 'new', baseline };
-  const same = file.sizeBytes === baseline.local.sizeBytes && file.modifiedMs === baseline.remoteModifiedMs;
-  return same ? { kind: 'unchanged', path } : { kind: 'download', path, file, reason: 'changed', baseline };
+
+  verdict(): Verdict {
+    const verb = this.#verb();
+    const here = this.#here;
+    const baseline = this.#baseline;
+    const unread = here !== undefined && baseline !== undefined && this.#localChange() === 'touched';
+    if (unread && this.#hangsOnContent(verb)) return this.#examine(here, baseline);
+    switch (verb) {
+      case 'leave':
+        return { kind: this.#isThere('source') ? 'left-out' : 'kept', path: this.#met.path };
+      case 'rest':
+        return this.#rest();
+      case 'send':
+        return this.#deliver(this.#side('target'), this.#sendReason());
+      case 'back':
+        return this.#deliver(this.#side('source'), baseline === undefined ? 'new' : 'changed');
+      case 'replace':
+        return this.#replace();
+      case 'meet':
+        return this.#meet();
+      case 'clash':
+        return this.#clash();
+      case 'drop':
+        return this.#remove(this.#side('target'), 'ours');
+      case 'drop-back':
+        return this.#remove(this.#side('source'), 'ours');
+      case 'drop-foreign':
+        return this.#dropForeign();
+      case 'finish':
+        return this.#finish();
+      case 'forget':
+        return { kind: 'forget', path: this.#met.path };
+      case 'blocked':
+        return this.#blocked();
+    }
+  }
+
+  /** What a touched file holds decides where it could mean two things: a new version, or one not to be lost. */
+  #hangsOnContent(verb: Verb): boolean {
+    const { mode } = this.#policy;
+    if (mode === 'two-way') return verb !== 'forget';
+    return (
+      verb === 'rest' || verb === 'finish' || verb === 'drop' || (verb === 'send' && this.#sparesTarget())
+    );
+  }
+
+  /** What a person has put into the target of a pull is not overwritten by a copy. */
+  #sparesTarget(): boolean {
+    return this.#policy.mode === 'copy' && this.#policy.direction === 'pull';
+  }
+
+  #verb(): Verb {
+    const { mode, direction } = this.#policy;
+    const { local, remote } = this.#met;
+    const [localRole, remoteRole] = [this.#role('local'), this.#role('remote')];
+    if (this.#baseline === undefined) {
+      const here = firstOf(local, localRole);
+      const there = firstOf(remote, remoteRole);
+      const [source, target] = direction === 'push' ? [here, there] : [there, here];
+      return verbAtFirst(mode, orUnseen(source), target);
+    }
+    const localChange = this.#localChange() === 'changed' ? 'changed' : 'same';
+    const remoteChange = this.#remoteChange();
+    const here = againOf(local, localChange, localRole, againOf(remote, remoteChange, remoteRole, 'same'));
+    const there = againOf(remote, remoteChange, remoteRole, here);
+    const [source, target] = direction === 'push' ? [here, there] : [there, here];
+    return verbAgain(mode, orUnseen(source), target);
+  }
+
+  /** In two-way both sides are both. */
+  #role(side: SideName): 'receives' | 'tells' {
+    return this.#policy.mode === 'two-way' || side === this.#side('target') ? 'receives' : 'tells';
+  }
+
+  #localChange(): 'same' | 'touched' | 'changed' {
+    const file = this.#here;
+    const baseline = this.#baseline;
+    if (file === undefined || baseline === undefined) return 'same';
+    if (file.sizeBytes !== baseline.local.sizeBytes) return 'changed';
+    if (this.#read !== undefined) return this.#read.content.local;
+    if (file.mtimeMs !== baseline.local.mtimeMs) return 'changed';
+    return sameFingerprint(file, baseline.local) ? 'same' : 'touched';
+  }
+
+  #remoteChange(): 'same' | 'changed' {
+    const file = this.#there;
+    const baseline = this.#baseline;
+    if (file === undefined || baseline === undefined) return 'same';
+    if (file.sizeBytes !== baseline.local.sizeBytes) return 'changed';
+    if (this.#read !== undefined) return this.#read.content.remote;
+    const { mode, direction } = this.#policy;
+    // Where a server stops telling times, or begins to, only a source's new times are taken for changes.
+    const strict = mode !== 'two-way' && direction === 'pull';
+    return sameTime(file.modifiedMs, baseline.remoteModifiedMs, strict ? 'strict' : 'lenient')
+      ? 'same'
+      : 'changed';
+  }
+
+  #side(role: 'source' | 'target'): SideName {
+    return (this.#policy.direction === 'push') === (role === 'source') ? 'local' : 'remote';
+  }
+
+  #isThere(role: 'source' | 'target'): boolean {
+    const { local, remote } = this.#met;
+    return (this.#side(role) === 'local' ? local : remote).kind === 'there';
+  }
+
+  #at() {
+    const { path } = this.#met;
+    const baseline = this.#baseline;
+    const source = this.#side('source') === 'local' ? this.#here?.mtimeMs : this.#there?.modifiedMs;
+    const { remote } = this.#met;
+    const there = remote.kind === 'there' ? remote.item.path : undefined;
+    return { path, baseline, ...this.#policy.place(path, { baseline, modifiedMs: source, there }) };
+  }
+
+  readonly #decide: Decide = (content) => judge(this.#met, this.#policy, content);
+
+  #examine(file: LocalFile, baseline: Baseline): Verdict {
+    const remote = this.#policy.proof === 'content' ? this.#there : undefined;
+    const unread = remote === undefined ? { remote: this.#remoteChange() } : {};
+    const decide: Decide = (content) =>
+      new Judgement(this.#met, this.#policy, {
+        content: { ...content, ...unread },
+        against: 'baseline',
+      }).verdict();
+    return { kind: 'examine', ...this.#at(), file, baseline, remote, decide };
+  }
+
+  #rest(): Verdict {
+    const { path } = this.#met;
+    const baseline = this.#baseline;
+    if (isDirectoryPath(path) || baseline === undefined) return { kind: 'unchanged', path };
+    const byContent = this.#policy.proof === 'content' && this.#read === undefined;
+    if (byContent && this.#here !== undefined && this.#there !== undefined) {
+      return this.#examine(this.#here, baseline);
+    }
+    const told = this.#there?.modifiedMs;
+    const learnt =
+      told !== undefined && baseline.remoteModifiedMs === undefined
+        ? { ...baseline, remoteModifiedMs: told }
+        : undefined;
+    return { kind: 'unchanged', path, learnt };
+  }
+
+  #sendReason(): Reason {
+    if (this.#baseline === undefined) return 'new';
+    const source = this.#side('source') === 'local' ? this.#localChange() : this.#remoteChange();
+    return source === 'changed' ? 'changed' : 'missing';
+  }
+
+  #deliver(side: SideName, reason: Reason): Verdict {
+    const { path, known, local } = this.#met;
+    const at = this.#at();
+    if (isDirectoryPath(path)) return { kind: 'make-directory', path, side, here: at.here, there: at.there };
+    const file = side === 'remote' ? this.#here : this.#there;
+    if (file === undefined) return { kind: 'kept', path };
+    const skip = known?.skip;
+    if (skip !== undefined && holds(skip, fingerprintOf(file), this.#policy.settings)) {
+      return { kind: 'remembered', path, skip };
+    }
+    const why = skip === undefined ? reason : 'tried-again';
+    if (!('modifiedMs' in file)) return { kind: 'upload', ...at, file, reason: why };
+    const over = local.kind === 'unasked' ? 'ours' : 'seen';
+    return { kind: 'download', ...at, file, reason: why, over, seen: this.#here };
+  }
+
+  #replace(): Verdict {
+    if (!this.#sparesTarget()) return this.#deliver(this.#side('target'), 'differs');
+    const blocked = { kind: 'blocked', path: this.#met.path, why: 'differs', side: 'local' } as const;
+    const local = this.#here;
+    const remote = this.#there;
+    const sourceChanged = this.#baseline === undefined || this.#remoteChange() === 'changed';
+    if (local === undefined || remote === undefined || !sourceChanged) return blocked;
+    // It may be here already: so it is where a run ended between a delivery and the ledger's commit.
+    const maybeHere = remote.modifiedMs === undefined || sameTime(local.mtimeMs, remote.modifiedMs, 'strict');
+    return (maybeHere ? this.#comparison() : undefined) ?? blocked;
+  }
+
+  /** @returns undefined where they cannot be the same, or were compared */
+  #comparison(): Verdict | undefined {
+    const local = this.#here;
+    const remote = this.#there;
+    if (local === undefined || remote === undefined || local.sizeBytes !== remote.sizeBytes) return undefined;
+    if (this.#read?.against === 'all') return undefined;
+    return { kind: 'meet', ...this.#at(), local, remote, proof: 'compared', decide: this.#decide };
+  }
+
+  #meet(): Verdict {
+    const { path } = this.#met;
+    const local = this.#here;
+    const remote = this.#there;
+    if (isDirectoryPath(path)) {
+      const { here, there } = this.#at();
+      return { kind: 'make-directory', path, side: this.#side('target'), here, there };
+    }
+    if (local === undefined || remote === undefined) return { kind: 'kept', path };
+    const { mode, proof } = this.#policy;
+    const content = this.#read?.content;
+    const differ =
+      local.sizeBytes !== remote.sizeBytes || content?.local === 'changed' || content?.remote === 'changed';
+    if (!differ && content !== undefined) return { kind: 'unchanged', path };
+    const alike = !differ && sameTime(local.mtimeMs, remote.modifiedMs, 'strict');
+    if (alike && proof === 'times' && mode !== 'move') {
+      return { kind: 'meet', ...this.#at(), local, remote, proof: 'trusted', decide: this.#decide };
+    }
+    const asked = alike || mode === 'two-way' || proof === 'content';
+    const compared = asked ? this.#comparison() : undefined;
+    if (compared !== undefined) return compared;
+    return mode === 'two-way' ? this.#clash() : this.#replace();
+  }
+
+  #clash(): Verdict {
+    const { path } = this.#met;
+    const local = this.#here;
+    const remote = this.#there;
+    if (local === undefined || remote === undefined) return { kind: 'kept', path };
+    const compared = this.#comparison();
+    if (compared !== undefined) return compared;
+    const { conflicts } = this.#policy;
+    const winner =
+      conflicts === 'from'
+        ? this.#side('source')
+        : conflicts === 'to'
+          ? this.#side('target')
+          : newerOf(local, remote, this.#side('source'));
+    if (conflicts !== 'keep-both') return this.#deliver(otherSide(winner), 'conflict');
+    const { here, there } = this.#at();
+    return { kind: 'set-aside', path, here, there, side: otherSide(winner), local, remote };
+  }
+
+  #dropForeign(): Verdict {
+    const { path } = this.#met;
+    const side = this.#side('target');
+    if (this.#policy.extraneous === 'deleted') return this.#remove(side, 'extraneous');
+    return this.#baseline === undefined ? { kind: 'kept', path } : { kind: 'spared', path, side };
+  }
+
+  #remove(side: SideName, known: 'ours' | 'extraneous'): Verdict {
+    const { path } = this.#met;
+    const baseline = this.#baseline;
+    const { here, there } = this.#at();
+    const seen =
+      side === 'local'
+        ? { sizeBytes: this.#here?.sizeBytes, modifiedMs: this.#here?.mtimeMs ?? baseline?.local.mtimeMs }
+        : {
+            sizeBytes: this.#there?.sizeBytes,
+            modifiedMs: this.#there === undefined ? baseline?.remoteModifiedMs : this.#there.modifiedMs,
+          };
+    return {
+      kind: 'remove',
+      path,
+      side,
+      at: side === 'local' ? here : there,
+      known,
+      sizeBytes: seen.sizeBytes ?? baseline?.local.sizeBytes ?? 0,
+      modifiedMs: seen.modifiedMs,
+      baseline,
+    };
+  }
+
+  #finish(): Verdict {
+    const { path } = this.#met;
+    const baseline = this.#baseline;
+    // A move takes files along; the directories that it empties stay.
+    if (isDirectoryPath(path) || baseline === undefined) return { kind: 'unchanged', path };
+    const local = this.#here;
+    const remote = this.#there;
+    return { kind: 'finish', ...this.#at(), side: this.#side('source'), baseline, local, remote };
+  }
+
+  #blocked(): Verdict {
+    const { path, local, remote } = this.#met;
+    for (const [side, sight] of [['local', local] as const, ['remote', remote] as const]) {
+      if (sight.kind !== 'unseen') continue;
+      const { why } = sight;
+      if (why === 'left-out') break;
+      return { kind: 'blocked', path, why: why === 'unproven' ? 'unreadable' : why, side };
+    }
+    return { kind: 'left-out', path };
+  }
 }
 
 /** What can be compared of a remote file, in the form in which skips are remembered. */
 export function remoteFingerprint(file: RemoteFile): Fingerprint {
   return { sizeBytes: file.sizeBytes, mtimeMs: file.modifiedMs ?? 0, ctimeMs: 0, inode: 0 };
+}
+
+function fingerprintOf(file: LocalFile | RemoteFile): Fingerprint {
+  return 'modifiedMs' in file ? remoteFingerprint(file) : file;
+}
+
+function fileOf<File extends { readonly path: RelativePath }>(
+  sight: Sight<File | { readonly path: RelativePath; readonly directory: true }>,
+): File | undefined {
+  return sight.kind === 'there' && !isDirectory(sight.item) ? sight.item : undefined;
+}
+
+function isDirectoryPath(path: RelativePath): boolean {
+  return path.endsWith('/');
+}
+
+function otherSide(side: SideName): SideName {
+  return side === 'local' ? 'remote' : 'local';
+}
+
+/** A listing that may have been cut is good enough to send to; what it does not show is not gone. */
+function firstOf(sight: Sight<unknown>, role: 'receives' | 'tells'): Asked<First> {
+  if (sight.kind === 'unseen' && sight.why === 'unproven' && role === 'receives') return 'none';
+  return sight.kind === 'absent' ? 'none' : sight.kind;
+}
+
+/** As above: it is good enough to send a change to, and never to delete by. */
+function againOf(
+  sight: Sight<unknown>,
+  change: 'same' | 'changed',
+  role: 'receives' | 'tells',
+  other: Asked<Again>,
+): Asked<Again> {
+  if (sight.kind === 'there') return change;
+  const isCut = sight.kind === 'unseen' && sight.why === 'unproven';
+  if (isCut && role === 'receives' && other === 'changed') return 'gone';
+  return sight.kind === 'absent' ? 'gone' : sight.kind;
+}
+
+/** A source that is not looked at says nothing. */
+function orUnseen<Seen extends First | Again>(seen: Asked<Seen>): Seen | 'unseen' {
+  return seen === 'unasked' ? 'unseen' : seen;
+}
+
+/**
+ * Whether two times are one. Servers keep whole seconds, or a fraction of their own.
+ *
+ * @param unknown `lenient`: a time that one side does not tell is no difference
+ */
+function sameTime(a: number | undefined, b: number | undefined, unknown: 'strict' | 'lenient'): boolean {
+  if (a === undefined || b === undefined) return a === b || unknown === 'lenient';
+  const whole = Math.floor(a / 1000) === Math.floor(b / 1000);
+  return a === b || (whole && (a % 1000 === 0 || b % 1000 === 0));
+}
+
+/** The side with the later time, to the second; else the larger file; else the source. */
+function newerOf(local: LocalFile, remote: RemoteFile, source: SideName): SideName {
+  const localSeconds = Math.floor(local.mtimeMs / 1000);
+  const remoteSeconds = Math.floor((remote.modifiedMs ?? 0) / 1000);
+  if (localSeconds !== remoteSeconds) return localSeconds > remoteSeconds ? 'local' : 'remote';
+  if (local.sizeBytes !== remote.sizeBytes) return local.sizeBytes > remote.sizeBytes ? 'local' : 'remote';
+  return source;
 }
 
 function holds(skip: RememberedSkip, file: Fingerprint, settings: string): boolean {

@@ -1,35 +1,149 @@
 /*
- * The march: two streams in the order of comparePaths, walked side by side like a merge join, so that memory
- * stays flat however many paths there are. Pure: it reads what it is given and knows no source.
+ * The march: the local tree, the remote's and the ledger's rows side by side in the order of comparePaths, like a
+ * merge join, so that memory stays flat however many paths there are. A side tells where it is blind before it comes
+ * to what lies there; absence below such a place is no news. Pure: it reads what it is given and knows no source.
  */
 import { comparePaths, type Known, type RelativePath } from './entry.js';
 
-/** One path, as seen from the scan and from the ledger; at least one of them is there. */
-export interface Pair<Item> {
+/** What one side tells as it goes along, each path at most once, in order. */
+export type Told<Item> =
+  | { readonly kind: 'there'; readonly path: RelativePath; readonly item: Item }
+  /** Nobody could look at this path nor at what is below it; `''` is the whole side. */
+  | { readonly kind: 'blind'; readonly path: RelativePath | ''; readonly why: Blindness };
+
+/**
+ * `unreadable`: the scan was kept from looking. `unproven`: it looked, and nothing shows that it was told all. `foreign`:
+ * something stands there that is neither a file nor a directory. `left-out`: the job does not want it.
+ */
+export type Blindness = 'unreadable' | 'unproven' | 'foreign' | 'left-out';
+
+/** One side's sight of one path. */
+export type Sight<Item> =
+  | { readonly kind: 'there'; readonly item: Item }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'unseen'; readonly why: Blindness }
+  /** The side is not looked at in this run. */
+  | { readonly kind: 'unasked' };
+
+/** One path, as both sides and the ledger show it; at least one of them knows it. */
+export interface Meeting<Local, Remote> {
   readonly path: RelativePath;
-  readonly item: Item | undefined;
+  readonly local: Sight<Local>;
+  readonly remote: Sight<Remote>;
   readonly known: Known | undefined;
 }
 
-/** Pairs a scan with the ledger's rows. Both must come in order, each path once. */
-export async function* march<Item extends { readonly path: RelativePath }>(
-  scan: AsyncIterable<Item>,
+/** The sides that are looked at; a side that is not is left out. */
+export interface Sides<Local, Remote> {
+  readonly local?: AsyncIterable<Told<Local>> | undefined;
+  readonly remote?: AsyncIterable<Told<Remote>> | undefined;
+}
+
+const ABSENT = { kind: 'absent' } as const;
+const UNASKED = { kind: 'unasked' } as const;
+
+/** Brings together what belongs to one path. All that is given must come in order. */
+export async function* march<Local, Remote>(
+  sides: Sides<Local, Remote>,
   ledger: Iterator<Known>,
-): AsyncGenerator<Pair<Item>> {
-  let known = ledger.next();
-  for await (const item of scan) {
-    while (known.done !== true && comparePaths(known.value.path, item.path) < 0) {
-      yield { path: known.value.path, item: undefined, known: known.value };
-      known = ledger.next();
+): AsyncGenerator<Meeting<Local, Remote>> {
+  const local = new Side(sides.local);
+  const remote = new Side(sides.remote);
+  try {
+    await Promise.all([local.advance(), remote.advance()]);
+    let known = ledger.next();
+    for (;;) {
+      const path = least(local.path, remote.path, known.done === true ? undefined : known.value.path);
+      if (path === undefined) return;
+      const row = known.done !== true && known.value.path === path ? known.value : undefined;
+      const meeting = { path, local: local.at(path), remote: remote.at(path), known: row };
+      if (local.path === path) await local.advance();
+      if (remote.path === path) await remote.advance();
+      yield meeting;
+      // After the meeting was dealt with, so that the ledger is read as late as can be.
+      if (row !== undefined) known = ledger.next();
     }
-    if (known.done !== true && known.value.path === item.path) {
-      yield { path: item.path, item, known: known.value };
-      known = ledger.next();
-    } else {
-      yield { path: item.path, item, known: undefined };
+  } finally {
+    ledger.return?.();
+    // Side by side, so that one that fails to end does not keep the other open.
+    await Promise.all([local.end(), remote.end()]);
+  }
+}
+
+/** As few places as are not worth going through. */
+const FEW_PLACES = 64;
+
+/** One side, read one item ahead; the places where it is blind are kept for as long as paths may lie in them. */
+class Side<Item> {
+  readonly #told: AsyncIterator<Told<Item>> | undefined;
+  #next: Extract<Told<Item>, { kind: 'there' }> | undefined;
+  /** Found by name: a path lies in few places, however many there are and in whatever order they were told. */
+  readonly #blind = new Map<string, Blindness>();
+  #manyPlaces = FEW_PLACES;
+
+  constructor(told: AsyncIterable<Told<Item>> | undefined) {
+    this.#told = told?.[Symbol.asyncIterator]();
+  }
+
+  /** The path of the next item; undefined at the end. */
+  get path(): RelativePath | undefined {
+    return this.#next?.path;
+  }
+
+  async advance(): Promise<void> {
+    this.#next = undefined;
+    while (this.#told !== undefined) {
+      const { done, value } = await this.#told.next();
+      if (done === true) return;
+      if (value.kind === 'there') {
+        this.#next = value;
+        return;
+      }
+      this.#blind.set(value.path.endsWith('/') ? value.path.slice(0, -1) : value.path, value.why);
     }
   }
-  for (; known.done !== true; known = ledger.next()) {
-    yield { path: known.value.path, item: undefined, known: known.value };
+
+  at(path: RelativePath): Sight<Item> {
+    if (this.#told === undefined) return UNASKED;
+    if (this.#next?.path === path) return { kind: 'there', item: this.#next.item };
+    if (this.#blind.size === 0) return ABSENT;
+    this.#leaveBehind(path);
+    const why = this.#whyBlindAt(path);
+    return why === undefined ? ABSENT : { kind: 'unseen', why };
   }
+
+  /** The outermost place tells. */
+  #whyBlindAt(path: RelativePath): Blindness | undefined {
+    let why = this.#blind.get('');
+    for (let end = path.indexOf('/'); why === undefined && end !== -1; end = path.indexOf('/', end + 1)) {
+      why = this.#blind.get(path.slice(0, end));
+    }
+    return why ?? this.#blind.get(path);
+  }
+
+  /** Forgets the places in which no further path can lie; all are gone through only when they have doubled. */
+  #leaveBehind(path: RelativePath): void {
+    if (this.#blind.size < this.#manyPlaces) return;
+    for (const place of this.#blind.keys()) {
+      if (place !== '' && isBehind(path, place)) this.#blind.delete(place);
+    }
+    this.#manyPlaces = Math.max(FEW_PLACES, 2 * this.#blind.size);
+  }
+
+  async end(): Promise<void> {
+    await this.#told?.return?.();
+  }
+}
+
+/** True where no path from this one on lies in the place: `0` is the character behind the slash. */
+function isBehind(path: RelativePath, place: string): boolean {
+  return comparePaths(path, `${place}0`) >= 0;
+}
+
+function least(...paths: readonly (RelativePath | undefined)[]): RelativePath | undefined {
+  let first: RelativePath | undefined;
+  for (const path of paths) {
+    if (path !== undefined && (first === undefined || comparePaths(path, first) < 0)) first = path;
+  }
+  return first;
 }

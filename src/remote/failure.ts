@@ -270,12 +270,14 @@ const KINDS: readonly KindRow[] = [
   { kinds: ['aborted'], decision: 'abort', kind: 'failed' },
 ];
 
-/* The local side, by system code (and our own words CHANGED and TEMPORARY). */
+/* The local side, by system code (and our own words: CHANGED, and those that remote.ts throws). */
 const LOCAL: Readonly<Record<string, Decision>> = {
   ENOENT: 'gone', // deleted since the scan: nothing to do
   ENOTDIR: 'gone',
   CHANGED: 'retry', // changed while it was read: what was sent is thrown away
   TEMPORARY: 'retry', // the server refuses this temporary name: the next one has another form
+  MOVE: 'skip', // the server refuses to rename between these two places: the next run would fare no better
+  ASIDE: 'pass', // the trash of this run has a file of this name; the next run has another one
   EACCES: 'pass',
   EPERM: 'pass',
   EIO: 'pass',

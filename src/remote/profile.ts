@@ -6,6 +6,7 @@
  */
 import type { DataMode, HashForm, SetTimeForm } from '../ftp/client.js';
 import type { TemporaryForm } from '../plan/temporary.js';
+import type { Difference } from './remote.js';
 
 /** Something about a name that servers are known to alter or refuse; ftp/names.ts has the list. */
 export type Oddity =
@@ -55,6 +56,8 @@ export interface Facts {
   telnetBytes: 'once' | 'doubled';
   /** What became of odd names that were tried. */
   names: Readonly<Partial<Record<Oddity, 'kept' | 'altered'>>>;
+  /** Whether names that differ only in this way were two files when that was tried, or met in one. */
+  apart: Readonly<Partial<Record<Difference, 'kept' | 'met'>>>;
   /** How many connections the server let in when it last refused one, and when that was known (ms since 1970). */
   connections: { readonly count: number; readonly atMs: number } | undefined;
   /** How far the server's clock is ahead of this machine's, in milliseconds. */
@@ -78,6 +81,7 @@ const FIRST_GUESS: Facts = {
   temporary: 'hidden',
   telnetBytes: 'once',
   names: {},
+  apart: {},
   connections: undefined,
   clockOffsetMs: undefined,
 };

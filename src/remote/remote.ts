@@ -55,6 +55,11 @@ export interface Delivery {
    * remote that does not take them gets the file all the same.
    */
   readonly permissions?: number | undefined;
+  /**
+   * What stands under `path` by then is moved here first, and directories are made for it; where that is refused the
+   * file is not published. Undefined: it is overwritten.
+   */
+  readonly aside?: RelativePath | undefined;
 }
 
 /** What is known once a file stands under its final name. */
@@ -66,6 +71,8 @@ export interface Delivered {
   readonly sha256: string;
   /** The modification time that the remote now holds, or undefined where it took none. */
   readonly modifiedMs: number | undefined;
+  /** Something stood under the path and was moved to the delivery's `aside`. */
+  readonly setAside: boolean;
 }
 
 /** One directory's content. */
@@ -100,10 +107,33 @@ export interface FetchOptions extends OperationOptions {
   readonly listedBytes?: number | undefined;
 }
 
+export interface DigestOptions extends OperationOptions {
+  /** What the file has, as it was listed: the server is given time to read as much. */
+  readonly sizeBytes: number;
+}
+
+/** In what two names differ that may be one file to a server. */
+export type Difference = 'case' | 'form';
+
 /** Thrown by `deliver` where the server refuses the temporary name, and takes one of another form. */
 export class TemporaryRefused extends Error {
   override readonly name = 'TemporaryRefused';
   readonly code = 'TEMPORARY';
+}
+
+/**
+ * Thrown by `move`, and by `deliver` for its `aside`, where the server refuses for good to rename from the one place to
+ * the other. Nothing was changed.
+ */
+export class MoveRefused extends Error {
+  override readonly name = 'MoveRefused';
+  readonly code = 'MOVE';
+}
+
+/** Thrown by `deliver` where something stands at `aside` already: neither that nor the old file is overwritten. */
+export class AsideTaken extends Error {
+  override readonly name = 'AsideTaken';
+  readonly code = 'ASIDE';
 }
 
 /** Thrown by `fetch` where the file is not there any more. */
@@ -138,13 +168,43 @@ export interface Remote {
   fetch(path: RelativePath, sink: (chunk: Buffer) => Promise<void>, options?: FetchOptions): Promise<number>;
 
   /** Size and time of one file, or undefined where there is none. */
-  stat(path: RelativePath): Promise<RemoteFile | undefined>;
+  stat(path: RelativePath, options?: OperationOptions): Promise<RemoteFile | undefined>;
 
   /** One directory; `''` is the root. Throws where it cannot be listed; never an empty guess. */
-  list(directory: RelativePath | ''): Promise<RemoteDirectory>;
+  list(directory: RelativePath | '', options?: OperationOptions): Promise<RemoteDirectory>;
 
   /** Removes a file. One that is not there is removed already. */
-  remove(path: RelativePath): Promise<void>;
+  remove(path: RelativePath, options?: OperationOptions): Promise<void>;
+
+  /**
+   * Renames a file; missing directories of `to` are made. Never replaces what stands at `to`.
+   *
+   * @returns `missing` where there is no file at `from`, whatever stands at `to`; `occupied` where something does
+   */
+  move(
+    from: RelativePath,
+    to: RelativePath,
+    options?: OperationOptions,
+  ): Promise<'moved' | 'missing' | 'occupied'>;
+
+  /** Makes a directory and those above it. One that is there is no failure; a file in its place is. */
+  makeDirectory(path: RelativePath, options?: OperationOptions): Promise<void>;
+
+  /** Removes a directory that is empty. One that is not there is removed already. */
+  removeDirectory(path: RelativePath, options?: OperationOptions): Promise<'removed' | 'not-empty'>;
+
+  /**
+   * The digest of what the remote holds: what it says of itself, or where it says nothing, of the file read back.
+   *
+   * @returns undefined where there is no such file
+   */
+  digest(path: RelativePath, options: DigestOptions): Promise<Digest | undefined>;
+
+  /**
+   * Whether two names that differ only in case, or only in their Unicode normal form, are two files there. Found out by
+   * a trial, and remembered. False where no trial can be made: what is not known to be kept apart may meet in one file.
+   */
+  keepsApart(difference: Difference): Promise<boolean>;
 }
 
 /** A modification time as servers hold it: whole seconds, in milliseconds. */

@@ -59,6 +59,22 @@ export type FerrydEvent = Where &
         /** True where the ledger remembers it, so that later runs do not ask again. */
         readonly remembered: boolean;
       }
+    | {
+        readonly event: 'file.deleted';
+        readonly path: string;
+        readonly side: 'local' | 'remote';
+        /** Where it lies in the trash; undefined where it is gone for good, or went across in a move. */
+        readonly to?: string | undefined;
+        readonly why: 'gone' | 'extraneous' | 'moved';
+      }
+    /** Both sides have changed it: the one version is kept under another name. */
+    | {
+        readonly event: 'file.conflict';
+        readonly path: string;
+        readonly side: 'local' | 'remote';
+        readonly to: string;
+      }
+    | { readonly event: 'trash.pruned'; readonly path: string; readonly message: string }
     | { readonly event: 'file.ignored'; readonly path: string; readonly message: string }
     /** It is sent once its ready marker stands beside it. */
     | { readonly event: 'file.waiting'; readonly path: string; readonly message: string }

@@ -162,6 +162,7 @@ export function levelOf(event: FerrydEvent): Level {
     case 'file.skipped':
     case 'scan.problem':
     case 'connection.retry':
+    case 'file.conflict':
       return 'warn';
     case 'trigger.fired':
     case 'file.waiting':
@@ -178,6 +179,8 @@ export function levelOf(event: FerrydEvent): Level {
     case 'file.uploaded':
     case 'file.downloaded':
     case 'file.ignored':
+    case 'file.deleted':
+    case 'trash.pruned':
     case 'server.learned':
       return 'info';
   }
@@ -215,6 +218,12 @@ export function sentenceOf(event: FerrydEvent): string {
       const until = event.remembered ? ' It is tried again when the file changes.' : '';
       return `${about(event, 'skipped')}${until}`;
     }
+    case 'file.deleted':
+      return `${event.path}: ${DELETED[event.why]} ${event.side === 'local' ? 'here' : 'on the server'}${event.to === undefined ? '' : `, and kept as ${event.to}`}.`;
+    case 'file.conflict':
+      return `${event.path}: changed on both sides. What stood ${event.side === 'local' ? 'here' : 'on the server'} is kept as ${event.to}.`;
+    case 'trash.pruned':
+      return fullStop(event.message);
     case 'file.ignored':
       return about(event, 'left out');
     case 'file.waiting':
@@ -236,6 +245,12 @@ export function sentenceOf(event: FerrydEvent): string {
       return fullStop(event.message);
   }
 }
+
+const DELETED = {
+  gone: 'gone at the source, deleted',
+  extraneous: 'not in the source, deleted',
+  moved: 'delivered, and taken away',
+} as const;
 
 /** `pipe: skipped. It was refused.`, or, where the sentence names the path itself, `Skipped: pipe is a named pipe.` */
 function about(event: { readonly path: string; readonly message: string }, what: string): string {

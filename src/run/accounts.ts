@@ -10,6 +10,7 @@ import type { LedgerReader } from '../ledger/reader.js';
 import { Account, type Credentials, profileIdentity } from '../remote/account.js';
 import type { ProfileStore } from '../remote/profile.js';
 import type { Listener } from '../report/event.js';
+import type { Harbour } from './context.js';
 import { RunEnded } from './end.js';
 
 /** All authorities of a system are a few hundred kilobytes. */
@@ -31,7 +32,7 @@ export interface AccountsOptions {
   readonly profiles: Profiles | undefined;
 }
 
-export class Accounts {
+export class Accounts implements Harbour {
   readonly #listener: Listener;
   readonly #options: AccountsOptions;
   readonly #entries = new Map<string, Entry>();

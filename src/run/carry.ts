@@ -1,49 +1,48 @@
 /*
- * Carrying out: what a worker does with one task, and what becomes of it when that fails. The upload is the
- * state machine of the README: intent, temporary name, proof, rename, commit; its first and last step are the
- * ledger's, the others the remote's. Failures are judged in remote/failure.ts; here the verdict is obeyed and
- * attempts are counted.
+ * Carrying out: hands each task to whoever does that kind of work, and sees to what becomes of it when it fails.
+ * Failures are judged in remote/failure.ts; here the verdict is obeyed and attempts are counted.
  */
-import { randomBytes } from 'node:crypto';
-import { rm } from 'node:fs/promises';
-import type { Change } from '../ledger/record.js';
-import { permissionsOf } from '../local/permissions.js';
-import { LocalSink } from '../local/sink.js';
-import { LocalSource } from '../local/source.js';
+
+import type { PlannedDeletion } from '../ledger/deletion.js';
+import { makeDirectory, moveFile, removeFile } from '../local/tree.js';
 import { lookAt, standsAt } from '../local/walk.js';
-import {
-  type Baseline,
-  type Fingerprint,
-  type LocalFile,
-  type RelativePath,
-  sameFingerprint,
-} from '../plan/entry.js';
+import type { Action, Removal, Verdict } from '../plan/action.js';
 import { remoteFingerprint } from '../plan/judge.js';
-import { temporaryName } from '../plan/temporary.js';
+import { conflictName } from '../plan/names.js';
 import { type Failure, judge } from '../remote/failure.js';
-import { type Delivery, wholeSeconds } from '../remote/remote.js';
 import { fullStop } from '../report/summary.js';
 import { backoffMs } from './backoff.js';
-import { settleMsOf, type Voyage } from './context.js';
+import { Comparer } from './content.js';
+import type { Voyage } from './context.js';
 import type { Result } from './crew.js';
+import { Desk } from './desk.js';
+import { Downloader } from './download.js';
 import { RunEnded } from './end.js';
 import type { Endings } from './endings.js';
+import { Finisher } from './finish.js';
 import type { Outage } from './outage.js';
-import { Parts } from './parts.js';
-import { waitsFor } from './ready.js';
-import { hashOf, recoverUpload } from './recover.js';
-import type { DownloadTask, ExamineTask, RecoverTask, Task, UploadTask } from './task.js';
+import { isDownload } from './recover.js';
+import { Remover } from './removal.js';
+import type { PlainTask, Task, Transfer, UploadTask } from './task.js';
+import { Uploader } from './upload.js';
+
+/** Tries to find a free name for the loser of a conflict. */
+const NAMES = 10;
 
 export class Carrier {
   readonly #voyage: Voyage;
   readonly #outage: Outage;
   readonly #endings: Endings;
-  readonly #settleMs: number;
-  /** Settles when all files that were begun so far are open, or could not be opened. */
-  #openings: Promise<void> = Promise.resolve();
+  readonly #desk: Desk;
+  readonly #uploader: Uploader;
+  readonly #downloader: Downloader;
+  readonly #comparer: Comparer;
+  readonly #finisher: Finisher;
+  readonly #remover: Remover;
   /** What came that may not come often in a row, since the last delivery. */
   readonly #troubles = new Set<string>();
-  readonly #parts: Parts;
+  /** Losers of conflicts that have another name now. */
+  #setAside = 0;
   /** What ended the run for all workers. */
   #ended: RunEnded | undefined;
 
@@ -52,27 +51,73 @@ export class Carrier {
     this.#voyage = voyage;
     this.#outage = parts.outage;
     this.#endings = parts.endings;
-    this.#settleMs = settleMsOf(voyage.job);
-    this.#parts = new Parts(voyage);
+    this.#desk = new Desk(voyage, parts.endings, {
+      goOn: () => this.#goOn(),
+      fared: () => this.#fared(),
+      failed: (task, error, beganMs) => this.#failed(task, error, beganMs),
+      turnTo: (verdict, task) => this.#turnTo(verdict, task),
+      clear: (task) => this.#clear(task),
+    });
+    this.#finisher = new Finisher(this.#desk);
+    this.#uploader = new Uploader(this.#desk, this.#finisher);
+    this.#downloader = new Downloader(this.#desk, this.#finisher);
+    this.#comparer = new Comparer(this.#desk);
+    this.#remover = new Remover(this.#desk);
   }
 
-  /** A temporary name that no other file and no other run uses. */
-  temporaryFor(path: RelativePath): RelativePath {
-    return temporaryName(path, randomBytes(8).toString('hex'), this.#voyage.remote.temporaryForm);
+  /** How many losers of conflicts have got another name, and are new files under it. */
+  get setAside(): number {
+    return this.#setAside;
   }
 
-  /** The task that sends a file: from the beginning, or on with what an earlier run has left of it. */
-  uploadOf(path: RelativePath, file: LocalFile): UploadTask {
-    const upload = { kind: 'upload', path, file, attempt: 1 } as const;
-    const part = this.#parts.take(path, file);
-    return part === undefined
-      ? { ...upload, temporary: this.temporaryFor(path), sent: 'nothing' }
-      : { ...upload, temporary: part, sent: 'something' };
+  /** How much was deleted. */
+  get deleted(): number {
+    return this.#remover.deleted;
   }
 
-  /** All files were seen: what earlier runs left of others is cleared away. */
-  clearParts(): Promise<void> {
-    return this.#parts.clear();
+  /** The task that carries an action out. */
+  taskOf(action: Exclude<Action, Removal>): Exclude<Task, { kind: 'recover' | 'remove' }> {
+    const { path } = action;
+    switch (action.kind) {
+      case 'upload':
+        return this.#uploader.taskOf(action);
+      case 'download':
+        return {
+          kind: 'download',
+          path,
+          action,
+          attempt: 1,
+          temporary: this.#desk.temporaryFor(action.here, 'local'),
+          part: undefined,
+        };
+      // One by one, so that the kind of the task goes with that of its action.
+      case 'examine':
+        return { kind: action.kind, path, action, attempt: 1 };
+      case 'meet':
+        return { kind: action.kind, path, action, attempt: 1 };
+      case 'finish':
+        return { kind: action.kind, path, action, attempt: 1 };
+      case 'set-aside':
+        return { kind: action.kind, path, action, attempt: 1 };
+      case 'make-directory':
+        return { kind: action.kind, path, action, attempt: 1 };
+    }
+  }
+
+  /** Writes down what is about to happen; durable on return. */
+  intend(tasks: readonly Transfer[]): void {
+    this.#desk.intend(tasks);
+  }
+
+  /** All files were seen and dealt with: what earlier runs left of others is cleared away, moved sources go. */
+  async settle(): Promise<void> {
+    await this.#finisher.finish();
+    await this.#uploader.clearParts();
+  }
+
+  /** Removes directories that deletions have emptied. */
+  tidy(): Promise<void> {
+    return this.#remover.tidy();
   }
 
   /**
@@ -103,256 +148,104 @@ export class Carrier {
     if (this.#ended !== undefined) throw this.#ended;
   }
 
-  async #carryOut(task: Task, beganMs: number): Promise<Result<Task>> {
+  #fared(): void {
+    this.#outage.over();
+    this.#troubles.clear();
+  }
+
+  #carryOut(task: Task, beganMs: number): Promise<Result<Task>> {
     switch (task.kind) {
       case 'upload':
-        return this.#upload(task, beganMs);
-      case 'examine':
-        return this.#examine(task);
+        return this.#uploader.upload(task, beganMs);
       case 'download':
-        return this.#download(task, beganMs);
+        return this.#downloader.download(task, beganMs);
       case 'recover':
-        return this.#recover(task);
+        return isDownload(task.intent) ? this.#downloader.recover(task) : this.#uploader.recover(task);
+      case 'remove':
+        return this.#remover.remove(task, beganMs);
+      case 'examine':
+        return this.#comparer.examine(task);
+      case 'meet':
+        return this.#comparer.meet(task);
+      case 'finish':
+        return this.#finisher.carryOut(task);
+      case 'set-aside':
+        return this.#rename(task);
+      case 'make-directory':
+        return this.#makeDirectory(task);
     }
   }
 
-  async #upload(task: UploadTask, beganMs: number): Promise<Result<Task>> {
-    const { remote, context, job, run } = this.#voyage;
-    const settling = this.#settlesInMs(task.file);
-    if (settling > 0) return { again: task, inMs: settling };
-
-    let part: Delivery['part'] = 'none';
-    if (task.sent === 'something') {
-      const intent = { path: task.path, temporary: task.temporary, local: task.file };
-      const recovery = await recoverUpload(this.#voyage, intent, task.file, this.#before(task.path));
-      if (recovery.kind === 'delivered') {
-        this.#arrived(task, beganMs, {
-          baseline: baselineOf(task, recovery),
-          bytes: task.file.sizeBytes,
-          fromByte: task.file.sizeBytes,
-        });
-        return 'done';
-      }
-      if (recovery.kind === 'part') part = 'possible';
-    }
-    const opened = await this.#openInTurn(this.#open(task.file));
-    if (opened.kind === 'waiting') {
-      const { path } = task;
-      await this.#clear(task);
-      context.listener({ event: 'file.waiting', job: job.name, run, path, message: opened.message });
-      return 'done';
-    }
-    const { source, permissions } = opened;
-    try {
-      const { path, temporary } = task;
-      this.#goOn();
-      const { cut, stop } = context;
-      const delivery = { path, temporary, source, part, permissions };
-      const delivered = await remote.deliver(delivery, { signal: cut, stop });
-      const { bytes, fromByte } = delivered;
-      this.#arrived(task, beganMs, { baseline: baselineOf(task, delivered), bytes, fromByte });
-      return 'done';
-    } catch (error) {
-      return await this.#failed({ ...task, sent: 'something' }, error, beganMs);
-    } finally {
-      await source.close();
-    }
-  }
-
-  /** Its marker may have gone since the scan: then the file is not opened. */
-  async #open(file: LocalFile): Promise<Opened> {
-    const { root, job } = this.#voyage;
-    const message = await waitsFor(root, file.path, job.ready);
-    if (message !== undefined) return { kind: 'waiting', message };
-    const source = await LocalSource.open(root, file);
-    try {
-      const permissions = job.permissions === 'keep' ? await permissionsOf(root, file) : undefined;
-      return { kind: 'source', source, permissions };
-    } catch (error) {
-      await source.close();
-      throw error;
-    }
-  }
-
-  /** Files are opened at the same time, and handed on in the order in which their tasks were begun. */
-  async #openInTurn(opening: Promise<Opened>): Promise<Opened> {
-    const earlier = this.#openings;
-    // Without the result, which would hold on to every file before it.
-    this.#openings = Promise.allSettled([earlier, opening]).then(() => {});
-    await earlier;
-    return opening;
-  }
-
-  async #examine(task: ExamineTask): Promise<Result<Task>> {
-    const { root, tally, binding } = this.#voyage;
-    const { path, file } = task;
-    const settling = this.#settlesInMs(file);
-    if (settling > 0) return { again: task, inMs: settling };
-    if ((await hashOf(root, file)) === task.baseline.sha256) {
-      this.#record({ kind: 'refreshed', bindingId: binding, path, local: file });
-      tally.unchanged += 1;
-      return 'done';
-    }
-    const upload: UploadTask = {
-      kind: 'upload',
-      path,
-      file,
-      attempt: task.attempt,
-      temporary: this.temporaryFor(path),
-      sent: 'nothing',
-    };
-    this.intend([upload]);
-    return { again: upload, inMs: 0 };
-  }
-
-  async #download(task: DownloadTask, beganMs: number): Promise<Result<Task>> {
-    const { root, remote, context, tally, binding, job } = this.#voyage;
-    const { path, file, temporary } = task;
-    const differs = (): Result<Task> => {
-      this.#endings.skipped(task, beganMs, {
-        code: 'local-differs',
-        message: `${path} exists here and is not what was fetched last: it is not overwritten. Move it away, and the next run fetches it.`,
-        remember: undefined,
-        temporary,
-      });
-      return 'done';
-    };
-    const here = await standsAt(root, path);
-    if (here === 'other') return differs();
-    const ours =
-      here === 'nothing' || (task.baseline !== undefined && sameFingerprint(here, task.baseline.local));
-    if (!ours) {
-      // Not what we put there: either it is the same file by another way, or it is a person's.
-      const sameTime =
-        file.modifiedMs !== undefined && wholeSeconds(here.mtimeMs) === wholeSeconds(file.modifiedMs);
-      if (here.sizeBytes === file.sizeBytes && sameTime) {
-        const baseline: Baseline = {
-          path,
-          local: here,
-          sha256: await hashOf(root, here),
-          remoteModifiedMs: file.modifiedMs,
-        };
-        this.#record({ kind: 'adopted', bindingId: binding, baseline, temporary });
-        tally.unchanged += 1;
-        return 'done';
-      }
-      return differs();
-    }
-    const sink = await this.#sinkFor(task);
-    const fromByte = sink.bytes;
-    try {
-      this.#goOn();
-      await remote.fetch(path, (chunk) => sink.write(chunk), {
-        signal: context.cut,
-        fromByte,
-        holds: (digest) => sink.holds(digest),
-        listedBytes: file.sizeBytes,
-      });
-      // A fetch takes its time: what a person put there since is not overwritten either.
-      if (!sameSight(here, await standsAt(root, path))) {
-        await sink.discard();
-        return differs();
-      }
-      const permissions = job.permissions === 'keep' ? file.permissions : undefined;
-      const { local, sha256 } = await sink.publish(file.modifiedMs, permissions);
-      this.#arrived(task, beganMs, {
-        baseline: { path, local, sha256, remoteModifiedMs: file.modifiedMs },
-        bytes: local.sizeBytes,
-        fromByte,
-      });
-      return 'done';
-    } catch (error) {
-      if (!isCutOff(error) || sink.bytes < PART_BYTES) {
-        await sink.discard();
-        return await this.#failed({ ...task, part: undefined }, error, beganMs);
-      }
-      return await this.#failed({ ...task, part: await sink.suspend() }, error, beganMs);
-    }
-  }
-
-  /** Where the bytes go: on with the part where it still is one of this very file, else from the beginning. */
-  async #sinkFor(task: DownloadTask): Promise<LocalSink> {
-    const { root, remote } = this.#voyage;
-    const { path, temporary, part, file } = task;
-    const place = { root, path, temporary };
-    if (part !== undefined) {
-      const now = await remote.stat(path);
-      const same =
-        now !== undefined &&
-        file.modifiedMs !== undefined &&
-        now.sizeBytes === file.sizeBytes &&
-        now.modifiedMs === wholeSeconds(file.modifiedMs);
-      const sink = same ? await LocalSink.resume(place, part) : undefined;
-      if (sink !== undefined) return sink;
-      await rm(`${root}/${temporary}`, { force: true });
-    }
-    return LocalSink.open(place);
-  }
-
-  /** What an earlier run left open. */
-  async #recover(task: RecoverTask): Promise<Result<Task>> {
-    const { root, job, binding, context, run } = this.#voyage;
-    const { intent, path } = task;
-    if (job.direction === 'pull') {
-      await rm(`${root}/${intent.temporary}`, { force: true });
-      this.#record({ kind: 'intent-dropped', bindingId: binding, path, temporary: intent.temporary });
-      return 'done';
-    }
-    const file = await lookAt(root, path, job.links);
+  /** The loser of a conflict gets another name on its own side. What has changed since is left to the next run. */
+  async #rename(task: PlainTask<'set-aside'>): Promise<Result<Task>> {
+    const { root, remote, context, startedAtMs } = this.#voyage;
+    const { action, attempt } = task;
+    const { side, here, there, local, remote: file } = action;
+    const to = conflictName(side === 'local' ? here : there, startedAtMs + (attempt - 1) * 1000);
     this.#goOn();
-    const recovery = await recoverUpload(this.#voyage, intent, file, this.#before(path));
-    this.#outage.over();
-    const where = { job: job.name, run, path };
-    if (recovery.kind === 'part') {
-      await this.#parts.keep({ ...intent, sizeBytes: recovery.sizeBytes });
-      context.listener({
-        event: 'run.recovered',
-        ...where,
-        message: 'was cut off: what had arrived is gone on with, if it proves to be right',
-      });
-    } else if (recovery.kind === 'cleared') {
-      this.#record({ kind: 'intent-dropped', bindingId: binding, path, temporary: intent.temporary });
-      context.listener({
-        event: 'run.recovered',
-        ...where,
-        message: 'was cut off: what had arrived is cleared away',
-      });
+    let went: Awaited<ReturnType<typeof moveFile>>;
+    if (side === 'local') {
+      went = await moveFile(root, here, to, local);
     } else {
-      const { sha256, modifiedMs } = recovery;
-      const baseline = { path, local: intent.local, sha256, remoteModifiedMs: modifiedMs };
-      this.#record({ kind: 'adopted', bindingId: binding, baseline, temporary: intent.temporary });
-      context.listener({
-        event: 'run.recovered',
-        ...where,
-        message: 'had arrived whole: it is not sent again',
-      });
+      const now = await remote.stat(there, { signal: context.cut });
+      const same = now !== undefined && now.sizeBytes === file.sizeBytes;
+      went = same ? await remote.move(there, to, { signal: context.cut }) : 'changed';
+      this.#fared();
+    }
+    if (went === 'occupied' && attempt < NAMES) return { again: { ...task, attempt: attempt + 1 }, inMs: 0 };
+    if (went === 'moved') {
+      this.#setAside += 1;
+      this.#endings.inConflict(task, side, to);
     }
     return 'done';
   }
 
-  /** Writes down what is about to happen; durable on return. */
-  intend(tasks: readonly (UploadTask | DownloadTask)[]): void {
-    const { context, binding, run } = this.#voyage;
-    context.ledger.intend(
-      binding,
-      run,
-      tasks.map((task) => ({
-        path: task.path,
-        temporary: task.temporary,
-        local: task.kind === 'upload' ? task.file : remoteFingerprint(task.file),
-      })),
-    );
+  async #makeDirectory({ action, path }: PlainTask<'make-directory'>): Promise<Result<Task>> {
+    const { root, remote, context, binding, placement } = this.#voyage;
+    const { side, here, there } = action;
+    this.#goOn();
+    if (side === 'local') await makeDirectory(root, here.slice(0, -1));
+    else {
+      await remote.makeDirectory(there.slice(0, -1), { signal: context.cut });
+      this.#fared();
+    }
+    const local = { sizeBytes: 0, mtimeMs: 0, ctimeMs: 0, inode: 0 };
+    const target = placement.targetOf(path, action);
+    const baseline = { path, local, sha256: '0'.repeat(64), remoteModifiedMs: undefined, target };
+    context.ledger.record({ kind: 'adopted', bindingId: binding, baseline, temporary: undefined });
+    return 'done';
   }
 
-  #before(path: RelativePath): Fingerprint | undefined {
+  /** What reading a file has shown may ask for something else than the plan said. */
+  #turnTo(verdict: Verdict, task: Task): Result<Task> {
     const { context, binding } = this.#voyage;
-    return context.ledger.baselineLocal(binding, path);
-  }
-
-  /** How long this file has to be left alone yet; never longer than settle, whatever its clock says. */
-  #settlesInMs(file: Fingerprint): number {
-    if (this.#settleMs === 0) return 0;
-    return Math.min(this.#settleMs, file.ctimeMs + this.#settleMs - Date.now());
+    switch (verdict.kind) {
+      case 'remove':
+        context.ledger.doom(binding, [doomedBy(verdict)]);
+        return 'done';
+      case 'forget':
+        context.ledger.record({ kind: 'forgotten', bindingId: binding, path: verdict.path });
+        return 'done';
+      case 'blocked':
+        this.#endings.skipped(task, performance.now(), {
+          code: 'local-differs',
+          message: `${verdict.path} exists here and is not what was fetched last: it is not overwritten. Move it away, and the next run fetches it.`,
+          remember: undefined,
+          temporary: undefined,
+        });
+        return 'done';
+      case 'unchanged':
+      case 'remembered':
+      case 'left-out':
+      case 'kept':
+      case 'spared':
+        return 'done';
+      default: {
+        const next = { ...this.taskOf(verdict), attempt: task.attempt };
+        if (next.kind === 'upload' || next.kind === 'download') this.intend([next]);
+        return { again: next, inMs: 0 };
+      }
+    }
   }
 
   async #failed(task: Task, error: unknown, beganMs: number): Promise<Result<Task>> {
@@ -386,7 +279,7 @@ export class Carrier {
           return 'done';
         }
         const delayMs = Math.max(
-          failure.code === 'CHANGED' ? this.#settleMs : 0,
+          failure.code === 'CHANGED' ? this.#desk.settleMs : 0,
           backoffMs(attempt, retries, random()),
         );
         const { code, message } = failure;
@@ -416,7 +309,7 @@ export class Carrier {
   /** The task for the next attempt; undefined where there is nothing left to do. */
   async #again(task: Task, failure: Failure): Promise<Task | undefined> {
     const attempt = task.attempt + 1;
-    if (task.kind === 'download' || task.kind === 'recover') return { ...task, attempt };
+    if (task.kind !== 'upload' && task.kind !== 'examine') return { ...task, attempt };
     if (failure.code === 'TEMPORARY' || failure.kind === 'verification') return this.#anew(task, attempt);
     if (failure.code !== 'CHANGED') {
       return task.kind === 'upload' ? { ...task, attempt, sent: 'something' } : { ...task, attempt };
@@ -431,48 +324,52 @@ export class Carrier {
       context.listener({ event: 'file.ignored', job: job.name, run, path: task.path, message });
       return undefined;
     }
-    if (task.kind === 'examine') return { ...task, attempt, file };
-    const temporary = this.temporaryFor(task.path);
-    const changed: UploadTask = { ...task, attempt, file, temporary, sent: 'nothing' };
+    if (task.kind === 'examine') return { ...task, attempt, action: { ...task.action, file } };
+    const changed = this.#elsewhere({ ...task, attempt, file, action: this.#placed(task, file.mtimeMs) });
     this.intend([changed]);
     return changed;
   }
 
+  /** With {mtime} in the target, another time is another place. */
+  #placed({ action, path }: UploadTask, modifiedMs: number): UploadTask['action'] {
+    const { placement } = this.#voyage;
+    if (!placement.needsTimes) return action;
+    const { baseline } = action;
+    return { ...action, ...placement.place(path, { baseline, modifiedMs, there: undefined }) };
+  }
+
   /** The same file under another temporary name: what lies under the first one is not to be trusted. */
-  async #anew(task: UploadTask | ExamineTask, attempt: number): Promise<Task> {
+  async #anew(task: UploadTask | PlainTask<'examine'>, attempt: number): Promise<Task> {
     if (task.kind === 'examine') return { ...task, attempt };
     await this.#clear(task);
-    const next: UploadTask = {
-      ...task,
-      attempt,
-      temporary: this.temporaryFor(task.path),
-      sent: 'nothing',
-    };
+    const next = this.#elsewhere({ ...task, attempt });
     this.intend([next]);
     return next;
+  }
+
+  #elsewhere(task: UploadTask): UploadTask {
+    return { ...task, temporary: this.#desk.temporaryFor(task.action.there, 'remote'), sent: 'nothing' };
   }
 
   /** Ends a file's journey in this run without a delivery. */
   async #giveUp(task: Task, failure: Failure, beganMs: number): Promise<void> {
     const cleared = await this.#clear(task);
     const final = failure.decision === 'skip' || failure.decision === 'fallback';
-    const remembered = final && task.kind !== 'recover' && task.kind !== 'examine';
     const local =
       task.kind === 'download'
-        ? remoteFingerprint(task.file)
+        ? remoteFingerprint(task.action.file)
         : task.kind === 'upload'
           ? task.file
           : undefined;
-    if (failure.kind === 'verification') {
-      this.#endings.mismatched(failure.message);
-    }
+    if (failure.kind === 'verification') this.#endings.mismatched(failure.message);
+    const { policy } = this.#voyage;
     this.#endings.skipped(task, beganMs, {
       code: failure.code,
       message:
         final || failure.decision === 'pass'
           ? failure.message
           : `${fullStop(failure.message)} Tried ${task.attempt === 1 ? 'once' : `${task.attempt} times`}; the next run tries again.`,
-      remember: remembered && local !== undefined ? { local, settings: this.#voyage.settings } : undefined,
+      remember: final && local !== undefined ? { local, settings: policy.settings } : undefined,
       temporary: cleared,
     });
   }
@@ -484,66 +381,28 @@ export class Carrier {
    */
   async #clear(task: Task): Promise<string | undefined> {
     const { remote, binding, root } = this.#voyage;
-    if (task.kind === 'examine' || task.kind === 'recover') return undefined;
+    if (task.kind !== 'upload' && task.kind !== 'download') return undefined;
+    const { path, temporary } = task;
     // Under its final name, where the server cannot rename, a part is left to the next run rather than removed.
-    if (task.kind === 'upload' && task.temporary === task.path && task.sent === 'something') return undefined;
+    if (task.kind === 'upload' && temporary === task.action.there && task.sent === 'something')
+      return undefined;
     try {
-      if (task.kind === 'download') await rm(`${root}/${task.temporary}`, { force: true });
-      else if (task.sent === 'something') await remote.remove(task.temporary);
-      this.#record({
-        kind: 'intent-dropped',
-        bindingId: binding,
-        path: task.path,
-        temporary: task.temporary,
-      });
-      return task.temporary;
+      if (task.kind === 'download') {
+        const part = await standsAt(root, temporary);
+        if (typeof part !== 'string') await removeFile(root, temporary, part);
+      } else if (task.sent === 'something') await remote.remove(temporary);
+      this.#desk.record({ kind: 'intent-dropped', bindingId: binding, path, temporary });
+      return temporary;
     } catch {
       // The intent stays in the ledger: the next run begins with it.
       return undefined;
     }
   }
-
-  #arrived(...[task, beganMs, done]: Parameters<Endings['delivered']>): void {
-    this.#outage.over();
-    this.#troubles.clear();
-    this.#endings.delivered(task, beganMs, done);
-  }
-
-  #record(change: Change): void {
-    this.#voyage.context.ledger.record(change);
-  }
 }
 
-/** A file that is about to be sent, or the sentence about what it waits for. */
-type Opened =
-  | {
-      readonly kind: 'source';
-      readonly source: LocalSource;
-      /** Where they are to be kept. */
-      readonly permissions: number | undefined;
-    }
-  | { readonly kind: 'waiting'; readonly message: string };
-
-/** A part of this size is worth keeping for the next attempt. */
-const PART_BYTES = 1024 * 1024;
-
-/** The connection is to blame, and not what came over it. */
-function isCutOff(error: unknown): boolean {
-  const { decision, kind, code } = judge(error);
-  const cut = decision === 'retry' || decision === 'reconnect';
-  return cut && kind !== 'verification' && code !== 'CHANGED';
-}
-
-type Place = Awaited<ReturnType<typeof standsAt>>;
-
-/** Two looks at one place: nothing has happened in between. */
-function sameSight(a: Place, b: Place): boolean {
-  return typeof a === 'string' || typeof b === 'string' ? a === b : sameFingerprint(a, b);
-}
-
-function baselineOf(
-  task: UploadTask,
-  held: { readonly sha256: string; readonly modifiedMs: number | undefined },
-): Baseline {
-  return { path: task.path, local: task.file, sha256: held.sha256, remoteModifiedMs: held.modifiedMs };
+/** A removal as the ledger keeps it until the guard has seen the whole number. */
+export function doomedBy(removal: Removal): PlannedDeletion {
+  const { path, side, at, known, sizeBytes, modifiedMs, baseline } = removal;
+  const kind = path.endsWith('/') ? 'directory' : 'file';
+  return { path, side, at, kind, sizeBytes, modifiedMs, sha256: baseline?.sha256, known };
 }

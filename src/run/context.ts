@@ -1,20 +1,27 @@
 /*
  * What a run is given, and what it gives back.
  */
-import type { Job } from '../job/job.js';
+import type { Job, RemotePath, Server } from '../job/job.js';
 import type { Ledger } from '../ledger/ledger.js';
 import type { BindingKey } from '../ledger/record.js';
+import type { Policy } from '../plan/judge.js';
 import { emptyTally, type Outcome, type RunFailure, type Tally } from '../plan/outcome.js';
 import { serverIdentity } from '../remote/account.js';
 import type { Remote } from '../remote/remote.js';
 import type { Listener } from '../report/event.js';
-import type { Accounts } from './accounts.js';
 import type { Fit, Measures } from './filter.js';
+import type { Placement } from './placement.js';
+
+/** Where runs get their remotes from: the accounts in use, or what a test has in their place. */
+export interface Harbour {
+  /** @throws {RunEnded} kind `configuration` where a secret or a file of certificates cannot be read */
+  of(server: Server): Promise<{ remote(path: RemotePath): Remote }>;
+}
 
 /** What a run works with. */
 export interface RunContext {
   readonly ledger: Ledger;
-  readonly accounts: Accounts;
+  readonly accounts: Harbour;
   readonly listener: Listener;
   /** What started the run, for a person: `cron 30 2 * * *`, `by hand`. */
   readonly trigger: string;
@@ -53,6 +60,7 @@ export function notBegun(job: Job): RunReport {
 
 /** A run under way: what its parts share. */
 export interface Voyage {
+  /** With paths of this run. */
   readonly job: Job;
   readonly context: RunContext;
   readonly run: number;
@@ -61,8 +69,10 @@ export interface Voyage {
   readonly root: string;
   readonly remote: Remote;
   readonly tally: Tally;
-  /** Identity of the server's settings, under which skips are remembered. */
-  readonly settings: string;
+  readonly policy: Policy;
+  readonly placement: Placement;
+  /** Milliseconds since 1970: the date of what the run puts into the trash, and of conflicts. */
+  readonly startedAtMs: number;
   readonly random: () => number;
   /** What size and age say of a file, ages counted from the run's start. */
   readonly weigh: (file: Measures) => Fit;
@@ -77,6 +87,19 @@ export function bindingKey(job: Job): BindingKey {
     server: serverIdentity(job.server),
     remoteRoot: remotePath.absolute ? `/${remotePath.path.replace(/^\/+/, '')}` : remotePath.path,
     localRoot: job.local,
+  };
+}
+
+/** What the planner has to know of a job. */
+export function policyOf(job: Job, settings: string, placement: Placement): Policy {
+  return {
+    mode: job.mode,
+    direction: job.direction,
+    conflicts: job.conflicts,
+    extraneous: job.deletes.extraneous ? 'deleted' : 'kept',
+    proof: job.compare === 'checksum' ? 'content' : 'times',
+    settings,
+    place: placement.place,
   };
 }
 

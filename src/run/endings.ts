@@ -3,12 +3,12 @@
  * until it is clear that they are about their files (skips.ts).
  */
 import type { Change } from '../ledger/record.js';
-import type { Baseline, Fingerprint } from '../plan/entry.js';
+import type { Baseline, Fingerprint, RelativePath } from '../plan/entry.js';
 import type { RunFailure } from '../plan/outcome.js';
 import { fullStop } from '../report/summary.js';
 import type { Voyage } from './context.js';
 import { Skips } from './skips.js';
-import type { DownloadTask, Task, UploadTask } from './task.js';
+import type { DownloadTask, RemoveTask, Task, UploadTask } from './task.js';
 
 export class Endings {
   readonly #voyage: Voyage;
@@ -16,9 +16,16 @@ export class Endings {
   /** Files whose bytes never agreed with what the other side holds, and the last that was said of one. */
   #mismatched = { files: 0, message: '' };
 
+  #trashed = false;
+
   constructor(voyage: Voyage) {
     this.#voyage = voyage;
     this.#skips = new Skips((change) => voyage.context.ledger.record(change));
+  }
+
+  /** True where something went into the trash. */
+  get trashed(): boolean {
+    return this.#trashed;
   }
 
   /** A file has arrived. */
@@ -36,6 +43,7 @@ export class Endings {
     tally.bytes += bytes;
     context.ledger.record({
       kind: 'delivered',
+      way: task.kind === 'upload' ? 'up' : 'down',
       bindingId: binding,
       runId: run,
       baseline,
@@ -49,6 +57,51 @@ export class Endings {
     const event = task.kind === 'upload' ? 'file.uploaded' : 'file.downloaded';
     const part = fromByte > 0 ? { fromByte } : {};
     context.listener({ event, job: job.name, run, path, bytes, ...part, durationMs, attempt });
+  }
+
+  /** Something was deleted. @param to where it lies in the trash */
+  deleted(task: RemoveTask, beganMs: number, to: RelativePath | undefined): void {
+    const { job, context, run, binding, tally } = this.#voyage;
+    const { path, attempt, deletion } = task;
+    const { side, kind, known } = deletion;
+    if (kind === 'file') tally.deleted += 1;
+    if (to !== undefined) this.#trashed = true;
+    context.ledger.record({
+      kind: 'deleted',
+      bindingId: binding,
+      runId: run,
+      path,
+      attempt,
+      durationMs: Math.round(performance.now() - beganMs),
+      atMs: Date.now(),
+      bytes: 0,
+      side,
+      text: to ?? '',
+    });
+    const why = known === 'ours' ? 'gone' : 'extraneous';
+    context.listener({ event: 'file.deleted', job: job.name, run, path, side, to, why });
+  }
+
+  /** What a file has replaced is in the trash now. */
+  setAside(task: Task, to: RelativePath): void {
+    this.#trashed = true;
+    this.#renamed(task, to);
+  }
+
+  #renamed(task: Task, to: RelativePath): void {
+    const { context, run, binding } = this.#voyage;
+    const { path, attempt } = task;
+    const when = { attempt, durationMs: 0, atMs: Date.now() };
+    context.ledger.record({ kind: 'set-aside', bindingId: binding, runId: run, path, to, ...when });
+  }
+
+  /** The loser of a conflict has another name on its own side now. */
+  inConflict(task: Task, side: 'local' | 'remote', to: RelativePath): void {
+    const { context, job, run, tally } = this.#voyage;
+    const { path } = task;
+    this.#renamed(task, to);
+    tally.renamed += 1;
+    context.listener({ event: 'file.conflict', job: job.name, run, path, side, to });
   }
 
   /** A file stays behind. Without `remember` the next run asks again. */

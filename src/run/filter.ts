@@ -1,12 +1,13 @@
 /*
- * Which files of a source belong to a job: by their names (patterns, hidden ones, never a temporary name of ferryd's
- * own nor a `.ferryignore`), and by size and age. One filter for the walk, the remote listing and the watcher; what
+ * Which files of a source belong to a job: by their names (patterns, hidden ones; never a `.ferryignore`, nor what is
+ * ferryd's own: the trash and temporary names), and by size and age. One filter for the walk, the remote listing and the watcher; what
  * a `.ferryignore` says comes on top in the walk and the listing (local/ignore.ts), and the watcher does not ask it.
  */
 import picomatch from 'picomatch';
 import type { Job } from '../job/job.js';
 import { IGNORE_FILE } from '../local/ignore.js';
 import { isTemporary } from '../plan/temporary.js';
+import { isTrash } from '../plan/trash.js';
 import { isMarker } from './ready.js';
 
 /**
@@ -23,8 +24,9 @@ export function filterOf(job: Pick<Job, 'include' | 'exclude' | 'hidden'>): Filt
   const shows = job.hidden === 'include' ? () => true : (path: string) => !/(^|\/)\./.test(path);
   return (path) => {
     if (nameOf(path) === IGNORE_FILE || !shows(path)) return false;
-    if (path.endsWith('/')) return !excluded(path.slice(0, -1));
-    return !isTemporary(path) && included(path) && !excluded(path);
+    const bare = path.endsWith('/') ? path.slice(0, -1) : path;
+    if (isTrash(bare) || isTemporary(bare) || excluded(bare)) return false;
+    return path.endsWith('/') || included(path);
   };
 }
 

@@ -8,7 +8,7 @@ import { type LocalFile, type RelativePath, sameFingerprint } from '../plan/entr
 import type { Voyage } from './context.js';
 
 /** An intent whose temporary name holds something. */
-export type LeftPart = PlannedIntent & { readonly sizeBytes: number };
+export type LeftPart = PlannedIntent & { readonly there: RelativePath; readonly sizeBytes: number };
 
 export class Parts {
   readonly #voyage: Voyage;
@@ -45,10 +45,10 @@ export class Parts {
     this.#parts.clear();
   }
 
-  async #remove({ path, temporary }: LeftPart): Promise<void> {
+  async #remove({ path, there, temporary }: LeftPart): Promise<void> {
     const { remote, binding, context } = this.#voyage;
     // Where the server cannot rename, it may be the version before, whole.
-    if (temporary !== path) await remote.remove(temporary);
+    if (temporary !== there) await remote.remove(temporary);
     context.ledger.record({ kind: 'intent-dropped', bindingId: binding, path, temporary });
   }
 }

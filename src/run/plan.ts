@@ -1,49 +1,99 @@
 /*
- * Planning without doing: the scan of a run, its verdicts handed out in place of being carried out. Changes
- * nothing, on neither side and not in the ledger; a pull asks the server for its listings.
+ * Planning without doing: the scan of a run, its verdicts handed out in place of being carried out, and what the guard
+ * would say of them. Changes nothing, on neither side and not in the ledger; asks the server only for what a run would
+ * have to see before it does anything.
  */
 import type { Job } from '../job/job.js';
 import type { LedgerReader } from '../ledger/reader.js';
-import { openRoot } from '../local/walk.js';
-import type { Verdict } from '../plan/action.js';
+import type { Removal, Verdict } from '../plan/action.js';
 import { settingsIdentity } from '../remote/account.js';
-import type { Accounts } from './accounts.js';
-import { bindingKey } from './context.js';
+import { doomedBy } from './carry.js';
+import { bindingKey, type Harbour, policyOf } from './context.js';
 import { weighOf } from './filter.js';
-import { type Finding, type Scan, scanLocal, scanRemote } from './scan.js';
+import { checkMarker, judgeWhole, type Refusal } from './guard.js';
+import { Placement } from './placement.js';
+import { findLocal, resolveJob } from './resolve.js';
+import { scanJob } from './scan.js';
+import { type Finding, hidesFiles } from './sights.js';
 
 export interface PlanContext {
   /** Undefined where there is no ledger yet. */
   readonly ledger: LedgerReader | undefined;
-  readonly accounts: Accounts;
+  readonly accounts: Harbour;
   readonly onFinding: (finding: Finding) => void;
+  /** Hears, at the end, why a run would be held. */
+  readonly onRefusal?: ((refusal: Refusal) => void) | undefined;
 }
 
 /**
  * The verdicts of a run of this job, in the order of the paths.
  *
- * @throws LocalError where the source cannot be opened; for a pull also what listing the server throws
+ * @throws RunEnded where the local side cannot be used or the marker is missing; what asking the server throws
  */
 export async function* planJob(job: Job, context: PlanContext): AsyncGenerator<Verdict> {
-  const { ledger } = context;
-  const root = await openRoot(job.local);
-  const binding = bindingOf(job, ledger);
-  const scan: Scan = {
-    job,
+  const { ledger, accounts } = context;
+  const nowMs = Date.now();
+  const resolved = resolveJob(job, nowMs);
+  const root = await findLocal(resolved);
+  const binding = bindingOf(resolved.job, ledger);
+  const placement = new Placement(resolved.job, resolved.prefix);
+  const remote = async () => (await accounts.of(job.server)).remote(resolved.job.remotePath);
+  await checkMarker({ job: resolved.job, root }, async (marker) => (await remote()).stat(marker));
+  const seen = { local: 0, remote: 0 };
+  const released = new Released(resolved.job.name, ledger, binding);
+  const verdicts = scanJob({
+    job: resolved.job,
+    root,
+    remote,
     ledger,
     binding,
-    settings: settingsIdentity(job.server),
-    weigh: weighOf(job, Date.now()),
-    onFinding: context.onFinding,
+    policy: policyOf(resolved.job, settingsIdentity(job.server), placement),
+    placement,
+    weigh: weighOf(resolved.job, nowMs),
+    seen,
+    onFinding: (finding) => {
+      if (hidesFiles(finding)) seen.local += 1;
+      context.onFinding(finding);
+    },
+  });
+  for await (const verdict of verdicts) {
+    if (verdict.kind === 'remove') released.count(verdict);
+    yield verdict;
+  }
+  const remembered = {
+    here: binding === undefined ? 0 : (ledger?.countKnown(binding) ?? 0),
+    elsewhere: binding === undefined ? 0 : (ledger?.rememberedElsewhere(binding) ?? 0),
   };
-  if (job.direction === 'push') yield* scanLocal(scan, root);
-  else yield* scanRemote(scan, (await context.accounts.of(job.server)).remote(job.remotePath), root);
+  const refusal = judgeWhole(resolved.job, { seen, doomed: released.doomed, remembered });
+  if (refusal !== undefined) context.onRefusal?.(refusal);
 }
 
-/** How many files the ledger remembers of this job, as it is pointed now. */
-export function rememberedFiles(job: Job, ledger: LedgerReader | undefined): number {
-  const binding = bindingOf(job, ledger);
-  return binding === undefined || ledger === undefined ? 0 : ledger.countKnown(binding);
+/** Counts deletions, and which of them a person has released already. */
+class Released {
+  readonly #approved = new Set<string>();
+  readonly doomed = { total: 0, approved: 0, directories: 0, approvedDirectories: 0 };
+
+  constructor(job: string, ledger: LedgerReader | undefined, binding: number | undefined) {
+    if (ledger === undefined || binding === undefined) return;
+    const plan = ledger.heldPlan(job);
+    if (plan?.bindingId !== binding || plan.approvedAtMs === undefined) return;
+    for (const deletion of ledger.heldDeletions(binding)) this.#approved.add(keyOf(deletion));
+  }
+
+  count(removal: Removal): void {
+    const deletion = doomedBy(removal);
+    const approved = this.#approved.has(keyOf(deletion)) ? 1 : 0;
+    const directory = deletion.kind === 'directory' ? 1 : 0;
+    this.doomed.total += 1;
+    this.doomed.approved += approved;
+    this.doomed.directories += directory;
+    this.doomed.approvedDirectories += approved * directory;
+  }
+}
+
+/** What makes two deletions the same. */
+function keyOf({ path, side, at, kind, sizeBytes, modifiedMs }: ReturnType<typeof doomedBy>): string {
+  return JSON.stringify([path, side, at, kind, sizeBytes, modifiedMs ?? null]);
 }
 
 function bindingOf(job: Job, ledger: LedgerReader | undefined): number | undefined {

@@ -13,7 +13,7 @@
  */
 import type { PlannedIntent } from '../ledger/record.js';
 import { LocalSource } from '../local/source.js';
-import { type Fingerprint, type LocalFile, sameFingerprint } from '../plan/entry.js';
+import { type Fingerprint, type LocalFile, type RelativePath, sameFingerprint } from '../plan/entry.js';
 import { wholeSeconds } from '../remote/remote.js';
 import type { Voyage } from './context.js';
 
@@ -26,17 +26,26 @@ export type Recovery =
   /** The temporary name is gone, and the file has to be sent. */
   | { readonly kind: 'cleared' };
 
-/**
- * Brings one upload that was cut off to a known state.
- *
- * @param file the local file as it is now; undefined where it is gone
- * @param before what the ledger held for this path before the intent, since a file like that proves nothing
- */
+/** An upload that did not come to its end. */
+export interface CutOff {
+  readonly intent: PlannedIntent;
+  /** Where it was to stand. */
+  readonly there: RelativePath;
+  /** The local file as it is now; undefined where it is gone. */
+  readonly file: LocalFile | undefined;
+  /** What the ledger held for this path before the intent, since a file like that proves nothing. */
+  readonly before: Fingerprint | undefined;
+}
+
+/** A download's intent was made for a remote file, which has no inode. */
+export function isDownload({ local }: PlannedIntent): boolean {
+  return local.inode === 0 && local.ctimeMs === 0;
+}
+
+/** Brings one upload that was cut off to a known state. */
 export async function recoverUpload(
-  voyage: Voyage,
-  intent: PlannedIntent,
-  file: LocalFile | undefined,
-  before: Fingerprint | undefined,
+  voyage: Pick<Voyage, 'remote' | 'root'>,
+  { intent, there, file, before }: CutOff,
 ): Promise<Recovery> {
   const { remote } = voyage;
   const unchanged = file !== undefined && sameFingerprint(file, intent.local) ? file : undefined;
@@ -44,7 +53,7 @@ export async function recoverUpload(
   if (part !== undefined) {
     if (unchanged !== undefined) return { kind: 'part', sizeBytes: part.sizeBytes };
     // Where the server cannot rename, it may be the version before, whole.
-    if (intent.temporary !== intent.path) await remote.remove(intent.temporary);
+    if (intent.temporary !== there) await remote.remove(intent.temporary);
     return { kind: 'cleared' };
   }
   if (unchanged === undefined) return { kind: 'cleared' };
@@ -52,7 +61,7 @@ export async function recoverUpload(
     before !== undefined &&
     before.sizeBytes === unchanged.sizeBytes &&
     wholeSeconds(before.mtimeMs) === wholeSeconds(unchanged.mtimeMs);
-  const final = looksLikeBefore ? undefined : await remote.stat(intent.path);
+  const final = looksLikeBefore ? undefined : await remote.stat(there);
   const published =
     final !== undefined &&
     final.sizeBytes === unchanged.sizeBytes &&

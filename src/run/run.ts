@@ -1,30 +1,29 @@
 /*
- * One run of one job: lock, recover what an earlier run left, scan, carry out, record, report.
+ * One run of one job: lock, recover what an earlier run left, scan, carry out, guard, delete, record, report.
  * Never throws for what a person should read: whatever ends a run is in its report.
  */
 import type { Job } from '../job/job.js';
 import { acquireLock, lockDirectory } from '../ledger/lock.js';
-import { openRoot } from '../local/walk.js';
-import type { Verdict } from '../plan/action.js';
 import { emptyTally, type Outcome, type RunFailure, type Tally } from '../plan/outcome.js';
 import { settingsIdentity } from '../remote/account.js';
-import { judge } from '../remote/failure.js';
 import { Carrier } from './carry.js';
-import { bindingKey, type RunContext, type RunReport, type Voyage } from './context.js';
+import { bindingKey, policyOf, type RunContext, type RunReport, type Voyage } from './context.js';
 import { Crew } from './crew.js';
-import { failureOf, RunEnded } from './end.js';
+import { failureOf } from './end.js';
 import { Endings } from './endings.js';
 import { weighOf } from './filter.js';
+import { checkMarker, judgeWhole, type Whole } from './guard.js';
 import { Lister } from './lister.js';
 import { Outage } from './outage.js';
-import { type Finding, hidesFiles, type Scan, scanLocal, scanRemote } from './scan.js';
-import type { DownloadTask, Task, UploadTask } from './task.js';
+import { Pass } from './pass.js';
+import { Placement } from './placement.js';
+import { pruneWhenDue } from './pruning.js';
+import { openLocal, type Resolved, resolveJob } from './resolve.js';
+import { deletes } from './scan.js';
+import type { Task } from './task.js';
 
-/** How many files may be planned ahead of the workers, for each connection. */
-const AHEAD_PER_CONNECTION = 32;
-
-/** How many intents are written in one transaction at the most. */
-const INTENTS_AT_ONCE = 64;
+/** How often a run may go over both sides: once more for what could come only after something else had gone. */
+const PASSES = 3;
 
 /**
  * Runs a job once. Refused, with the failure `locked`, while another run of the same job is under way, in
@@ -49,18 +48,20 @@ export async function runJob(job: Job, context: RunContext): Promise<RunReport> 
       return report('failed', { kind: 'locked', code: 'locked', message });
     }
     try {
-      ledger.closeAbandonedRuns(job.name, Date.now());
-      const binding = ledger.bind(bindingKey(job));
+      const startedAtMs = Date.now();
+      ledger.closeAbandonedRuns(job.name, startedAtMs);
+      const resolved = resolveJob(job, startedAtMs);
+      const binding = ledger.bind(bindingKey(resolved.job));
       if (context.skipped === 'again') ledger.liftSkips(binding);
       run = ledger.startRun({
         job: job.name,
         bindingId: binding,
         trigger: context.trigger,
         pid: process.pid,
-        startedAtMs: Date.now(),
+        startedAtMs,
       });
       context.listener({ event: 'run.started', job: job.name, run, trigger: context.trigger });
-      const failure = await sail({ job, context, run, binding, tally });
+      const failure = await sail({ resolved, context, run, binding, tally, startedAtMs });
       const outcome = outcomeOf(tally, failure, context);
       const kept = outcome === 'interrupted' ? undefined : failure;
       ledger.endRun(run, { outcome, tally, failure: kept, endedAtMs: Date.now() });
@@ -73,55 +74,54 @@ export async function runJob(job: Job, context: RunContext): Promise<RunReport> 
   }
 }
 
-type Begun = Pick<Voyage, 'job' | 'context' | 'run' | 'binding' | 'tally'>;
+type Begun = Pick<Voyage, 'context' | 'run' | 'binding' | 'tally' | 'startedAtMs'> & {
+  readonly resolved: Resolved;
+};
 
 /** @returns why the run ended early, or what went wrong with files on its way; undefined where there is neither */
 async function sail(begun: Begun): Promise<RunFailure | undefined> {
-  const { job, context } = begun;
+  const { resolved, context, run } = begun;
+  const { job, prefix } = resolved;
   try {
-    const root = await openSource(job);
+    const root = await openLocal(resolved);
     const account = await context.accounts.of(job.server);
+    const placement = new Placement(job, prefix);
     const voyage: Voyage = {
       ...begun,
+      job,
       root,
       remote: account.remote(job.remotePath),
-      settings: settingsIdentity(job.server),
+      placement,
+      policy: policyOf(job, settingsIdentity(job.server), placement),
       random: context.random ?? Math.random,
-      weigh: weighOf(job, Date.now()),
+      weigh: weighOf(job, begun.startedAtMs),
     };
     const outage = new Outage({
       retries: job.retries,
       server: job.server.name,
-      where: { job: job.name, run: begun.run },
+      where: { job: job.name, run },
       listener: context.listener,
       random: voyage.random,
     });
     const endings = new Endings(voyage);
     const carrier = new Carrier(voyage, { outage, endings });
+    const lister = new Lister(voyage, outage);
+    let held: RunFailure | undefined;
     try {
+      await checkMarker(voyage, (marker) => lister.stat(marker));
       await recover(voyage, carrier);
-      await carryAll(voyage, carrier, outage);
+      held = await carryAll(voyage, carrier, lister);
     } catch (error) {
       endings.abandon();
       throw error;
     }
-    return endings.finish();
+    const failure = endings.finish();
+    await pruneWhenDue(voyage, lister, endings.trashed ? 'used' : 'unused');
+    return held ?? failure;
   } catch (error) {
-    return failureOf(error);
-  }
-}
-
-async function openSource(job: Job): Promise<string> {
-  try {
-    return await openRoot(job.local);
-  } catch (error) {
-    const { code, message } = failureOf(error);
-    const what = job.direction === 'push' ? 'The source' : 'The target directory';
-    throw new RunEnded(
-      'failed',
-      code,
-      `${what} of job ${job.name} cannot be used: ${message} Is its disk mounted? Nothing was changed on either side.`,
-    );
+    const failure = failureOf(error);
+    if (failure.kind === 'held') hold(begun, failure);
+    return failure;
   }
 }
 
@@ -140,140 +140,56 @@ async function recover(voyage: Voyage, carrier: Carrier): Promise<void> {
   await crew.finish();
 }
 
-async function carryAll(voyage: Voyage, carrier: Carrier, outage: Outage): Promise<void> {
-  const { job, context } = voyage;
-  // Several uploads share a connection, one behind the other; a download has one for itself.
-  const workers = job.direction === 'push' ? voyage.remote.appetite : job.server.connections;
-  const crew = new Crew<Task>({
-    workers,
-    capacity: job.server.connections * AHEAD_PER_CONNECTION,
-    work: (task) => carrier.work(task),
-    stop: context.stop,
-  });
-  let seen = 0;
-  const onFinding = (finding: Finding): void => {
-    if (hidesFiles(finding)) seen += 1;
-    tell(finding, voyage);
-  };
-  let batch: (UploadTask | DownloadTask)[] = [];
-  const send = async (): Promise<void> => {
-    carrier.intend(batch);
-    const tasks = batch;
-    batch = [];
-    await crew.add(tasks);
-  };
-  try {
-    for await (const verdict of verdicts(voyage, new Lister(voyage, outage), onFinding)) {
-      if (crew.ended) break;
-      if (verdict.kind !== 'kept') seen += 1;
-      const task = taskOf(verdict, carrier, voyage);
-      if (task === undefined) continue;
-      if (task.kind === 'upload' || task.kind === 'download') {
-        batch.push(task);
-        // Many at once while the workers are busy; at once while they wait.
-        if (batch.length >= INTENTS_AT_ONCE || crew.hungry) await send();
-      } else {
-        await crew.add([task]);
-      }
+/**
+ * Goes over both sides, delivers, and deletes what the guard lets go; once more for what had to wait for that.
+ *
+ * @returns why the guard held deletions back
+ */
+async function carryAll(voyage: Voyage, carrier: Carrier, lister: Lister): Promise<RunFailure | undefined> {
+  const { context, binding } = voyage;
+  context.ledger.beginPlan(binding);
+  for (let number = 1; ; number += 1) {
+    const before = { deleted: carrier.deleted, setAside: carrier.setAside };
+    const pass = new Pass(voyage, { carrier, lister, number });
+    await pass.carry();
+    if (isStopped(context)) return undefined;
+    const refusal = number === 1 ? judgeWhole(voyage.job, wholeOf(voyage, pass)) : undefined;
+    const failure = refusal === undefined ? undefined : ({ kind: 'held', ...refusal } as const);
+    // What a person has released stays in the plan, and is carried out.
+    if (failure !== undefined) hold(voyage, failure);
+    if (deletes(voyage.job)) await pass.remove();
+    if (failure !== undefined) return failure;
+    const moved =
+      carrier.setAside > before.setAside || (pass.waiting > 0 && carrier.deleted > before.deleted);
+    if (!moved || number === PASSES || isStopped(context)) {
+      if (pass.waiting > 0) pass.tellWaiting();
+      break;
     }
-    if (!crew.ended) await send();
-  } catch (error) {
-    await crew.abandon();
-    throw asEnd(error);
   }
-  await crew.finish();
-  await carrier.clearParts();
-  if (seen === 0 && job.direction === 'push' && context.stop?.aborted !== true) refuseEmpty(voyage);
+  if (!isStopped(context)) context.ledger.endPlan(binding);
+  return undefined;
 }
 
-function verdicts(voyage: Voyage, lister: Lister, onFinding: Scan['onFinding']): AsyncGenerator<Verdict> {
-  const { job, context, binding, settings, root, weigh } = voyage;
-  const scan: Scan = {
-    job,
-    ledger: context.ledger,
-    binding,
-    settings,
-    weigh,
-    onFinding,
+function wholeOf({ context, binding }: Voyage, { seen }: Pass): Whole {
+  const { ledger } = context;
+  return {
+    seen,
+    doomed: ledger.doomed(binding),
+    remembered: { here: ledger.countKnown(binding), elsewhere: ledger.rememberedElsewhere(binding) },
   };
-  return job.direction === 'push' ? scanLocal(scan, root) : scanRemote(scan, lister, root);
 }
 
-/** What the scan left out is told, and what was meant to go along stands in the history too. */
-function tell(finding: Finding, voyage: Voyage): void {
-  const { job, context, run, binding, tally } = voyage;
-  const { path, message } = finding;
-  const where = { job: job.name, run, path, message };
-  if (finding.kind === 'ignored' || finding.kind === 'waiting') {
-    context.listener({ event: finding.kind === 'ignored' ? 'file.ignored' : 'file.waiting', ...where });
-    return;
-  }
-  const { kind, code } = finding;
-  tally.skipped += 1;
-  if (kind === 'unreadable') context.listener({ event: 'scan.problem', ...where, code });
-  else context.listener({ event: 'file.skipped', ...where, code, remembered: false });
-  context.ledger.record({
-    kind: 'skipped',
-    bindingId: binding,
-    runId: run,
-    path: path === '' ? '.' : path,
-    attempt: 1,
-    durationMs: 0,
-    atMs: Date.now(),
-    code,
-    text: message,
-    remember: undefined,
-    temporary: undefined,
-  });
+function isStopped({ stop }: RunContext): boolean {
+  return stop?.aborted === true;
 }
 
-function taskOf(verdict: Verdict, carrier: Carrier, voyage: Voyage): Task | undefined {
-  const { tally } = voyage;
-  const { path } = verdict;
-  switch (verdict.kind) {
-    case 'upload':
-      return carrier.uploadOf(path, verdict.file);
-    case 'download':
-      return {
-        kind: 'download',
-        path,
-        file: verdict.file,
-        attempt: 1,
-        temporary: carrier.temporaryFor(path),
-        baseline: verdict.baseline,
-        part: undefined,
-      };
-    case 'examine':
-      return { kind: 'examine', path, file: verdict.file, baseline: verdict.baseline, attempt: 1 };
-    case 'unchanged':
-      tally.unchanged += 1;
-      return undefined;
-    case 'remembered':
-      tally.skipped += 1;
-      return undefined;
-    case 'left-out':
-    case 'kept':
-      return undefined;
-  }
-}
-
-/** The guard of a copy: a source that was full and is empty now is a disk that is not mounted. */
-function refuseEmpty(voyage: Voyage): void {
-  const { job, context, binding } = voyage;
-  const remembered = context.ledger.countKnown(binding);
-  if (remembered === 0) return;
-  throw new RunEnded(
-    'held',
-    'source-empty',
-    `The source ${job.local} of job ${job.name} has no file for this job, and ${remembered} were delivered from it before. Is its disk mounted, and do the patterns still fit? Nothing was changed on the server.`,
-  );
-}
-
-/** A scan that fails (a listing, the ledger) ends the run with the same judgement as a transfer. */
-function asEnd(error: unknown): unknown {
-  if (error instanceof RunEnded) return error;
-  const { kind, code, message } = judge(error);
-  return new RunEnded(kind, code, message);
+/** Keeps the plan for a person to look at. */
+function hold(
+  { context, binding, run }: Pick<Voyage, 'context' | 'binding' | 'run'>,
+  failure: RunFailure,
+): void {
+  const { code, message } = failure;
+  context.ledger.hold(binding, { runId: run, code, message, atMs: Date.now() });
 }
 
 function outcomeOf(tally: Tally, failure: RunFailure | undefined, context: RunContext): Outcome {

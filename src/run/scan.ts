@@ -1,184 +1,279 @@
 /*
- * The scan: the source's tree beside the ledger's rows, judged path by path. Yields verdicts and carries
- * nothing out, so that `plan` shows exactly what `run` would do.
+ * The scan: both sides beside the ledger's rows, judged path by path. Yields verdicts and carries nothing out, so that
+ * `plan` shows exactly what `run` would do. A side that the job has no need to look at is not looked at.
  */
 import type { Job } from '../job/job.js';
 import type { LedgerReader } from '../ledger/reader.js';
-import { IGNORE_FILE_CODE, IgnoreRules, readIgnoreFile, Turns } from '../local/ignore.js';
-import { type Sight, walk } from '../local/walk.js';
-import type { Verdict } from '../plan/action.js';
+import { IGNORE_FILE_CODE, IgnoreMap, IgnoreRules, readIgnoreFile } from '../local/ignore.js';
+import type { Twin } from '../local/sight.js';
+import type { Upload, Verdict } from '../plan/action.js';
 import {
-  comparePaths,
+  isDirectory,
   type Known,
-  type LocalFile,
+  type LocalEntry,
   type RelativePath,
-  type RemoteFile,
+  type RemoteEntry,
 } from '../plan/entry.js';
-import { judgePull, judgePush } from '../plan/judge.js';
-import { march } from '../plan/march.js';
-import { judge } from '../remote/failure.js';
-import type { Remote } from '../remote/remote.js';
-import { RunEnded } from './end.js';
-import { type Fit, filterOf, type Measures } from './filter.js';
+import { judge, type Policy } from '../plan/judge.js';
+import { type Meeting, march } from '../plan/march.js';
+import { isTrash } from '../plan/trash.js';
+import { judge as judgeFailure } from '../remote/failure.js';
+import type { Difference } from '../remote/remote.js';
+import { type Filter, type Fit, filterOf, type Measures } from './filter.js';
+import type { Placement } from './placement.js';
 import { isMarker, waitsFor } from './ready.js';
+import { type Lists, type LocalItem, localSights, type OnFinding, remoteSights } from './sights.js';
 
-/** Something in the source that is no file to send, or none yet: it waits for its marker. */
-export type Finding =
-  | Exclude<Sight, { kind: 'file' }>
-  | { readonly kind: 'waiting'; readonly path: RelativePath; readonly message: string };
-
-/** True where a source is not empty although nothing of it may be looked at. */
-export function hidesFiles(finding: Finding): boolean {
-  return finding.kind === 'unreadable' && finding.code === IGNORE_FILE_CODE;
-}
+/** What a scan needs to know of the remote besides listings. */
+export type Asks = Lists & { keepsApart(difference: Difference): Promise<boolean> };
 
 export interface Scan {
+  /** With paths of this run. */
   readonly job: Job;
+  /** Real path of the local root. */
+  readonly root: string;
+  readonly remote: () => Promise<Asks>;
   /** Undefined where there is no ledger yet. */
-  readonly ledger: Pick<LedgerReader, 'known'> | undefined;
+  readonly ledger: Pick<LedgerReader, 'known' | 'twinOf' | 'standsInTheWay'> | undefined;
   /** Undefined where the ledger has never seen this job. */
   readonly binding: number | undefined;
-  readonly settings: string;
+  readonly policy: Policy;
+  readonly placement: Placement;
   /** What size and age say of a file. */
   readonly weigh: (file: Measures) => Fit;
   /** Hears what is left out, and why. */
-  readonly onFinding: (finding: Finding) => void;
+  readonly onFinding: OnFinding;
+  /** How many files each side has shown so far, those included that are left out by their size or age. */
+  readonly seen: { local: number; remote: number };
 }
 
-/** Where a pull gets its listings from: the remote itself, or something more patient. */
-export type Lists = Pick<Remote, 'list' | 'label'>;
+/** Which sides a job has to look at. */
+export function looksAt({ mode, direction, compare, deletes }: Job): { local: boolean; remote: boolean } {
+  const both = mode === 'two-way' || compare !== 'ledger';
+  return {
+    local: both || direction === 'push' || mode === 'mirror',
+    remote: both || direction === 'pull' || deletes.extraneous,
+  };
+}
 
-/** The verdicts of a push, in the order of the paths. */
-export async function* scanLocal(scan: Scan, root: string): AsyncGenerator<Verdict> {
-  const { ready } = scan.job;
-  const wanted = filterOf(scan.job);
-  const wants = (path: string): boolean =>
-    wanted(path) && (ready === undefined || path.endsWith('/') || !isMarker(path, ready));
-  async function* files(): AsyncGenerator<LocalFile> {
-    for await (const sight of walk(root, { wants, links: scan.job.links })) {
-      if (sight.kind === 'file') yield sight.file;
-      else scan.onFinding(sight);
+/** The verdicts of a run, in the order of the paths. */
+export async function* scanJob(scan: Scan): AsyncGenerator<Verdict> {
+  const looks = looksAt(scan.job);
+  const ignored = new IgnoreMap();
+  // A pull that does not look at its target heeds the rules at its root.
+  if (!looks.local) {
+    try {
+      ignored.note('', IgnoreRules.NONE.with('', (await readIgnoreFile(scan.root, '')) ?? []));
+    } catch (error) {
+      // They cannot be known, and so nothing may be fetched.
+      scan.onFinding({
+        kind: 'unreadable',
+        path: '',
+        code: IGNORE_FILE_CODE,
+        message: judgeFailure(error).message,
+      });
+      return;
     }
   }
-  for await (const { path, item, known } of march(files(), remembered(scan))) {
-    if (
-      item !== undefined &&
-      scan.weigh({ sizeBytes: item.sizeBytes, modifiedMs: item.mtimeMs }) !== 'fits'
-    ) {
-      yield { kind: 'left-out', path };
-      continue;
+  yield* new Scanner(scan, ignored).verdicts(looks);
+}
+
+type Met = Meeting<LocalItem, RemoteEntry>;
+
+class Scanner {
+  readonly #scan: Scan;
+  readonly #ignored: IgnoreMap;
+  readonly #wants: Filter;
+
+  constructor(scan: Scan, ignored: IgnoreMap) {
+    this.#scan = scan;
+    this.#ignored = ignored;
+    const { job } = scan;
+    const wanted = filterOf(job);
+    const { ready } = job;
+    this.#wants = (path) =>
+      wanted(path) && (ready === undefined || path.endsWith('/') || !isMarker(path, ready));
+  }
+
+  async *verdicts(looks: { local: boolean; remote: boolean }): AsyncGenerator<Verdict> {
+    const { job, root, ledger, binding, onFinding, placement } = this.#scan;
+    const wants = this.#wants;
+    const ignored = this.#ignored;
+    const local = looks.local ? localSights({ root, job, wants, ignored, onFinding }) : undefined;
+    const remote = looks.remote
+      ? remoteSights({
+          remote: await this.#scan.remote(),
+          job,
+          wants: looks.local ? wants : (path) => wants(path) && !ignored.ignores(path),
+          pathOf: placement.pathOf,
+          role: job.direction === 'pull' && job.mode !== 'two-way' ? 'source' : 'target',
+          onFinding,
+        })
+      : undefined;
+    const rows: Iterator<Known> =
+      ledger === undefined || binding === undefined ? [].values() : ledger.known(binding);
+    for await (const met of march<LocalItem, RemoteEntry>({ local, remote }, rows)) {
+      yield (await this.#leftOut(met)) ? { kind: 'left-out', path: met.path } : await this.#judge(met);
     }
-    const verdict = judgePush(path, item, known, scan.settings);
-    // What would not be sent anyway needs no marker, and costs no look at the disk.
-    const moves = verdict.kind === 'upload' || verdict.kind === 'examine';
-    yield moves && (await waits(path, scan, root)) ? { kind: 'left-out', path } : verdict;
+  }
+
+  /** What the job does not want is left alone on both sides, be it there or gone. */
+  async #leftOut({ path, local, remote }: Met): Promise<boolean> {
+    const { seen } = this.#scan;
+    if (local.kind === 'there') {
+      seen.local += isDirectory<LocalEntry>(local.item) ? 0 : 1;
+      if (!this.#fits(path, local.item)) return true;
+    } else if (!wantsAll(path, this.#wants) || this.#ignored.ignores(path)) {
+      return true;
+    }
+    if (remote.kind === 'there') {
+      seen.remote += isDirectory<RemoteEntry>(remote.item) ? 0 : 1;
+      if (!this.#fits(path, remote.item)) return true;
+    }
+    return false;
+  }
+
+  #fits(path: RelativePath, item: LocalEntry | RemoteEntry): boolean {
+    if (isDirectory<LocalEntry | RemoteEntry>(item)) return true;
+    const { weigh, placement, onFinding } = this.#scan;
+    const modifiedMs = 'modifiedMs' in item ? item.modifiedMs : item.mtimeMs;
+    const fit = weigh({ sizeBytes: item.sizeBytes, modifiedMs });
+    if (fit === 'unknown') {
+      const message = `The server does not tell when ${path} was modified, so nobody knows whether it is of the age that the job wants: it is left alone.`;
+      onFinding({ kind: 'unfit', path, code: 'age', message });
+    } else if (placement.needsTimes && modifiedMs === undefined) {
+      const message = `The server does not tell when ${path} was modified, so {mtime} has no place for it: it is not fetched.`;
+      onFinding({ kind: 'unfit', path, code: 'mtime', message });
+      return false;
+    }
+    return fit === 'fits';
+  }
+
+  async #judge(met: Met): Promise<Verdict> {
+    const verdict = judge(met, this.#scan.policy);
+    switch (verdict.kind) {
+      case 'upload':
+        return this.#judgeUpload(verdict, met);
+      case 'download':
+      case 'make-directory':
+        return this.#inTheWay(met) ? { ...verdict, after: 'deletions' } : verdict;
+      case 'blocked':
+        this.#tellBlocked(verdict);
+        return verdict;
+      case 'spared':
+        this.#tell(
+          met.path,
+          'changed-there',
+          `${met.path} is gone at the source, and was changed ${verdict.side === 'local' ? 'here' : 'on the server'} since it was put there: it is not deleted. Delete it by hand, or set deletes.extraneous.`,
+        );
+        return verdict;
+      default:
+        return verdict;
+    }
+  }
+
+  async #judgeUpload(verdict: Upload, met: Met): Promise<Verdict> {
+    const { path } = met;
+    if (await this.#waits(path)) return { kind: 'left-out', path };
+    const unfit = this.#scan.placement.unfitName(verdict.there);
+    if (unfit !== undefined) {
+      this.#tell(
+        path,
+        'name',
+        `${path} would have to be written as ${unfit} on the server, which is longer than the 255 bytes that a name can have. Give it a shorter name.`,
+      );
+      return { kind: 'left-out', path };
+    }
+    if (verdict.baseline !== undefined) return verdict;
+    if (this.#inTheWay(met)) return { ...verdict, after: 'deletions' };
+    return this.#apart(verdict, met);
+  }
+
+  /** Two names that the server takes for one must not meet in one file, nor two directories in one. */
+  async #apart(verdict: Upload, met: Met): Promise<Verdict> {
+    const { ledger, binding, placement, job } = this.#scan;
+    const { path } = met;
+    const beside = met.local.kind === 'there' ? met.local.item.twin : undefined;
+    const known = binding === undefined || beside !== undefined ? undefined : ledger?.twinOf(binding, path);
+    const twin = beside ?? (known === undefined ? undefined : differenceOf(path, known));
+    if (twin === undefined) return verdict;
+    const remote = await this.#scan.remote();
+    const apart =
+      (twin === 'form' || (await remote.keepsApart('case'))) &&
+      (twin === 'case' || (await remote.keepsApart('form')));
+    if (apart) return verdict;
+    if (job.names === 'encode') return { ...verdict, there: placement.apart(path) };
+    if (known !== undefined && deletes(job)) return { ...verdict, after: 'deletions' };
+    const other = known === undefined ? 'another name beside it or above it' : known;
+    this.#tell(
+      path,
+      'twin',
+      `${path} and ${other} differ only in ${TWINS[twin]}, and the server takes them for one name: it is not sent. Rename one of them, or set names: encode.`,
+    );
+    return { kind: 'left-out', path };
+  }
+
+  /** A file where a directory has to be, or the other way round: one has to go before the other can come. */
+  #inTheWay({ path, known }: Met): boolean {
+    const { ledger, binding, job } = this.#scan;
+    if (ledger === undefined || binding === undefined || known?.baseline !== undefined) return false;
+    return deletes(job) && ledger.standsInTheWay(binding, path);
+  }
+
+  async #waits(path: RelativePath): Promise<boolean> {
+    const { root, job, onFinding } = this.#scan;
+    try {
+      const message = await waitsFor(root, path, job.ready);
+      if (message === undefined) return false;
+      onFinding({ kind: 'waiting', path, message });
+    } catch (error) {
+      const { code, message } = judgeFailure(error);
+      onFinding({ kind: 'unreadable', path, code, message });
+    }
+    return true;
+  }
+
+  #tellBlocked({ path, why, side }: Extract<Verdict, { kind: 'blocked' }>): void {
+    // What could not be read was told where that happened.
+    if (why === 'unreadable') return;
+    const where = side === 'local' ? 'here' : 'on the server';
+    const message =
+      why === 'differs'
+        ? `${path} exists here and is not what was fetched last: it is not overwritten. Move it away, and the next run fetches it.`
+        : `${path} is neither a file nor a directory ${where}: nothing is put in its place. Take it away, or exclude it.`;
+    this.#tell(path, why === 'differs' ? 'local-differs' : 'special-file', message);
+  }
+
+  #tell(path: RelativePath, code: string, message: string): void {
+    this.#scan.onFinding({ kind: 'unfit', path, code, message });
   }
 }
 
-async function waits(path: RelativePath, scan: Scan, root: string): Promise<boolean> {
-  try {
-    const message = await waitsFor(root, path, scan.job.ready);
-    if (message === undefined) return false;
-    scan.onFinding({ kind: 'waiting', path, message });
-  } catch (error) {
-    const { code, message } = judge(error);
-    scan.onFinding({ kind: 'unreadable', path, code, message });
-  }
-  return true;
+/** True where a run of the job may delete something. */
+export function deletes({ mode }: Pick<Job, 'mode'>): boolean {
+  return mode === 'mirror' || mode === 'two-way';
 }
 
-/**
- * The verdicts of a pull, in the order of the paths. Asks the server for its listings.
- *
- * @param root real path of the target directory: its `.ferryignore` counts, and none that lies on the server
- */
-export async function* scanRemote(scan: Scan, remote: Lists, root: string): AsyncGenerator<Verdict> {
-  const rules = await rulesOfTarget(scan, root);
-  if (rules === undefined) return;
-  const wanted = filterOf(scan.job);
-  const wants = (path: string): boolean => wanted(path) && !rules.ignores(path);
-  for await (const { path, item, known } of march(listed(remote, '', wants, scan), remembered(scan))) {
-    if (item === undefined || fits(item, scan)) yield judgePull(path, item, known, scan.settings);
-    else yield { kind: 'left-out', path };
+/** Wanted itself, and so is every directory above it; the trash never is. */
+function wantsAll(path: RelativePath, wants: Filter): boolean {
+  if (isTrash(path)) return false;
+  for (
+    let slash = path.indexOf('/');
+    slash >= 0 && slash < path.length - 1;
+    slash = path.indexOf('/', slash + 1)
+  ) {
+    if (!wants(path.slice(0, slash + 1))) return false;
   }
+  return wants(path);
 }
 
-/** @returns undefined where they cannot be known, and so nothing may be fetched */
-async function rulesOfTarget(scan: Scan, root: string): Promise<IgnoreRules | undefined> {
-  try {
-    return IgnoreRules.NONE.with('', (await readIgnoreFile(root, '')) ?? []);
-  } catch (error) {
-    const { message } = judge(error);
-    scan.onFinding({ kind: 'unreadable', path: '', code: IGNORE_FILE_CODE, message });
-    return undefined;
-  }
-}
+const TWINS: Readonly<Record<Twin, string>> = {
+  case: 'case',
+  form: 'the Unicode form of their letters',
+  both: 'case and the Unicode form of their letters',
+};
 
-function fits({ path, sizeBytes, modifiedMs }: RemoteFile, scan: Scan): boolean {
-  const fit = scan.weigh({ sizeBytes, modifiedMs });
-  if (fit === 'unknown') {
-    const message = `The server does not tell when ${path} was modified, so nobody knows whether it is of the age that the job wants: it is not fetched.`;
-    scan.onFinding({ kind: 'unfit', path, code: 'age', message });
-  }
-  return fit === 'fits';
-}
-
-function remembered(scan: Scan): Iterator<Known> {
-  const { ledger, binding } = scan;
-  return ledger === undefined || binding === undefined ? [].values() : ledger.known(binding);
-}
-
-async function* listed(
-  remote: Lists,
-  directory: string,
-  wants: (path: string) => boolean,
-  scan: Scan,
-): AsyncGenerator<RemoteFile> {
-  const { files, directories, others, complete } = await remote.list(directory);
-  if (!complete) {
-    scan.onFinding({
-      kind: 'unreadable',
-      path: directory,
-      code: 'listing',
-      message: `The server's listing of ${directory === '' ? remote.label : directory} is incomplete or has names that no file can have here; what it shows is fetched.`,
-    });
-  }
-  for (const path of others) {
-    if (wants(path))
-      scan.onFinding({ kind: 'ignored', path, message: `${path} is no regular file on the server.` });
-  }
-  const listing = [
-    ...files.map((file) => ({ key: file.path, file })),
-    ...directories.map((path) => ({ key: `${path}/`, file: undefined })),
-  ];
-  const entries: typeof listing = [];
-  const turns = new Turns();
-  for (const entry of listing) {
-    await turns.take();
-    if (wants(entry.key)) entries.push(entry);
-  }
-  entries.sort((a, b) => comparePaths(a.key, b.key));
-  for (const [place, { key, file }] of entries.entries()) {
-    // A listing may name one thing twice; the march needs each path once.
-    if (place > 0 && entries[place - 1]?.key === key) continue;
-    if (file !== undefined) yield file;
-    else yield* listedBelow(remote, key.slice(0, -1), wants, scan);
-  }
-}
-
-/** A directory that the server does not list is told, and does not keep the others from being fetched. */
-async function* listedBelow(
-  remote: Lists,
-  directory: string,
-  wants: (path: string) => boolean,
-  scan: Scan,
-): AsyncGenerator<RemoteFile> {
-  try {
-    yield* listed(remote, directory, wants, scan);
-  } catch (error) {
-    const failure = judge(error);
-    const ends = failure.beforeSession || failure.decision === 'abort' || failure.decision === 'hold';
-    if (error instanceof RunEnded || ends) throw error;
-    scan.onFinding({ kind: 'unreadable', path: directory, code: failure.code, message: failure.message });
-  }
+function differenceOf(path: RelativePath, other: RelativePath): Twin {
+  if (path.normalize('NFC') === other.normalize('NFC')) return 'form';
+  return path.toLowerCase() === other.toLowerCase() ? 'case' : 'both';
 }

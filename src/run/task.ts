@@ -1,10 +1,12 @@
 /*
- * What the crew works on: one file's journey through a run, its attempts counted. A task is made from an
- * action of the plan, or from an intent that an earlier run left open.
+ * What the crew works on: one path's journey through a run, its attempts counted. A task is made from an action of
+ * the plan, from a planned deletion, or from an intent that an earlier run left open.
  */
+import type { PlannedDeletion } from '../ledger/deletion.js';
 import type { Intent } from '../ledger/record.js';
 import type { Part } from '../local/sink.js';
-import type { Baseline, LocalFile, RelativePath, RemoteFile } from '../plan/entry.js';
+import type { Action, Download, Upload } from '../plan/action.js';
+import type { LocalFile, RelativePath } from '../plan/entry.js';
 
 interface Tried {
   readonly path: RelativePath;
@@ -14,6 +16,8 @@ interface Tried {
 
 export interface UploadTask extends Tried {
   readonly kind: 'upload';
+  readonly action: Upload;
+  /** As it was looked at last. */
   readonly file: LocalFile;
   readonly temporary: RelativePath;
   /**
@@ -23,17 +27,10 @@ export interface UploadTask extends Tried {
   readonly sent: 'nothing' | 'something';
 }
 
-export interface ExamineTask extends Tried {
-  readonly kind: 'examine';
-  readonly file: LocalFile;
-  readonly baseline: Baseline;
-}
-
 export interface DownloadTask extends Tried {
   readonly kind: 'download';
-  readonly file: RemoteFile;
+  readonly action: Download;
   readonly temporary: RelativePath;
-  readonly baseline: Baseline | undefined;
   /** What an attempt that broke off has left under the temporary name. */
   readonly part: Part | undefined;
 }
@@ -43,4 +40,29 @@ export interface RecoverTask extends Tried {
   readonly intent: Intent;
 }
 
-export type Task = UploadTask | ExamineTask | DownloadTask | RecoverTask;
+export interface RemoveTask extends Tried {
+  readonly kind: 'remove';
+  readonly deletion: PlannedDeletion;
+}
+
+type Plain = Extract<Action, { kind: 'examine' | 'meet' | 'finish' | 'set-aside' | 'make-directory' }>;
+
+/** An action that needs no more than itself. */
+export interface PlainTask<Kind extends Plain['kind'] = Plain['kind']> extends Tried {
+  readonly kind: Kind;
+  readonly action: Extract<Plain, { kind: Kind }>;
+}
+
+export type Task =
+  | UploadTask
+  | DownloadTask
+  | RecoverTask
+  | RemoveTask
+  | PlainTask<'examine'>
+  | PlainTask<'meet'>
+  | PlainTask<'finish'>
+  | PlainTask<'set-aside'>
+  | PlainTask<'make-directory'>;
+
+/** A transfer: its temporary name is written down before it begins. */
+export type Transfer = UploadTask | DownloadTask;

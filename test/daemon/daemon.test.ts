@@ -92,6 +92,18 @@ function jobOf(triggers: readonly TriggerSpec[], more: Partial<Job> & { readonly
     links: 'skip',
     ready: undefined,
     permissions: 'leave',
+    compare: 'ledger',
+    conflicts: 'keep-both',
+    deletes: {
+      policy: 'delete',
+      keepMs: 30 * 86_400_000,
+      extraneous: false,
+      limit: { percent: 10, files: 100 },
+    },
+    marker: undefined,
+    emptyDirectories: 'skip',
+    names: 'skip',
+    timezone: undefined,
     retries: { attempts: 1, firstDelayMs: 1, maxDelayMs: 1 },
     ...rest,
   };

@@ -27,6 +27,9 @@ const EVENTS: Readonly<Record<FerrydEvent['event'], true>> = {
   'file.skipped': true,
   'file.ignored': true,
   'file.waiting': true,
+  'file.deleted': true,
+  'file.conflict': true,
+  'trash.pruned': true,
   'scan.problem': true,
   'connection.opened': true,
   'connection.retry': true,
@@ -359,6 +362,6 @@ test('history tells runs and their files, newest first, readable and as JSON', a
   expect((await stage.ferryd('history', '--limit', '1')).stdout).toMatch(
     /^run 2 .*nightly {2}by hand {2}ok, 1 uploaded/,
   );
-  expect((await stage.ferryd('history', '--run', '2')).stdout).toMatch(/ {2}delivered {2}b\.txt {2}2 B in /);
+  expect((await stage.ferryd('history', '--run', '2')).stdout).toMatch(/ {2}uploaded {2}b\.txt {2}2 B in /);
   expect((await stage.ferryd('history', '--limit', 'many')).code).toBe(2);
 });

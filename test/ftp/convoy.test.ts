@@ -62,6 +62,15 @@ describe('the commands', () => {
     expect(lines(proofCommands(step({ form: 'MDTM' })))).toEqual(['SIZE /sent', 'MDTM 20220304050607 /sent']);
   });
 
+  test('another path is asked for its size behind all else', () => {
+    expect(lines(proofCommands(step({ permissions: 0o640, other: '/final' })))).toEqual([
+      'SIZE /sent',
+      'MFMT 20220304050607 /sent',
+      'SITE CHMOD 640 /sent',
+      'SIZE /final',
+    ]);
+  });
+
   test('the hash may take longer than another reply, and nothing else may', () => {
     const hash = { verb: 'HASH', algorithm: 'SHA-256' } as const;
     const waits = proofCommands(step({ hash, hashingMs: 77 })).map(({ verb, extraMs }) => [verb, extraMs]);

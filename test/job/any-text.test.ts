@@ -12,7 +12,12 @@ import { loadDirectory, temporaryDirectory } from './directory.js';
 const JOB = `description: x
 from: /var/backups/db
 to: { url: "ftpes://nas.example.net/x", user: j, password: { env: NAS }, tls: { ca: x.pem } }
-mode: copy
+mode: mirror
+compare: remote
+deletes: { policy: trash, keep: 30d, extraneous: true, limit: { percent: 2.5, files: 7 } }
+marker: .mounted
+emptyDirectories: keep
+names: encode
 triggers:
   - cron: "30 2 * * *"
     timezone: Europe/Berlin
@@ -112,6 +117,17 @@ test('any data: shape and job are judged, and what is left of it can be judged a
   const words = fc.constantFrom(
     'from',
     'to',
+    'mode',
+    'compare',
+    'conflicts',
+    'deletes',
+    'policy',
+    'keep',
+    'extraneous',
+    'limit',
+    'percent',
+    'marker',
+    'names',
     'url',
     'path',
     'server',
@@ -142,7 +158,7 @@ test('any data: shape and job are judged, and what is left of it can be judged a
       fc.double(),
       fc.boolean(),
       fc.constant(null),
-      fc.constantFrom('ftp://h', 'nas:x', '5s'),
+      fc.constantFrom('ftp://h', 'ftp://h/{mtime}', '/x/{date}', 'nas:x', '5s', 'two-way', 'mirror'),
     ),
     any: fc.oneof(
       { maxDepth: 4 },

@@ -23,7 +23,10 @@ describe('what is right', () => {
 description: Database dumps to the NAS, every night
 from: /var/backups/db
 to: nas:dumps
-mode: copy
+mode: mirror
+compare: checksum
+deletes: { policy: delete, extraneous: true, limit: { percent: 2.5, files: 7 } }
+marker: disk/.mounted
 triggers:
   - cron: "30 2 * * *"
     timezone: Europe/Berlin
@@ -35,7 +38,8 @@ hidden: skip
 size: { min: 1B, max: 2GiB }
 age: { min: 10m, max: 30d }
 links: follow
-emptyDirectories: skip
+emptyDirectories: keep
+names: encode
 retries: { attempts: 3, firstDelay: 100ms, maxDelay: 1m }
 `,
       'servers.yaml': `nas:
@@ -63,7 +67,7 @@ retries: { attempts: 3, firstDelay: 100ms, maxDelay: 1m }
       name: 'nightly-backup',
       file: path.join(directory, 'nightly-backup.yaml'),
       description: 'Database dumps to the NAS, every night',
-      mode: 'copy',
+      mode: 'mirror',
       direction: 'push',
       local: '/var/backups/db',
       server: {
@@ -104,6 +108,18 @@ retries: { attempts: 3, firstDelay: 100ms, maxDelay: 1m }
       links: 'follow',
       ready: undefined,
       permissions: 'leave',
+      compare: 'checksum',
+      conflicts: 'keep-both',
+      deletes: {
+        policy: 'delete',
+        keepMs: 2_592_000_000,
+        extraneous: true,
+        limit: { percent: 2.5, files: 7 },
+      },
+      marker: 'disk/.mounted',
+      emptyDirectories: 'keep',
+      names: 'encode',
+      timezone: undefined,
       retries: { attempts: 3, firstDelayMs: 100, maxDelayMs: 60_000 },
     };
     expect(jobs).toEqual([expected]);
@@ -158,6 +174,18 @@ retries: { attempts: 3, firstDelay: 100ms, maxDelay: 1m }
         links: 'skip',
         ready: undefined,
         permissions: 'leave',
+        compare: 'ledger',
+        conflicts: 'keep-both',
+        deletes: {
+          policy: 'delete',
+          keepMs: 2_592_000_000,
+          extraneous: false,
+          limit: { percent: 10, files: 100 },
+        },
+        marker: undefined,
+        emptyDirectories: 'skip',
+        names: 'skip',
+        timezone: undefined,
         retries: { attempts: 5, firstDelayMs: 1_000, maxDelayMs: 300_000 },
       },
     ]);
@@ -244,7 +272,7 @@ describe('what is wrong in a job, at its line and column', () => {
       'an unknown key like none',
       'from: /a\nto: nas:x\nzzz: 1',
       [
-        '3:1: error: /zzz: unknown key "zzz"; known here: description, from, to, mode, triggers, include, exclude, ready, permissions, hidden, size, age, links, emptyDirectories, retries',
+        '3:1: error: /zzz: unknown key "zzz"; known here: description, from, to, mode, compare, conflicts, deletes, marker, triggers, include, exclude, ready, permissions, hidden, size, age, links, emptyDirectories, names, timezone, retries',
       ],
     ],
     [
@@ -266,16 +294,9 @@ describe('what is wrong in a job, at its line and column', () => {
       ],
     ],
     [
-      'a later mode',
-      'from: /a\nto: nas:x\nmode: mirror',
-      [
-        '3:7: error: /mode: this version knows only copy, which never deletes; write mode: copy or take the key away',
-      ],
-    ],
-    [
       'no mode at all',
       'from: /a\nto: nas:x\nmode: cpoy',
-      ['3:7: error: /mode: must be copy; did you mean "copy"?'],
+      ['3:7: error: /mode: must be one of copy, mirror, move, two-way; did you mean "copy"?'],
     ],
     [
       'a wrong type in each place',
@@ -316,7 +337,7 @@ describe('what is wrong in a job, at its line and column', () => {
     ],
     [
       'sizes and ages',
-      'from: /a\nto: nas:x\nsize: { min: 10, max: 2GB, about: 5M }\nage: { min: 0s, max: 4000d }\nhidden: no\nemptyDirectories: keep',
+      'from: /a\nto: nas:x\nsize: { min: 10, max: 2GB, about: 5M }\nage: { min: 0s, max: 4000d }\nhidden: no\nemptyDirectories: kep',
       [
         '3:14: error: /size/min: a size needs a unit: write 10B for bytes, or 10K, 10M, 10G',
         '3:23: error: /size/max: GB means 1000 to some and 1024 to others; write 2G, which counts in 1024',
@@ -324,7 +345,7 @@ describe('what is wrong in a job, at its line and column', () => {
         '4:13: error: /age/min: must be at least 1s',
         '4:22: error: /age/max: a duration is at most 3650d',
         '5:9: error: /hidden: must be one of include, skip',
-        '6:19: error: /emptyDirectories: this version makes a directory only where a file goes into it; write skip or take the key away',
+        '6:19: error: /emptyDirectories: must be one of keep, skip; did you mean "keep"?',
       ],
     ],
     [
@@ -356,7 +377,7 @@ describe('what is wrong in a job, at its line and column', () => {
       'links that FTP cannot make',
       'from: /a\nto: nas:x\nlinks: preserve',
       [
-        '3:8: error: /links: FTP has no command that makes a link, so links cannot be preserved; write follow to send what they lead to, or skip',
+        '3:8: error: /links: FTP has no command that makes a link, so links cannot be preserved; SFTP, in a later version, will do it; write skip, or follow to send what they lead to',
       ],
     ],
     [
@@ -662,7 +683,7 @@ triggers:
     [
       '- from: /a',
       [
-        '1:1: error: must be a group of keys (description, from, to, mode, triggers, include, exclude, ready, permissions, hidden, size, age, links, emptyDirectories, retries), but this is a list',
+        '1:1: error: must be a group of keys (description, from, to, mode, compare, conflicts, deletes, marker, triggers, include, exclude, ready, permissions, hidden, size, age, links, emptyDirectories, names, timezone, retries), but this is a list',
       ],
     ],
     ['from: /a\nfrom: /b\nto: nas:x', ['2:1: error: /from: the key "from" stands twice; keep one of them']],
@@ -750,7 +771,7 @@ triggers:
 
   test('text of the file reaches a terminal only in a harmless form', async () => {
     expect(await LINES_OF('from: /a\nto: nas:x\n"\\e[31m\\u202ered": 1')).toEqual([
-      'a.yaml:3:1: error: /\\u{1b}[31m\\u{202e}red: unknown key "\\u{1b}[31m\\u{202e}red"; known here: description, from, to, mode, triggers, include, exclude, ready, permissions, hidden, size, age, links, emptyDirectories, retries',
+      'a.yaml:3:1: error: /\\u{1b}[31m\\u{202e}red: unknown key "\\u{1b}[31m\\u{202e}red"; known here: description, from, to, mode, compare, conflicts, deletes, marker, triggers, include, exclude, ready, permissions, hidden, size, age, links, emptyDirectories, names, timezone, retries',
     ]);
   });
 });

@@ -13,6 +13,7 @@ import {
   serversSchema,
 } from '../../src/job/schema-server.js';
 import { newAjv } from '../../src/job/shape.js';
+import { simplify } from '../../src/job/suggest.js';
 import { type Node, reference } from './reference.js';
 
 const JOBS = path.resolve(import.meta.dirname, '../../jobs');
@@ -73,6 +74,28 @@ describe('each property of the schemas', () => {
   );
 });
 
+/** A word that stands for two things would name the wrong one to half of those who write it. */
+describe('the words of other programs', () => {
+  const nodes = [jobSchema, agentSchema, serversSchema].flatMap((schema): [string, Node][] => [
+    [schema.title, schema],
+    ...walk(schema, schema.title).map(([at, property]): [string, Node] => [at, property]),
+  ]);
+
+  test.each(nodes.filter(([, node]) => node.properties !== undefined))('%s: one key each', (_, node) => {
+    const keys = Object.entries(node.properties ?? {});
+    const words = keys.flatMap(([key, { alsoCalled = [] }]) => [key, ...alsoCalled].map(simplify));
+    expect(words.toSorted()).toEqual([...new Set(words)].toSorted());
+  });
+
+  test.each(nodes.filter(([, node]) => node.enum !== undefined))('%s: one value each', (_, node) => {
+    const { enum: values = [], valuesAlsoCalled = {}, whenValue = {} } = node;
+    for (const value of Object.keys(valuesAlsoCalled)) expect(values).toContain(value);
+    const words = [...values, ...Object.keys(whenValue), ...Object.values(valuesAlsoCalled).flat()];
+    const simple = words.map(simplify);
+    expect(simple.toSorted()).toEqual([...new Set(simple)].toSorted());
+  });
+});
+
 function walk(schema: Node & { additionalProperties?: unknown }, at: string): [string, Node, string][] {
   const own = Object.entries(schema.properties ?? {}).flatMap(([key, property]): [string, Node, string][] => {
     const required = schema.required?.includes(key) === true ? 'required' : 'optional';
@@ -90,11 +113,14 @@ function isNode(value: unknown): value is Node {
 test('the example jobs load, without a warning', async () => {
   const { jobs, problems, agent } = await loadConfiguration(JOBS, { cron: () => undefined });
   expect(problems).toEqual([]);
-  expect(jobs.map(({ name, direction, server }) => [name, direction, server.host])).toEqual([
-    ['fetch-reports', 'pull', 'files.warehouse.example'],
-    ['nightly-backup', 'push', 'nas.example.net'],
-    ['share-projects', 'push', 'nas.example.net'],
-    ['watch-outbox', 'push', 'ftp.partner.example'],
+  expect(jobs.map(({ name, mode, direction, server }) => [name, mode, direction, server.host])).toEqual([
+    ['fetch-reports', 'copy', 'pull', 'files.warehouse.example'],
+    ['mirror-website', 'mirror', 'push', 'files.warehouse.example'],
+    ['nightly-backup', 'copy', 'push', 'nas.example.net'],
+    ['share-projects', 'copy', 'push', 'nas.example.net'],
+    ['sort-scans', 'move', 'pull', 'nas.example.net'],
+    ['sync-notes', 'two-way', 'push', 'nas.example.net'],
+    ['watch-outbox', 'copy', 'push', 'ftp.partner.example'],
   ]);
   expect(agent).toEqual({ log: { level: 'info' }, stop: { withinMs: 25_000 }, runsAtOnce: 4 });
 });

@@ -27,6 +27,9 @@ export interface Node {
   readonly maximum?: number;
   readonly atLeast?: string;
   readonly atMost?: string;
+  readonly alsoCalled?: readonly string[];
+  readonly valuesAlsoCalled?: Readonly<Record<string, readonly string[]>>;
+  readonly whenValue?: Readonly<Record<string, string>>;
 }
 
 /** Heading of a table, and its rows. */
@@ -71,6 +74,7 @@ function typeOf(node: Node): string {
   if (node.anyOf !== undefined) return [...new Set(node.anyOf.map(typeOf))].join(' or ');
   if (node.enum !== undefined) return node.enum.map((word) => `\`${word}\``).join(', ');
   if (node.type === 'array') return node.items?.type === 'string' ? 'list of texts' : 'list of keys';
+  if (node.type === 'number') return `number, ${node.minimum} to ${node.maximum}`;
   if (node.type === 'integer') return `whole number, ${node.minimum} to ${node.maximum}`;
   if (node.type === 'boolean') return '`true`, `false`';
   if (node.type === 'object') return 'keys';

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openLedger } from '../../src/ledger/ledger.js';
 import { acquireLock, lockDirectory } from '../../src/ledger/lock.js';
 import { compileLedger, startChild } from './child.js';
-import { BINDING, LOCAL, sha256, temporaryDirectory } from './sample.js';
+import { BINDING, deletion, LOCAL, sha256, temporaryDirectory } from './sample.js';
 
 let directory: ReturnType<typeof temporaryDirectory>;
 beforeEach(() => {
@@ -28,7 +28,7 @@ const WRITER = `
     ledger.intend(bindingId, runId, batch.map((path) => ({ path, temporary: '.tmp-' + path, local })));
     for (const path of batch) {
       ledger.record({
-        kind: 'delivered', bindingId, runId, attempt: 1, durationMs: 1, atMs: 1, temporary: '.tmp-' + path, bytes: 1,
+        kind: 'delivered', way: 'up', bindingId, runId, attempt: 1, durationMs: 1, atMs: 1, temporary: '.tmp-' + path, bytes: 1,
         baseline: { path, local, sha256: ${JSON.stringify(sha256('x'))}, remoteModifiedMs: undefined },
       });
     }
@@ -66,6 +66,82 @@ describe('a process that is killed while it writes', () => {
       expect(ledger.transfers({ job: 'nightly' }, 1_000_000)).toHaveLength(known.length);
       ledger.close();
       if (lock.kind === 'lock') lock.release();
+    },
+  );
+});
+
+/**
+ * Goes from plan to plan: each is made of 60 deletions of one size, which tells the plan; every third run deletes
+ * what was released and ends, the others are held and released. Says each step that must survive.
+ */
+const PLANNER = `
+  import { openLedger } from './src/ledger/ledger.js';
+  const ledger = openLedger(process.argv[2]);
+  const bindingId = ledger.bind(${JSON.stringify(BINDING)});
+  const runId = ledger.startRun({ job: 'nightly', bindingId, trigger: 'test', pid: process.pid, startedAtMs: 1 });
+  const say = async (what, round) => {
+    process.stdout.write(what + ' ' + round + '\\n');
+    await new Promise((done) => setImmediate(done));
+  };
+  for (let round = 1; ; round += 1) {
+    ledger.beginPlan(bindingId);
+    for (let i = 0; i < 60; i += 20) {
+      ledger.doom(bindingId, Array.from({ length: 20 }, (_, k) => ({
+        ...${JSON.stringify(deletion('x'))}, path: 'file-' + String(i + k).padStart(2, '0'), sizeBytes: round,
+      })));
+    }
+    ledger.flush();
+    await say('planned', round);
+    ledger.hold(bindingId, { runId, code: 'deletions', message: 'round ' + round, atMs: round });
+    await say('held', round);
+    if (ledger.approve('nightly', round).kind !== 'approved') throw new Error('not approved');
+    await say('released', round);
+    if (round % 3 !== 0) continue;
+    ledger.endPlan(bindingId);
+    await say('ended', round);
+  }`;
+
+describe('a process that is killed while it plans, holds and releases', () => {
+  it.each([1, 2, 3, 4, 9, 10, 11, 40])(
+    'leaves each plan whole in one stage (killed after %i steps)',
+    async (steps) => {
+      const file = join(directory.path, 'ledger.db');
+      const child = startChild(directory.path, PLANNER, [file]);
+      let said = '';
+      for (let i = 0; i < steps; i += 1) said = await child.line();
+      await child.end('SIGKILL');
+      const [step = '', round = ''] = said.split(' ');
+
+      const ledger = openLedger(file);
+      const bindingId = ledger.bind(BINDING);
+      const plan = ledger.heldPlan('nightly');
+      const deletions = [...ledger.heldDeletions(bindingId)];
+      if (plan === undefined) {
+        // None yet, or the run that was not held has ended it; what was promised later would be there.
+        expect(deletions).toEqual([]);
+        expect(
+          step === 'planned' || step === 'ended' || (step === 'released' && Number(round) % 3 === 0),
+        ).toBe(true);
+      } else {
+        expect(plan.message).toBe(`round ${plan.atMs}`);
+        expect([plan.files, plan.directories]).toEqual([60, 0]);
+        expect([undefined, plan.atMs]).toContain(plan.approvedAtMs);
+        expect(deletions).toHaveLength(60);
+        expect(new Set(deletions.map(({ sizeBytes }) => sizeBytes))).toEqual(new Set([plan.atMs]));
+        // The child may have gone on after it spoke, never back.
+        const promised = step === 'planned' ? Number(round) - 1 : Number(round);
+        expect(plan.atMs).toBeGreaterThanOrEqual(promised);
+        if (step === 'released' && plan.atMs === promised) expect(plan.approvedAtMs).toBe(promised);
+      }
+      // A plan that was under way is no obstacle for the next run.
+      expect([0, 20, 40, 60]).toContain(ledger.doomed(bindingId).total);
+      ledger.beginPlan(bindingId);
+      ledger.doom(bindingId, deletions);
+      expect(ledger.doomed(bindingId)).toMatchObject({
+        total: deletions.length,
+        approved: plan?.approvedAtMs === undefined ? 0 : 60,
+      });
+      ledger.close();
     },
   );
 });

@@ -7,6 +7,7 @@ import { COMMIT_LIMIT, Ledger, openLedger } from '../../src/ledger/ledger.js';
 import { PAGE_ROWS, READING } from '../../src/ledger/reader.js';
 import type { Change } from '../../src/ledger/record.js';
 import { comparePaths } from '../../src/plan/entry.js';
+import { foldOf } from '../../src/plan/names.js';
 import { emptyTally } from '../../src/plan/outcome.js';
 import {
   BINDING,
@@ -153,24 +154,178 @@ describe('known paths', () => {
     expect(new Set(paths(at.bindingId)).size).toBe(PAGE_ROWS * 2);
   });
 
-  it.each(['known', 'intents', 'skips', 'runs', 'runsOfJob', 'transfersOfRun', 'transfersOfJob'] as const)(
-    'and all that history asks for are found through keys, without a sort: %s',
-    (name) => {
-      const database = new Database(file);
-      const statement = database.prepare<unknown[], { detail: string }>(
-        `EXPLAIN QUERY PLAN ${READING[name]}`,
-      );
-      const named = { bindingId: 1, after: '', path: '', temporary: '', limit: 10 };
-      const places = Array.from({ length: READING[name].split('?').length - 1 }, () => 1);
-      const plan = statement.all(...(places.length > 0 ? places : [named])).map((row) => row.detail);
-      expect(plan.length).toBeGreaterThan(0);
-      // All runs, newest first, is a walk along the key.
-      if (name === 'runs') expect(plan).toEqual(['SCAN run']);
-      else expect(plan.join('\n')).not.toMatch(/SCAN (?!CONSTANT)/);
-      expect(plan.join('\n')).not.toContain('TEMP B-TREE');
-      database.close();
-    },
-  );
+  it.each([
+    'known',
+    'twin',
+    'isKnown',
+    'isKnownBelow',
+    'newestElsewhere',
+    'doomed',
+    'planned',
+    'lastPlanned',
+    'held',
+    'heldDeletions',
+    'intents',
+    'skips',
+    'runs',
+    'runsOfJob',
+    'transfersOfRun',
+    'transfersOfJob',
+  ] as const)('and all else that may be many are found through keys, without a sort: %s', (name) => {
+    const database = new Database(file);
+    const statement = database.prepare<unknown[], { detail: string }>(`EXPLAIN QUERY PLAN ${READING[name]}`);
+    const named = { bindingId: 1, after: '', path: '', side: '', fold: '', temporary: '', limit: 10 };
+    const places = Array.from({ length: READING[name].split('?').length - 1 }, () => 1);
+    const plan = statement.all(...(places.length > 0 ? places : [named])).map((row) => row.detail);
+    expect(plan.length).toBeGreaterThan(0);
+    // All runs, newest first, is a walk along the key.
+    if (name === 'runs') expect(plan).toEqual(['SCAN run']);
+    else expect(plan.join('\n')).not.toMatch(/SCAN (?!CONSTANT)/);
+    expect(plan.join('\n')).not.toContain('TEMP B-TREE');
+    database.close();
+  });
+});
+
+describe('names', () => {
+  const forgotten = (bindingId: number, path: string): Change => ({ kind: 'forgotten', bindingId, path });
+
+  it('come back with where they stand on the other side, also when that changes', () => {
+    const at = begin(ledger);
+    const encoded = baseline('a:b', { target: 'a%3Ab' });
+    ledger.record(delivered(at, 'a:b', { baseline: encoded }));
+    ledger.record(delivered(at, 'c'));
+    expect([...reopen().known(at.bindingId)].map((known) => known.baseline)).toEqual([
+      encoded,
+      baseline('c'),
+    ]);
+    ledger.record({
+      kind: 'adopted',
+      bindingId: at.bindingId,
+      baseline: baseline('a:b'),
+      temporary: undefined,
+    });
+    expect([...ledger.known(at.bindingId)][0]?.baseline).toEqual(baseline('a:b'));
+    const nowhere = baseline('d', { target: '' });
+    expect(() => ledger.record(delivered(at, 'd', { baseline: nowhere }))).toThrow(RangeError);
+  });
+
+  it.each([
+    ['Report.PDF', 'report.pdf'],
+    ['report.pdf', 'Report.PDF'],
+    ['REPORT.pdf', 'report.PDF'],
+    ['caf\u00e9', 'cafe\u0301'],
+    ['cafe\u0301', 'CAF\u00c9'],
+    ['Photos/a', 'photos/A'],
+    ['A/', 'a/'],
+  ])('have their twins: %s and %s', (known, asked) => {
+    const at = begin(ledger);
+    // The second time it is there already.
+    for (const path of [known, 'unlike', known]) ledger.record(delivered(at, path));
+    ledger.record(skipped(at, `${asked}x`));
+    const elsewhere = begin(ledger, { ...BINDING, remoteRoot: 'elsewhere' });
+    for (const open of [() => ledger, reopen]) {
+      expect(open().twinOf(at.bindingId, asked)).toBe(known);
+      expect(ledger.twinOf(at.bindingId, known)).toBeUndefined();
+      expect(ledger.twinOf(at.bindingId, 'other')).toBeUndefined();
+      expect(ledger.twinOf(elsewhere.bindingId, asked)).toBeUndefined();
+    }
+    ledger.record(forgotten(at.bindingId, known));
+    expect(ledger.twinOf(at.bindingId, asked)).toBeUndefined();
+  });
+
+  it('stand in the way as a file above and as something below, and not as neighbours', () => {
+    const at = begin(ledger);
+    for (const path of ['file', 'a/b/c', 'empty/', 'x-y/z', 'x/', 'x/y']) ledger.record(delivered(at, path));
+    for (const open of [() => ledger, reopen]) {
+      const inTheWay = (path: string) => open().standsInTheWay(at.bindingId, path);
+      const taken = ['file/a', 'file/a/b/c', 'a', 'a/b', 'empty', 'a/b/c/', 'x', 'x-y'];
+      expect(taken.filter((path) => !inTheWay(path))).toEqual([]);
+      const free = ['file', 'file2/a', 'fil', 'a/b/d', 'a/c', 'a/b/', 'empty/a', 'x/y', 'x-', 'b', 'A'];
+      expect(free.filter(inTheWay)).toEqual([]);
+      expect(ledger.standsInTheWay(at.bindingId + 1, 'a')).toBe(false);
+    }
+  });
+
+  it('are asked for without a commit, unless what waits would alter the answer', () => {
+    const at = begin(ledger);
+    ledger.record(delivered(at, 'done'));
+    ledger.flush();
+    const watcher = new Database(file, { readonly: true });
+    const version = () => Number(watcher.pragma('data_version', { simple: true }));
+    let last = version();
+    const commits = (ask: () => unknown): boolean => {
+      ask();
+      const before = last;
+      last = version();
+      return last !== before;
+    };
+    const { bindingId } = at;
+    ledger.record(delivered(at, 'dir/New'));
+    expect(commits(() => ledger.twinOf(bindingId, 'dir/other'))).toBe(false);
+    expect(commits(() => ledger.standsInTheWay(bindingId, 'dir/other'))).toBe(false);
+    expect(commits(() => ledger.twinOf(bindingId + 1, 'dir/new'))).toBe(false);
+    expect(commits(() => expect(ledger.twinOf(bindingId, 'dir/new')).toBe('dir/New'))).toBe(true);
+    ledger.record(delivered(at, 'deep/new'));
+    expect(commits(() => expect(ledger.standsInTheWay(bindingId, 'deep')).toBe(true))).toBe(true);
+    ledger.record(forgotten(bindingId, 'done'));
+    expect(commits(() => expect(ledger.standsInTheWay(bindingId, 'done/a')).toBe(false))).toBe(true);
+    watcher.close();
+  });
+
+  it('answer as looking at each known path would', () => {
+    const component = fc.constantFrom('a', 'A', 'b', 'a-', 'a0', '\u00e9', 'e\u0301', '\uffff', '😀');
+    const path = fc
+      .array(component, { minLength: 1, maxLength: 3 })
+      .chain((parts) => fc.constantFrom(parts.join('/'), `${parts.join('/')}/`));
+    let round = 0;
+    fc.assert(
+      fc.property(fc.uniqueArray(path, { maxLength: 12 }), fc.array(path), (known, asked) => {
+        round += 1;
+        const at = begin(ledger, { ...BINDING, remoteRoot: `names-${round}` });
+        for (const each of known) ledger.record(delivered(at, each));
+        for (const each of asked) {
+          const twins = known.filter((other) => other !== each && foldOf(other) === foldOf(each));
+          const twin = ledger.twinOf(at.bindingId, each);
+          if (twins.length === 0) expect(twin).toBeUndefined();
+          else expect(twins).toContain(twin);
+          const inTheWay = known.some(
+            (other) => each.startsWith(`${other}/`) || other.startsWith(`${each}/`),
+          );
+          expect(ledger.standsInTheWay(at.bindingId, each)).toBe(inTheWay);
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
+
+describe('what the job remembers elsewhere', () => {
+  it('is that of the newest other target of the same source that has anything', () => {
+    const of = (remoteRoot: string, files: number, other: Partial<typeof BINDING> = {}) => {
+      const at = begin(ledger, { ...BINDING, remoteRoot, ...other });
+      for (let i = 0; i < files; i += 1) ledger.record(delivered(at, `f${i}`));
+      return at.bindingId;
+    };
+    of('2026-11-20', 5);
+    of('2026-11-21', 3);
+    of('2026-11-22', 0);
+    of('of another job', 7, { job: 'weekly' });
+    of('of another source', 7, { localRoot: '/srv' });
+    of('of another server', 7, { server: 'ftp://other.example.net:21' });
+    of('of another direction', 7, { direction: 'pull' });
+    const today = of('2026-11-23', 0);
+    expect(ledger.rememberedElsewhere(today)).toBe(3);
+    expect(ledger.rememberedElsewhere(999)).toBe(0);
+    expect(ledger.rememberedElsewhere(of('x', 9, { job: 'alone' }))).toBe(0);
+  });
+
+  it('is of the same remote source for a pull, whose target is here', () => {
+    const pull = { ...BINDING, direction: 'pull' as const };
+    const yesterday = begin(ledger, { ...pull, localRoot: '/in/22' });
+    ledger.record(delivered(yesterday, 'a', { way: 'down' }));
+    ledger.record(delivered(begin(ledger, { ...pull, remoteRoot: 'other', localRoot: '/in/23' }), 'b'));
+    expect(ledger.rememberedElsewhere(ledger.bind({ ...pull, localRoot: '/in/23' }))).toBe(1);
+  });
 });
 
 describe('intents', () => {
@@ -247,7 +402,7 @@ describe('changes', () => {
       {
         runId: at.runId,
         path: 'a',
-        result: 'delivered',
+        result: 'uploaded',
         bytes: 77,
         attempt: 2,
         durationMs: 12.5,
@@ -266,7 +421,7 @@ describe('changes', () => {
     expect(ledger.transfers({ runId: at.runId }, 10).map((t) => [t.path, t.result])).toEqual([
       ['b', 'skipped'],
       ['a', 'skipped'],
-      ['a', 'delivered'],
+      ['a', 'uploaded'],
     ]);
   });
 
@@ -470,7 +625,7 @@ describe('runs', () => {
     ledger.record(skipped(push, 'c'));
     ledger.record(skipped(push, 'c'));
     const pull = begin(ledger, { ...BINDING, direction: 'pull' });
-    ledger.record(delivered(pull, 'x', { bytes: 5 }));
+    ledger.record(delivered(pull, 'x', { way: 'down', bytes: 5 }));
     const foreign = begin(ledger, { ...BINDING, job: 'weekly' });
 
     const closed = ledger.closeAbandonedRuns('nightly', 9_000);

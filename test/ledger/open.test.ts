@@ -14,16 +14,18 @@ import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ledgerExists, openDatabase } from '../../src/ledger/database.js';
 import { openLedger } from '../../src/ledger/ledger.js';
-import { APPLICATION_ID, migrate, SCHEMA_VERSION } from '../../src/ledger/migrations.js';
+import { APPLICATION_ID, MIGRATIONS, migrate, SCHEMA_VERSION } from '../../src/ledger/migrations.js';
 import { asOrdinaryUser } from '../support/ordinary-user.js';
 import { compileLedger, startChild } from './child.js';
 import {
   BINDING,
+  baseline,
   begin,
   delivered,
   digestOf,
   modesOf,
   problemOf,
+  sha256,
   skipped,
   temporaryDirectory,
 } from './sample.js';
@@ -161,6 +163,144 @@ describe('migrations', () => {
       );
     }
     expect(digestOf(file)).toBe(before);
+  });
+
+  describe('from schema 1', () => {
+    /** What the first ferryd wrote: both directions, runs without a binding, all results, names with twins. */
+    function firstLedger(): void {
+      const database = new Database(file);
+      migrate(database, MIGRATIONS.slice(0, 1));
+      database.exec(`
+        INSERT INTO binding VALUES (1, 'nightly', 'push', 'ftp://nas', 'dumps', '/var'),
+          (2, 'nightly', 'pull', 'ftp://nas', 'dumps', '/var');
+        INSERT INTO run (id, job, binding_id, "trigger", pid, started_at_ms, ended_at_ms, outcome) VALUES
+          (7, 'nightly', 1, 'by hand', 1, 10, 20, 'ok'), (8, 'nightly', 2, 'by hand', 1, 30, 40, 'ok'),
+          (9, 'nightly', NULL, 'by hand', 1, 50, NULL, NULL);
+        INSERT INTO transfer VALUES (11, 7, 'a', 'delivered', 5, 1, 1, '', '', 15),
+          (12, 7, 'b', 'skipped', 0, 1, 1, '553', 'No.', 16), (20, 8, 'a', 'delivered', 6, 1, 1, '', '', 35),
+          (21, 8, 'b', 'failed', 0, 1, 2, '451', 'Oops.', 36), (30, 9, 'c', 'delivered', 7, 1, 1, '', '', 55);
+        INSERT INTO intent VALUES (1, 'i', '.tmp', 1, 2.5, 3, 4, 9);
+        INSERT INTO skip VALUES (1, 'b', 1, 2.5, 3, 4, '553', 'No.', 's', 16);`);
+      const insert = database.prepare('INSERT INTO baseline VALUES (1, ?, 1, 2.5, 3, 4, ?, ?)');
+      for (const path of OLD_PATHS) insert.run(path, Buffer.from(sha256(path), 'hex'), null);
+      database.close();
+    }
+    const OLD_PATHS = ['Cafe\u0301', 'IMG_1.JPG', 'plain', '\u{10400}'];
+
+    it('bring everything along and learn what is new', () => {
+      firstLedger();
+      const ledger = openLedger(file);
+      const local = { sizeBytes: 1, mtimeMs: 2.5, ctimeMs: 3, inode: 4 };
+      expect([...ledger.known(1)].map((known) => known.baseline)).toEqual([
+        ...OLD_PATHS.slice(0, 2).map((path) => baseline(path, { local })),
+        undefined,
+        ...OLD_PATHS.slice(2).map((path) => baseline(path, { local })),
+      ]);
+      expect(ledger.skips('nightly', 10)).toEqual([]);
+      expect([...ledger.openIntents(1)]).toEqual([{ path: 'i', temporary: '.tmp', local, runId: 9 }]);
+      const asked = ['caf\u00e9', 'img_1.jpg', 'Plain', '\u{10428}'];
+      expect(asked.map((path) => ledger.twinOf(1, path))).toEqual(OLD_PATHS);
+      expect(ledger.twinOf(1, 'plain')).toBeUndefined();
+      const results = [7, 8, 9].map((runId) => ledger.transfers({ runId }, 9).map(({ result }) => result));
+      expect(results).toEqual([['skipped', 'uploaded'], ['failed', 'downloaded'], ['uploaded']]);
+      expect(ledger.transfers({ runId: 8 }, 1)).toEqual([
+        {
+          runId: 8,
+          path: 'b',
+          result: 'failed',
+          attempt: 2,
+          durationMs: 1,
+          atMs: 36,
+          code: '451',
+          text: 'Oops.',
+        },
+      ]);
+      expect(ledger.closeAbandonedRuns('nightly', 99)).toMatchObject([{ tally: { uploaded: 1, bytes: 7 } }]);
+      expect(ledger.doomed(1).total).toBe(0);
+      expect(ledger.heldPlan('nightly')).toBeUndefined();
+      const at = begin(ledger);
+      ledger.record(delivered(at, 'new'));
+      expect(ledger.transfers({ runId: at.runId }, 9)).toHaveLength(1);
+      ledger.close();
+
+      const database = openDatabase(file, 'read-write');
+      expect(database.pragma('integrity_check', { simple: true })).toBe('ok');
+      expect(database.pragma('foreign_key_check')).toEqual([]);
+      const folds = database
+        .prepare('SELECT path, fold FROM baseline WHERE binding_id = 1 ORDER BY path')
+        .raw();
+      expect(folds.all()).toEqual([
+        ['Cafe\u0301', 'caf\u00e9'],
+        ['IMG_1.JPG', 'img_1.jpg'],
+        ['plain', null],
+        ['\u{10400}', '\u{10428}'],
+      ]);
+      database.prepare('DELETE FROM run WHERE id = 7').run();
+      expect(database.prepare('SELECT count(*) FROM transfer WHERE run_id = 7').pluck().get()).toBe(0);
+      database.close();
+    });
+
+    it('have the tables that a new ledger has', () => {
+      firstLedger();
+      openLedger(file).close();
+      const fresh = join(directory.path, 'fresh.db');
+      openLedger(fresh).close();
+      const [old, made] = [file, fresh].map((path) => {
+        const database = new Database(path, { readonly: true });
+        const schema = database
+          .prepare('SELECT type, name, sql FROM sqlite_schema ORDER BY type, name')
+          .all();
+        database.close();
+        return schema;
+      });
+      expect(old).toEqual(made);
+    });
+
+    it('leave a ledger as it was where the step fails', () => {
+      firstLedger();
+      const database = new Database(file);
+      database.exec('DELETE FROM transfer; CREATE TABLE hold (a TEXT) STRICT');
+      database.close();
+      expect(() => openLedger(file)).toThrow('already exists');
+      const after = new Database(file);
+      expect(after.pragma('user_version', { simple: true })).toBe(1);
+      expect(after.prepare('SELECT count(*) FROM baseline').pluck().get()).toBe(OLD_PATHS.length);
+      expect(() => after.prepare('SELECT fold FROM baseline')).toThrow('no such column');
+      after.close();
+    });
+
+    it.each([
+      ['before the tables are rebuilt', 'DROP TABLE transfer;'],
+      ['before the end', 'CREATE INDEX hold_by_run'],
+    ])('begin again where a process was killed %s', async (_, place) => {
+      firstLedger();
+      compileLedger(directory.path);
+      const step = MIGRATIONS[1] ?? '';
+      expect(step).toContain(place);
+      const script = `
+        import Database from 'better-sqlite3';
+        import { migrate, MIGRATIONS } from './src/ledger/migrations.js';
+        const database = new Database(process.argv[2]);
+        database.pragma('journal_mode = WAL');
+        database.function('die', () => process.kill(process.pid, 'SIGKILL'));
+        migrate(database, [MIGRATIONS[0], MIGRATIONS[1].replace(process.argv[3], 'SELECT die(); ' + process.argv[3])]);
+        console.log('survived');`;
+      const child = startChild(directory.path, script, [file, place]);
+      await expect(child.line()).rejects.toThrow('the child ended (null)');
+      const before = new Database(file, { readonly: true });
+      expect(before.pragma('user_version', { simple: true })).toBe(1);
+      before.close();
+      const ledger = openLedger(file);
+      expect(ledger.twinOf(1, 'img_1.jpg')).toBe('IMG_1.JPG');
+      expect(ledger.countKnown(1)).toBe(OLD_PATHS.length);
+      ledger.close();
+    });
+
+    it('were never edited once they were released', () => {
+      expect(MIGRATIONS.slice(0, 1).map(sha256)).toEqual([
+        '4c91ba043fc38e6bcf3f3ae06aa64a07858069a5bd9a773e9e92b6bf7e590e2d',
+      ]);
+    });
   });
 
   it('are left to a writer when the ledger is opened for reading', () => {

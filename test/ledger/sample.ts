@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { PlannedDeletion } from '../../src/ledger/deletion.js';
 import { LedgerError } from '../../src/ledger/error.js';
 import type { Ledger } from '../../src/ledger/ledger.js';
 import type { BindingKey, Change } from '../../src/ledger/record.js';
@@ -43,6 +44,7 @@ export function delivered(
 ): Change {
   return {
     kind: 'delivered',
+    way: 'up',
     ...at,
     attempt: 1,
     durationMs: 12.5,
@@ -70,6 +72,20 @@ export function skipped(
     code: '553',
     text: 'Could not create file.',
     remember: { local: LOCAL, settings: 'settings-1' },
+    ...other,
+  };
+}
+
+export function deletion(path: string, other: Partial<PlannedDeletion> = {}): PlannedDeletion {
+  return {
+    path,
+    side: 'remote',
+    at: path,
+    kind: 'file',
+    sizeBytes: 3,
+    modifiedMs: 1_700_000_000_000,
+    sha256: sha256(path),
+    known: 'ours',
     ...other,
   };
 }

@@ -3,7 +3,7 @@ import { promises as fs } from 'node:fs';
 import { createServer } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { IgnoreRules, readIgnoreFile } from '../../src/local/ignore.js';
+import { IgnoreMap, IgnoreRules, readIgnoreFile } from '../../src/local/ignore.js';
 import { walk } from '../../src/local/walk.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
 import { localError, openBelow, systemError } from './support.js';
@@ -103,6 +103,90 @@ describe('several files', () => {
 
   it('rules that say nothing cost nothing', () => {
     expect(IgnoreRules.NONE.with('', ['', '# only this', '  '])).toBe(IgnoreRules.NONE);
+  });
+});
+
+describe('the map of all files', () => {
+  const NAMES = ['a', 'b', 'ab'];
+  /** Every file and directory of a tree three deep; a directory's path ends with `/`. */
+  function below(directory: string, depth: number): string[] {
+    return NAMES.flatMap((name) => {
+      const files = [`${directory}${name}.x`];
+      if (depth === 0) return files;
+      const inner = `${directory}${name}/`;
+      return [...files, inner, ...below(inner, depth - 1)];
+    });
+  }
+  const all = below('', 2);
+  const directories = ['', ...all.filter((path) => path.endsWith('/'))];
+
+  it('leaves out what the walk leaves out, and what would be if it were there', async () => {
+    for (const path of all) {
+      if (path.endsWith('/')) await fs.mkdir(root.join(path));
+      else await fs.writeFile(root.join(path), '');
+    }
+    const line = fc.constantFrom(
+      'a',
+      'b/',
+      '*.x',
+      '!a.x',
+      '!b/',
+      '/a',
+      'a/b',
+      '**/ab',
+      'ab/*',
+      '!ab/a.x',
+      '*',
+      '!*/',
+    );
+    const files = fc.dictionary(
+      fc.constantFrom(...directories),
+      fc.array(line, { minLength: 1, maxLength: 3 }),
+      {
+        maxKeys: 4,
+        noNullPrototype: true,
+      },
+    );
+    let leftOut = 0;
+    await fc.assert(
+      fc.asyncProperty(files, async (rules) => {
+        const map = new IgnoreMap();
+        const told = new Set<string>();
+        const seen = new Set<string>();
+        for (const [directory, lines] of Object.entries(rules))
+          await fs.writeFile(root.join(directory, '.ferryignore'), lines.join('\n'));
+        const walking = walk(root.path, {
+          wants: (path) => !path.endsWith('.ferryignore'),
+          directories: 'told',
+          leftOut: 'told',
+          onRules: (directory, of) => map.note(directory, of),
+        });
+        for await (const sight of walking) {
+          if (sight.kind === 'left-out') told.add(sight.path);
+          else seen.add(sight.kind === 'file' ? sight.file.path : sight.path);
+        }
+        for (const directory of Object.keys(rules)) await fs.rm(root.join(directory, '.ferryignore'));
+        const isOut = (path: string): boolean =>
+          [...told].some((each) => each === path || (each.endsWith('/') && path.startsWith(each)));
+        for (const path of all) {
+          expect(map.ignores(path), path).toBe(isOut(path));
+          expect(seen.has(path), path).toBe(!isOut(path));
+        }
+        leftOut += told.size;
+      }),
+      { numRuns: 60 },
+    );
+    expect(leftOut).toBeGreaterThan(60);
+  });
+
+  it('knows nothing before it was told anything', () => {
+    const map = new IgnoreMap();
+    expect(map.ignores('a')).toBe(false);
+    map.note('d/', rulesOf({ 'd/': 'a' }));
+    expect(map.ignores('a')).toBe(false);
+    expect(map.ignores('d/a')).toBe(true);
+    expect(map.ignores('d/x/a/y')).toBe(true);
+    expect(map.ignores('d/')).toBe(false);
   });
 });
 
@@ -222,7 +306,7 @@ besideGit('beside git', () => {
         const found: string[] = [];
         const wants = (path: string): boolean => !path.endsWith('.ferryignore');
         for await (const sight of walk(at, { wants })) {
-          if (sight.kind !== 'file') throw new Error(sight.message);
+          if (sight.kind !== 'file') throw new Error(JSON.stringify(sight));
           found.push(sight.file.path);
         }
         expect(found.sort()).toEqual(expected.sort());
@@ -259,7 +343,7 @@ describe('a file that cannot be used', () => {
     expect(seen).toMatchObject([
       {
         kind: 'unreadable',
-        path: 'data',
+        path: 'data/',
         code: 'ignore-file',
         message: expect.stringContaining('data/.ferryignore was taken away while it was looked for'),
       },

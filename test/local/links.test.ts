@@ -122,11 +122,11 @@ describe('links that are not', () => {
     const seen = await sights();
     expect(seen.map((sight) => (sight.kind === 'file' ? sight.file.path : sight.path))).toEqual([
       'a-file',
-      'b-directory',
-      'c-all',
-      'd-roundabout',
-      'e-second-hand',
-      'f-above',
+      'b-directory/',
+      'c-all/',
+      'd-roundabout/',
+      'e-second-hand/',
+      'f-above/',
       'inside/file',
     ]);
     for (const sight of seen.slice(0, 6)) {
@@ -146,12 +146,12 @@ describe('links that are not', () => {
     await link('../p', 'q/to-p');
     expect(await lines()).toEqual([
       'd/file',
-      'ignored d/here',
-      'ignored d/up',
-      'ignored p/to-q/to-p',
+      'ignored d/here/',
+      'ignored d/up/',
+      'ignored p/to-q/to-p/',
       'p/to-q/y -> q/y',
       'p/x',
-      'ignored q/to-p/to-q',
+      'ignored q/to-p/to-q/',
       'q/to-p/x -> p/x',
       'q/y',
       'unfit self link-broken',

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { LocalSink, type Part, type SinkOptions } from '../../src/local/sink.js';
 import { lookAt } from '../../src/local/walk.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
+import { describeMounted, mounted } from './mounted.js';
 import { localError, openBelow, systemError } from './support.js';
 
 let root: TemporaryDirectory;
@@ -45,7 +46,9 @@ describe('a file on its way in', () => {
       bytes: 300_000,
       sha256: createHash('sha256').update(content).digest('hex'),
       local: { sizeBytes: 300_000, mtimeMs: modifiedMs },
+      setAside: false,
     });
+    expect(Math.abs(done.seenAtMs - done.local.ctimeMs)).toBeLessThan(5_000);
     // The ledger must know the file as the next scan sees it.
     expect(await lookAt(root.path, 'a/b/file')).toMatchObject(done.local);
   });
@@ -154,6 +157,182 @@ describe('what is refused', () => {
     });
     await sink.discard();
     expect(readdirSync(root.path)).toEqual([]);
+  });
+});
+
+describe('where what it replaces is to be kept', () => {
+  const aside = '.ferryd-trash/20261123T023015Z/d/f';
+
+  async function ready(content = 'new'): Promise<LocalSink> {
+    const sink = await open('d/f');
+    await sink.write(Buffer.from(content));
+    return sink;
+  }
+
+  it('the old one goes there as it is, and at every moment something whole stands under the name', async () => {
+    await fs.mkdir(root.join('d'));
+    await fs.writeFile(root.join('d/f'), 'old');
+    const earlier = new Date('2024-01-02T03:04:05Z');
+    await fs.utimes(root.join('d/f'), earlier, earlier);
+    const sink = await ready();
+    const done = await sink.publish(Date.parse('2025-01-02T03:04:05Z'), undefined, aside);
+    expect(done).toMatchObject({ setAside: true, bytes: 3 });
+    expect(await fs.readFile(root.join('d/f'), 'utf8')).toBe('new');
+    expect(await fs.readFile(root.join(aside), 'utf8')).toBe('old');
+    expect((await fs.stat(root.join(aside))).mtimeMs).toBe(earlier.getTime());
+    for (const path of ['d/f', aside]) expect((await fs.stat(root.join(path))).nlink).toBe(1);
+    expect(await lookAt(root.path, 'd/f')).toMatchObject(done.local);
+    expect(readdirSync(root.join('d'))).toEqual(['f']);
+    expect(await mode('.ferryd-trash')).toBe(0o755 & ~process.umask());
+  });
+
+  it('nothing is kept where nothing stood, and no directory is made for it', async () => {
+    const sink = await ready();
+    expect(await sink.publish(undefined, undefined, aside)).toMatchObject({ setAside: false });
+    expect(readdirSync(root.path)).toEqual(['d']);
+  });
+
+  it('a link in its place is kept as a link, and what it leads to is not touched', async () => {
+    await using outside = await temporaryDirectory('outside');
+    await fs.writeFile(outside.join('f'), 'theirs');
+    const sink = await ready();
+    await fs.symlink(outside.join('f'), root.join('d/f'));
+    expect((await sink.publish(undefined, undefined, aside)).setAside).toBe(true);
+    expect(await fs.readlink(root.join(aside))).toBe(outside.join('f'));
+    expect(await fs.readFile(root.join('d/f'), 'utf8')).toBe('new');
+    expect(await fs.readFile(outside.join('f'), 'utf8')).toBe('theirs');
+  });
+
+  it('a version that is kept already is not replaced by another', async () => {
+    const sink = await ready();
+    await fs.writeFile(root.join('d/f'), 'old');
+    await fs.mkdir(root.join('.ferryd-trash/20261123T023015Z/d'), { recursive: true });
+    await fs.writeFile(root.join(aside), 'older');
+    expect(await localError(sink.publish(undefined, undefined, aside))).toMatchObject({
+      code: 'ASIDE',
+      message: expect.stringContaining('d/f is not replaced'),
+    });
+    await sink.discard();
+    expect(await fs.readFile(root.join('d/f'), 'utf8')).toBe('old');
+    expect(await fs.readFile(root.join(aside), 'utf8')).toBe('older');
+    expect(readdirSync(root.join('d'))).toEqual(['f']);
+  });
+
+  it('but it may be the very same, from an attempt that broke off there', async () => {
+    const sink = await ready();
+    await fs.writeFile(root.join('d/f'), 'old');
+    await fs.mkdir(root.join('.ferryd-trash/20261123T023015Z/d'), { recursive: true });
+    await fs.link(root.join('d/f'), root.join(aside));
+    expect((await sink.publish(undefined, undefined, aside)).setAside).toBe(true);
+    expect(await fs.readFile(root.join('d/f'), 'utf8')).toBe('new');
+    expect(await fs.readFile(root.join(aside), 'utf8')).toBe('old');
+  });
+
+  it('a directory is not replaced, and nothing is kept of it', async () => {
+    const sink = await ready();
+    await fs.mkdir(root.join('d/f'));
+    expect((await localError(sink.publish(undefined, undefined, aside))).code).toBe('EISDIR');
+    await sink.discard();
+    expect(readdirSync(root.path)).toEqual(['d']);
+  });
+
+  it('nor is anything put behind a link', async () => {
+    await using outside = await temporaryDirectory('outside');
+    const sink = await ready();
+    await fs.writeFile(root.join('d/f'), 'old');
+    await fs.symlink(outside.path, root.join('.ferryd-trash'));
+    expect((await localError(sink.publish(undefined, undefined, aside))).code).toBe('OUTSIDE');
+    await sink.discard();
+    expect(readdirSync(outside.path)).toEqual([]);
+    expect(await fs.readFile(root.join('d/f'), 'utf8')).toBe('old');
+  });
+});
+
+describe('a directory that is swapped for a link while the bytes come', () => {
+  it('is not written to', async () => {
+    await using outside = await temporaryDirectory('outside');
+    const sink = await open('d/f');
+    await sink.write(Buffer.from('x'));
+    await fs.rename(root.join('d'), outside.join('d'));
+    await fs.symlink(outside.join('d'), root.join('d'));
+    expect((await localError(sink.publish(undefined))).code).toBe('OUTSIDE');
+    await sink.discard();
+    expect(readdirSync(outside.join('d'))).toEqual(['.ferryd-1.part']);
+  });
+});
+
+describeMounted('a disk of its own', () => {
+  const CHUNK = Buffer.alloc(64 * 1024, 7);
+
+  it('that runs full keeps nothing half written under the final name', async () => {
+    using _ = mounted('tmpfs', root.path, 512 * 1024);
+    await fs.mkdir(root.join('d'));
+    await fs.writeFile(root.join('d/f'), 'old');
+    const sink = await open('d/f');
+    const filling = async (): Promise<never> => {
+      for (;;) await sink.write(CHUNK);
+    };
+    expect(await localError(filling())).toMatchObject({
+      code: 'ENOSPC',
+      message: 'There is no room left on the disk for d/f.',
+    });
+    expect(readdirSync(root.join('d')).sort()).toEqual(['.ferryd-1.part', 'f']);
+    expect(await fs.readFile(root.join('d/f'), 'utf8')).toBe('old');
+    await sink.discard();
+    expect(readdirSync(root.join('d'))).toEqual(['f']);
+    // What it took is free again.
+    await fs.writeFile(root.join('all'), Buffer.alloc(400 * 1024));
+  });
+
+  it('where the old one is to be kept is used too, by a copy', async () => {
+    await fs.mkdir(root.join('d'));
+    using _ = mounted('tmpfs', root.join('d'));
+    await fs.writeFile(root.join('d/f'), 'old');
+    const sink = await open('d/f');
+    await sink.write(Buffer.from('new'));
+    expect((await sink.publish(undefined, undefined, '.ferryd-trash/s/d/f')).setAside).toBe(true);
+    expect(await fs.readFile(root.join('.ferryd-trash/s/d/f'), 'utf8')).toBe('old');
+    expect(await fs.readFile(root.join('d/f'), 'utf8')).toBe('new');
+    expect(readdirSync(root.join('.ferryd-trash/s/d'))).toEqual(['f']);
+  });
+
+  it('and what a person writes while the copy is made is not lost', async () => {
+    await fs.mkdir(root.join('d'));
+    using _ = mounted('tmpfs', root.join('d'));
+    await fs.writeFile(root.join('d/f'), 'old');
+    const sink = await open('d/f');
+    await sink.write(Buffer.from('new'));
+    const handle = await fs.open(root.join('d/f'));
+    const prototype = Object.getPrototypeOf(handle) as { sync(): Promise<void> };
+    await handle.close();
+    const sync = prototype.sync;
+    let times = 0;
+    vi.spyOn(prototype, 'sync').mockImplementation(async function (this: unknown) {
+      times += 1;
+      // The new file, its copy, and the directory that the copy is in: by then the copy is whole.
+      if (times === 3) await fs.writeFile(root.join('d/f'), 'mine');
+      await Reflect.apply(sync, this, []);
+    });
+    expect((await localError(sink.publish(undefined, undefined, '.ferryd-trash/s/d/f'))).code).toBe(
+      'CHANGED',
+    );
+    await sink.discard();
+    expect(await fs.readFile(root.join('d/f'), 'utf8')).toBe('mine');
+    expect(readdirSync(root.join('.ferryd-trash/s/d'))).toEqual([]);
+  });
+
+  it('where it has no room for the old one, the old one stays where it is', async () => {
+    await fs.mkdir(root.join('.ferryd-trash'));
+    using _ = mounted('tmpfs', root.join('.ferryd-trash'), 256 * 1024);
+    const old = randomBytes(1024 * 1024);
+    await fs.writeFile(root.join('f'), old);
+    const sink = await open('f');
+    await sink.write(Buffer.from('new'));
+    expect((await localError(sink.publish(undefined, undefined, '.ferryd-trash/s/f'))).code).toBe('ENOSPC');
+    await sink.discard();
+    expect((await fs.readFile(root.join('f'))).equals(old)).toBe(true);
+    expect(readdirSync(root.path).sort()).toEqual(['.ferryd-trash', 'f']);
+    expect(readdirSync(root.join('.ferryd-trash/s'))).toEqual([]);
   });
 });
 

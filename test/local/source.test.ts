@@ -7,7 +7,8 @@ import { LocalSource } from '../../src/local/source.js';
 import { lookAt } from '../../src/local/walk.js';
 import type { LocalFile } from '../../src/plan/entry.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
-import { localError, openBelow } from './support.js';
+import { itWithDevices } from './mounted.js';
+import { localError, openBelow, systemError } from './support.js';
 
 const MIB = 1024 * 1024;
 /** Before any test, so that each change of a file is one that its times show. */
@@ -60,6 +61,7 @@ describe('a file that keeps still', () => {
       await opened(file, async (source) => {
         expect(source.sizeBytes).toBe(sizeBytes);
         expect(source.modifiedMs).toBe(EARLIER.getTime());
+        expect(Math.abs(source.seenAtMs - Date.now())).toBeLessThan(60_000);
         const pieces: number[] = [];
         const read: Buffer[] = [];
         for await (const chunk of source.chunks()) {
@@ -221,6 +223,30 @@ describe('something else in the place of the file', () => {
     await new Promise((resolve) => server.close(resolve));
     await fs.mkdir(root.join('f'));
     expect((await localError(LocalSource.open(root.path, file))).code).toBe('CHANGED');
+  });
+
+  itWithDevices('a device is no file', async () => {
+    const file = await put('f', 'x');
+    await fs.rm(root.join('f'));
+    execFileSync('mknod', [root.join('f'), 'c', '1', '5']);
+    expect((await localError(LocalSource.open(root.path, file))).code).toBe('CHANGED');
+  });
+
+  it('a directory that was swapped for a link inside the root leads nowhere either', async () => {
+    await fs.mkdir(root.join('d'));
+    const file = await put('d/f', 'x');
+    await fs.rename(root.join('d'), root.join('real'));
+    await fs.symlink('real', root.join('d'));
+    expect((await localError(LocalSource.open(root.path, file))).code).toBe('OUTSIDE');
+  });
+
+  it('a file that may not be read is told', async () => {
+    const file = await put('f', 'x');
+    vi.spyOn(fs, 'open').mockRejectedValue(systemError('EACCES'));
+    expect(await localError(LocalSource.open(root.path, file))).toMatchObject({
+      code: 'EACCES',
+      message: expect.stringContaining('may not be read by the account'),
+    });
   });
 
   it('a directory that was swapped for a link leads nowhere, though it is the very same file', async () => {

@@ -3,8 +3,10 @@ import { promises as fs } from 'node:fs';
 import { createServer } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { lookAt, openRoot, type Sight, standsAt, walk } from '../../src/local/walk.js';
+import { IgnoreMap } from '../../src/local/ignore.js';
+import { lookAt, openRoot, type Sight, standsAt, type WalkOptions, walk } from '../../src/local/walk.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
+import { itWithDevices } from './mounted.js';
 import { localError, systemError } from './support.js';
 
 let root: TemporaryDirectory;
@@ -22,10 +24,25 @@ async function put(path: string, content = path): Promise<void> {
   await fs.writeFile(root.join(path), content);
 }
 
-async function sights(wants: (path: string) => boolean = () => true, at = root.path): Promise<Sight[]> {
+async function sights(
+  wants: (path: string) => boolean = () => true,
+  at = root.path,
+  options: Omit<WalkOptions, 'wants'> = {},
+): Promise<Sight[]> {
   const all: Sight[] = [];
-  for await (const sight of walk(at, { wants })) all.push(sight);
+  for await (const sight of walk(at, { wants, ...options })) all.push(sight);
   return all;
+}
+
+/** One line a sight: what kind, where, and the twin. */
+async function lines(
+  options: Omit<WalkOptions, 'wants'>,
+  wants?: (path: string) => boolean,
+): Promise<string[]> {
+  return (await sights(wants, root.path, options)).map((sight) => {
+    const twin = 'twin' in sight && sight.twin !== undefined ? ` ${sight.twin}` : '';
+    return `${sight.kind} ${pathOf(sight)}${twin}`;
+  });
 }
 
 function pathOf(sight: Sight): string {
@@ -72,6 +89,72 @@ describe('the order', () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  it('is one order for all that is told, whatever it is and whatever is asked for', async () => {
+    const odd = fc.constantFrom(
+      'link',
+      'to-nowhere',
+      'up',
+      'out',
+      'line\nbreak',
+      'unreadable',
+      'broken-rules',
+    );
+    const kinds = fc.array(fc.tuple(fc.nat(7), odd), { maxLength: 6 });
+    const options = fc.record({
+      links: fc.constantFrom('skip' as const, 'follow' as const),
+      directories: fc.constantFrom('told' as const, 'silent' as const),
+      leftOut: fc.constantFrom('told' as const, 'silent' as const),
+      twins: fc.constantFrom('told' as const, 'silent' as const),
+      lineBreaks: fc.constantFrom('fit' as const, 'unfit' as const),
+    });
+    const rules = fc.array(fc.constantFrom('a*', 'b/', '!ab', '-', '/a', '*.a'), { maxLength: 2 });
+    const readdir = fs.readdir.bind(fs) as (...args: unknown[]) => Promise<unknown>;
+    vi.spyOn(fs, 'readdir').mockImplementation((async (path: string, ...more: unknown[]) => {
+      if (path.endsWith('unreadable/')) throw systemError('EACCES');
+      return readdir(path, ...more);
+    }) as unknown as typeof fs.readdir);
+
+    async function addOdd(
+      at: string,
+      directories: readonly string[],
+      place: number,
+      what: string,
+    ): Promise<void> {
+      const directory = directories[place % directories.length] ?? '';
+      const path = `${at}/${directory}`;
+      if (what === 'unreadable') await fs.mkdir(`${path}unreadable`, { recursive: true });
+      else if (what === 'broken-rules') {
+        await fs.mkdir(`${path}b-r/.ferryignore`, { recursive: true });
+      } else if (what === 'line\nbreak') await fs.writeFile(`${path}line\nbreak`, '');
+      else {
+        const aim = { link: directories[0] ?? '.', 'to-nowhere': 'missing', up: '..', out: '/' }[what] ?? '.';
+        await fs.symlink(what === 'link' ? `${at}/${aim}` : aim, `${path}${what}`).catch(() => {});
+      }
+    }
+
+    let trees = 0;
+    let told = 0;
+    await fc.assert(
+      fc.asyncProperty(tree, kinds, rules, options, async (node, oddities, patterns, asked) => {
+        trees += 1;
+        const at = root.join(`all-${trees}`);
+        await fs.mkdir(at);
+        const files = await build(at, node);
+        const directories = ['', ...new Set(files.filter((path) => path.includes('/')))].map((path) =>
+          path.slice(0, path.lastIndexOf('/') + 1),
+        );
+        for (const [place, what] of oddities) await addOdd(at, directories, place, what);
+        if (patterns.length > 0) await fs.writeFile(`${at}/.ferryignore`, patterns.join('\n'));
+        const seen = (await sights((path) => path !== '.ferryignore', at, asked)).map(pathOf);
+        const sorted = [...new Set(seen)].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+        expect(seen).toEqual(sorted);
+        told += seen.length;
+      }),
+      { numRuns: 150 },
+    );
+    expect(told).toBeGreaterThan(trees);
   });
 
   it('holds also beyond what is looked at at once', async () => {
@@ -146,6 +229,7 @@ describe('what is found', () => {
   it('a line break in a name cannot travel, also in the name of a directory; the others can', async () => {
     for (const name of ['a\nb', 'c\rd', 'e\r\nf']) await put(name);
     await put('g\nh/inside');
+    await fs.symlink('plain', root.join('link\n'));
     await put('plain');
     const seen = await sights();
     expect(seen.map((sight) => [sight.kind, pathOf(sight)])).toEqual([
@@ -153,6 +237,7 @@ describe('what is found', () => {
       ['unfit', 'c\rd'],
       ['unfit', 'e\r\nf'],
       ['unfit', 'g\nh/'],
+      ['unfit', 'link\n'],
       ['file', 'plain'],
     ]);
     for (const sight of seen.filter((each) => each.kind === 'unfit')) {
@@ -172,6 +257,254 @@ describe('what is found', () => {
     expect(seen.map((sight) => sight.kind)).toEqual(['unfit', 'unfit', 'file']);
     expect(seen[0]).toMatchObject({ code: 'name', message: expect.stringContaining('not valid UTF-8') });
   });
+});
+
+itWithDevices('a device has no content, and is not opened', async () => {
+  execFileSync('mknod', [root.join('device'), 'c', '1', '3']);
+  expect(await sights()).toEqual([
+    {
+      kind: 'unfit',
+      path: 'device',
+      code: 'special-file',
+      message: expect.stringMatching(/^device is a device, .*Exclude it/),
+    },
+  ]);
+});
+
+it('a path that is longer than the system takes is told', async () => {
+  const name = 'n'.repeat(250);
+  // Only from directory to directory does one get there.
+  const dig = `for (let i = 0; i < 20; i += 1) {
+    require('node:fs').mkdirSync('${name}');
+    process.chdir('${name}');
+  }`;
+  execFileSync(process.execPath, ['-e', dig], { cwd: root.path });
+  try {
+    const [only, ...more] = await sights();
+    expect(more).toEqual([]);
+    expect(only).toMatchObject({
+      kind: 'unreadable',
+      code: 'ENAMETOOLONG',
+      path: expect.stringMatching(/n\/$/),
+    });
+  } finally {
+    execFileSync('rm', ['-rf', root.join(name)]);
+  }
+});
+
+describe('directories', () => {
+  it('are told where that is asked for: each before what lies in it, empty ones too', async () => {
+    for (const path of ['a/b/f', 'a-b', 'a.b/f', 'z']) await put(path);
+    await fs.mkdir(root.join('a/empty'));
+    expect(await lines({ directories: 'told' })).toEqual([
+      'file a-b',
+      'directory a.b/',
+      'file a.b/f',
+      'directory a/',
+      'directory a/b/',
+      'file a/b/f',
+      'directory a/empty/',
+      'file z',
+    ]);
+  });
+
+  it('behind links are, as far as links are followed', async () => {
+    await put('real/f');
+    await fs.symlink('real', root.join('link'));
+    expect(await lines({ directories: 'told', links: 'follow' })).toEqual([
+      'directory link/',
+      'file link/f',
+      'directory real/',
+      'file real/f',
+    ]);
+    expect(await lines({ directories: 'told' })).toEqual(['ignored link', 'directory real/', 'file real/f']);
+  });
+
+  it('that are not wanted, or cannot be looked into, are not', async () => {
+    for (const path of ['a/f', 'b/f', 'c/.ferryignore/f']) await put(path);
+    vi.spyOn(fs, 'realpath').mockImplementation((async (path: string) => {
+      if (path.endsWith('/b/')) throw systemError('EIO');
+      return path === `${root.path}/` ? root.path : path.replace(/\/$/, '');
+    }) as unknown as typeof fs.realpath);
+    expect(await lines({ directories: 'told' }, (path) => path !== 'a/')).toEqual([
+      'unreadable b/',
+      'unreadable c/',
+    ]);
+  });
+});
+
+describe('the trash', () => {
+  it('at the root takes no part in a walk, whatever is asked for; its name means nothing further down', async () => {
+    for (const path of ['.ferryd-trash/s/f', 'a/.ferryd-trash/f', '.ferryd-trash.txt']) await put(path);
+    expect(await lines({ directories: 'told', leftOut: 'told', twins: 'told', links: 'follow' })).toEqual([
+      'file .ferryd-trash.txt',
+      'directory a/',
+      'directory a/.ferryd-trash/',
+      'file a/.ferryd-trash/f',
+    ]);
+  });
+
+  it('is not reached through links either', async () => {
+    await put('.ferryd-trash/s/f');
+    await fs.symlink('.ferryd-trash', root.join('all'));
+    await fs.symlink('.ferryd-trash/s/f', root.join('one'));
+    expect(await lines({ links: 'follow' })).toEqual(['ignored all/', 'ignored one']);
+  });
+
+  it.each(['a file', 'a link'])('may be %s, and is nothing to be told of', async (what) => {
+    if (what === 'a file') await put('.ferryd-trash');
+    else await fs.symlink('/', root.join('.ferryd-trash'));
+    expect(await lines({ directories: 'told', leftOut: 'told', links: 'follow' })).toEqual([]);
+  });
+});
+
+describe('what a .ferryignore leaves out', () => {
+  it('is told where that is asked for, directories once, and nothing that the job does not want', async () => {
+    for (const path of ['a/deep/f', 'b', 'c/f', 'c/g', 'd', 'e/f']) await put(path);
+    await put('.ferryignore', 'a/\nb\ne/\n');
+    await put('c/.ferryignore', 'f\n');
+    await fs.symlink('nowhere', root.join('c/link'));
+    await fs.appendFile(root.join('c/.ferryignore'), 'link\n');
+    const wants = (path: string): boolean => !path.endsWith('.ferryignore') && path !== 'e/';
+    expect(await lines({ leftOut: 'told' }, wants)).toEqual([
+      'left-out a/',
+      'left-out b',
+      'left-out c/f',
+      'file c/g',
+      'left-out c/link',
+      'file d',
+    ]);
+    expect(await lines({}, wants)).toEqual(['file c/g', 'file d']);
+  });
+
+  it('of links that are followed, by what they lead to', async () => {
+    await put('real/f');
+    for (const name of ['x', 'y']) await fs.symlink('real', root.join(name));
+    for (const name of ['broken', 'z']) await fs.symlink('nowhere', root.join(name));
+    await put('.ferryignore', 'x/\ny\nbroken\n');
+    const wants = (path: string): boolean => path !== '.ferryignore';
+    expect(await lines({ leftOut: 'told', links: 'follow' }, wants)).toEqual([
+      'left-out broken',
+      'file real/f',
+      'left-out x/',
+      'left-out y/',
+      'unfit z',
+    ]);
+    expect(await lines({ links: 'follow' }, wants)).toEqual(['file real/f', 'unfit z']);
+  });
+
+  it('a name that cannot travel is left out like any other', async () => {
+    await put('a\nb');
+    await put('.ferryignore', 'a*\n.ferryignore\n');
+    expect(await lines({ leftOut: 'told' })).toEqual(['left-out .ferryignore', 'left-out a\nb']);
+  });
+
+  it('is noted for whoever asks about paths that are not there', async () => {
+    for (const path of ['a/f', 'a/b/c/g', 'd/f']) await put(path);
+    await put('.ferryignore', '*.tmp\ngone/\n');
+    await put('a/.ferryignore', '/b/old\n!keep.tmp\n');
+    const map = new IgnoreMap();
+    const noted: string[] = [];
+    await lines({
+      onRules: (directory, rules) => {
+        noted.push(directory);
+        map.note(directory, rules);
+      },
+    });
+    expect(noted).toEqual(['', 'a/']);
+    for (const path of [
+      'x.tmp',
+      'no/such/x.tmp',
+      'gone/',
+      'gone/f',
+      'd/gone/x/y',
+      'a/b/old',
+      'a/b/old/f',
+      'a/x.tmp',
+    ])
+      expect(map.ignores(path), path).toBe(true);
+    for (const path of ['x', 'gone', 'a/keep.tmp', 'a/b/c/keep.tmp', 'b/old', 'd/b/old', 'a/b/', 'a/'])
+      expect(map.ignores(path), path).toBe(false);
+  });
+});
+
+describe('twins', () => {
+  const told = { twins: 'told', directories: 'told' } as const;
+
+  it('in case, in form, in both; files, directories, and one of each', async () => {
+    for (const path of ['A', 'a', 'B/f', 'b', 'plain', 'e\u0301', '\u00e9', 'I\u0301', '\u00ed'])
+      await put(path);
+    expect(await lines(told)).toEqual([
+      'file A case',
+      'directory B/ case',
+      'file B/f case',
+      'file I\u0301 both',
+      'file a case',
+      'file b case',
+      'file e\u0301 form',
+      'file plain',
+      'file \u00e9 form',
+      'file \u00ed both',
+    ]);
+  });
+
+  it('three of one kind, and of two', async () => {
+    for (const path of ['ab', 'Ab', 'AB', 'e\u0301', '\u00e9', '\u00c9']) await put(path);
+    expect(await lines(told)).toEqual([
+      'file AB case',
+      'file Ab case',
+      'file ab case',
+      'file e\u0301 both',
+      'file \u00c9 both',
+      'file \u00e9 both',
+    ]);
+  });
+
+  it('all that lies in one, with its own difference on top', async () => {
+    for (const path of ['D/sub/f', 'd/x', 'd/e\u0301', 'd/\u00e9', 'd/y', 'd/Y', 'other/D']) await put(path);
+    expect(await lines(told)).toEqual([
+      'directory D/ case',
+      'directory D/sub/ case',
+      'file D/sub/f case',
+      'directory d/ case',
+      'file d/Y case',
+      'file d/e\u0301 both',
+      'file d/x case',
+      'file d/y case',
+      'file d/\u00e9 both',
+      'directory other/',
+      'file other/D',
+    ]);
+  });
+
+  it('are only what is wanted and can go across, and only where that is asked for', async () => {
+    for (const path of ['A', 'a', 'B', 'b', 'C', 'D', 'd']) await put(path);
+    await put('.ferryignore', 'b\n.ferryignore\n');
+    await fs.symlink('A', root.join('c'));
+    expect(await lines({ twins: 'told', leftOut: 'told' }, (path) => path !== 'a')).toEqual([
+      'left-out .ferryignore',
+      'file A',
+      'file B',
+      'file C',
+      'file D case',
+      'left-out b',
+      'ignored c',
+      'file d case',
+    ]);
+    expect((await lines({ links: 'follow' })).join()).not.toContain('case');
+    expect(await lines({ links: 'follow', twins: 'told' }, (path) => 'cC'.includes(path))).toEqual([
+      'file C case',
+      'file c case',
+    ]);
+  });
+});
+
+it('line breaks in names are fit where the other side can be told them', async () => {
+  await put('a\nb/c\rd');
+  expect(await lines({ lineBreaks: 'fit', directories: 'told' })).toEqual([
+    'directory a\nb/',
+    'file a\nb/c\rd',
+  ]);
 });
 
 describe('what a job leaves out', () => {
@@ -214,6 +547,58 @@ describe('a tree that does not keep still', () => {
     expect(rest).toEqual(['file d/4']);
   });
 
+  it.each(['skip', 'follow'] as const)(
+    'a directory that is swapped for a link is not looked behind, be it followed or not (%s)',
+    async (links) => {
+      await using outside = await temporaryDirectory('outside');
+      await fs.mkdir(outside.join('below'));
+      await fs.writeFile(outside.join('secret'), '');
+      for (const path of ['a/1', 'b/2', 'c/3']) await put(path);
+      const walking = walk(root.path, { wants: () => true, links, directories: 'told' });
+      expect((await walking.next()).value).toMatchObject({ kind: 'directory', path: 'a/' });
+      await fs.rm(root.join('b'), { recursive: true });
+      await fs.symlink(outside.path, root.join('b'));
+      const rest: string[] = [];
+      for await (const sight of walking) rest.push(`${sight.kind} ${pathOf(sight)}`);
+      expect(rest).toEqual(['file a/1', 'unreadable b/', 'directory c/', 'file c/3']);
+    },
+  );
+
+  it('also one that is swapped while it is read, and the sentence says so', async () => {
+    await using outside = await temporaryDirectory('outside');
+    await put('d/e/f');
+    const readdir = fs.readdir.bind(fs) as (...args: unknown[]) => Promise<unknown>;
+    vi.spyOn(fs, 'readdir').mockImplementation((async (path: string, ...more: unknown[]) => {
+      const entries = await readdir(path, ...more);
+      if (path.endsWith('/d/e/')) {
+        await fs.rename(root.join('d'), outside.join('d'));
+        await fs.symlink(outside.join('d'), root.join('d'));
+      }
+      return entries;
+    }) as unknown as typeof fs.readdir);
+    expect(await sights()).toEqual([
+      {
+        kind: 'unreadable',
+        path: 'd/e/',
+        code: 'OUTSIDE',
+        message: 'd/e was swapped for a link while it was looked at: what lies behind it is left alone.',
+      },
+    ]);
+  });
+
+  it('a file that is swapped for something else between two looks is none', async () => {
+    for (const path of ['a', 'b', 'c']) await put(path);
+    const lstat = fs.lstat.bind(fs) as (...args: unknown[]) => Promise<unknown>;
+    vi.spyOn(fs, 'lstat').mockImplementation((async (path: string, ...more: unknown[]) => {
+      if (path.endsWith('/b')) {
+        await fs.rm(root.join('b'));
+        await fs.symlink('/etc/passwd', root.join('b'));
+      }
+      return lstat(path, ...more);
+    }) as unknown as typeof fs.lstat);
+    expect(await lines({})).toEqual(['file a', 'file c']);
+  });
+
   it('a root that vanishes is told', async () => {
     await fs.rm(root.path, { recursive: true });
     expect(await sights()).toEqual([
@@ -232,7 +617,7 @@ describe('what cannot be read', () => {
     }) as unknown as typeof fs.readdir);
     expect((await sights()).map((sight) => [sight.kind, pathOf(sight)])).toEqual([
       ['file', 'a/1'],
-      ['unreadable', 'locked'],
+      ['unreadable', 'locked/'],
       ['file', 'z/3'],
     ]);
   });

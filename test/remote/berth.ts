@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { RemotePath, Server, ServerTls } from '../../src/job/job.js';
 import { Account, type Credentials } from '../../src/remote/account.js';
+import type { ProfileStore } from '../../src/remote/profile.js';
 import type { Remote } from '../../src/remote/remote.js';
 import { held, nothingLeft } from '../ftp/stage.js';
 import { certificates } from '../support/certificates.js';
@@ -19,6 +20,8 @@ export interface FtpBerthOptions {
   readonly account?: Partial<Server>;
   readonly password?: string;
   readonly credentials?: Partial<Credentials>;
+  /** Where what is found out about the server is kept. */
+  readonly profile?: ProfileStore;
   /** Called before anything is connected. */
   readonly prepare?: (server: FtpServer) => void;
 }
@@ -79,6 +82,7 @@ export class FtpBerth implements Berth {
         onLearned: (message) => learned.push(message),
         onWire: (line) => wire.push(line),
       },
+      options.profile,
     );
     return new FtpBerth({ server, account, root, disk, learned, wire, directory, before });
   }

@@ -8,6 +8,7 @@ import { describe, expect, test } from 'vitest';
 import { createHasher } from '../../src/local/hasher.js';
 import type { Digest, HashAlgorithm } from '../../src/plan/digest.js';
 import { temporaryName } from '../../src/plan/temporary.js';
+import { type Failure, judge } from '../../src/remote/failure.js';
 import type { Delivery, Reading, Remote, Source } from '../../src/remote/remote.js';
 import { type Back, DiskBack } from './back.js';
 
@@ -193,6 +194,7 @@ export function remoteContract(
         fromByte: 0,
         sha256: sha256(content),
         modifiedMs: setsTimes ? someTimeMs : undefined,
+        setAside: false,
       });
       expect(await berth.back.files()).toEqual(['file.bin']);
       expect(sha256(await berth.back.read('file.bin'))).toBe(sha256(content));
@@ -631,6 +633,213 @@ export function remoteContract(
       expect(await berth.back.files()).toEqual(['sub/file']);
     });
   });
+
+  describe(`${name}: deliver, with a place for what is replaced`, () => {
+    const aside = (path: string): string => `.ferryd-trash/20210304T050607Z/${path}`;
+    const replacing = (path: string, content: string): Delivery => ({
+      ...deliveryOf(path, sourceOf(content)),
+      aside: aside(path),
+    });
+
+    test('what stands there is moved aside, whole and of its time; where nothing stands, nothing is', async () => {
+      await using berth = await open();
+      const old = ['a', '-c', 'd/e f/b', 'd/é'];
+      await putAll(berth, new Map(old.map((path) => [path, `old ${path}`])));
+      const fresh = ['new', 'd/new', 'other/new'];
+      const delivered = await Promise.all(
+        [...old, ...fresh].map((path) => berth.remote.deliver(replacing(path, `new ${path}`))),
+      );
+      expect(delivered.map(({ setAside }) => setAside)).toEqual([
+        ...old.map(() => true),
+        ...fresh.map(() => false),
+      ]);
+      expect(await berth.back.files()).toEqual([...old, ...old.map(aside), ...fresh].sort());
+      for (const path of [...old, ...fresh]) expect(await textOf(berth, path)).toBe(`new ${path}`);
+      for (const path of old) {
+        expect(await textOf(berth, aside(path))).toBe(`old ${path}`);
+        expect(await berth.back.modifiedMs(aside(path))).toBe(someTimeMs);
+      }
+    });
+
+    test('what stands aside already is not overwritten, nor is the file that has no place then', async () => {
+      await using berth = await open();
+      await put(berth, 'file', 'standing');
+      await put(berth, aside('file'), 'aside');
+      const failure = await failureOf(berth.remote.deliver(replacing('file', 'new')));
+      expect(failure).toMatchObject({ decision: 'pass', code: 'ASIDE' });
+      expect(failure.message).toContain(aside('file'));
+      expect(await textOf(berth, 'file')).toBe('standing');
+      expect(await textOf(berth, aside('file'))).toBe('aside');
+      // Unless it is this very content, from an attempt whose end nobody heard.
+      await berth.remote.deliver(replacing('file', 'standing'));
+      expect(await textOf(berth, 'file')).toBe('standing');
+      expect(await textOf(berth, aside('file'))).toBe('aside');
+    });
+
+    test('an attempt that was cut off between the two renames is brought to its end', async () => {
+      await using berth = await open();
+      const delivery = replacing('sub/file', 'whole');
+      await write(berth, delivery.temporary, 'whole');
+      await write(berth, aside('sub/file'), 'old');
+      const delivered = await berth.remote.deliver({ ...delivery, part: 'possible' });
+      expect(delivered).toMatchObject({ setAside: true, sha256: sha256('whole') });
+      expect(await berth.back.files()).toEqual([aside('sub/file'), 'sub/file']);
+      expect(await textOf(berth, aside('sub/file'))).toBe('old');
+      expect(await textOf(berth, 'sub/file')).toBe('whole');
+    });
+
+    test('a directory that stands there is not harmed, and a place that cannot be made harms nothing', async () => {
+      await using berth = await open();
+      await put(berth, 'taken/below', 'below');
+      await expect(berth.remote.deliver(replacing('taken', 'x'))).rejects.toThrow();
+      await put(berth, 'no-directory', 'a file');
+      await put(berth, 'file', 'old');
+      const nowhere = { ...replacing('file', 'new'), aside: 'no-directory/file' };
+      await expect(berth.remote.deliver(nowhere)).rejects.toThrow();
+      expect(await textOf(berth, 'taken/below')).toBe('below');
+      expect(await textOf(berth, 'no-directory')).toBe('a file');
+      expect(await textOf(berth, 'file')).toBe('old');
+    });
+  });
+
+  describe(`${name}: move`, () => {
+    test('files of odd names, many at once, into directories that are missing', async () => {
+      await using berth = await open();
+      const places = new Map<string, string>([
+        ['plain', 'new/deep/plain'],
+        ...names.map((odd, place) => [odd, `moved/${place % 3}/${odd}`] as const),
+        ...directoryNames.map((odd, place) => [`from/${place}`, `d${odd.slice(0, 100)}/${odd}`] as const),
+      ]);
+      await putAll(berth, new Map([...places.keys()].map((from) => [from, from])));
+      const moves = [...places].map(([from, to]) => berth.remote.move(from, to));
+      expect(new Set(await Promise.all(moves))).toEqual(new Set(['moved']));
+      expect(await berth.back.files()).toEqual([...places.values()].sort());
+      for (const [from, to] of places) {
+        expect(await textOf(berth, to)).toBe(from);
+        expect(await berth.back.modifiedMs(to)).toBe(someTimeMs);
+      }
+    });
+
+    test('never over what stands there, nor what is no file', async () => {
+      await using berth = await open();
+      await put(berth, 'file', 'file');
+      await put(berth, 'taken', 'taken');
+      await put(berth, 'sub/below', 'below');
+      await berth.back.makeDirectory('empty');
+      const before = await berth.back.files();
+      expect(await berth.remote.move('file', 'taken')).toBe('occupied');
+      expect(await berth.remote.move('file', 'file')).toBe('occupied');
+      expect(await berth.remote.move('file', 'sub')).toBe('occupied');
+      expect(await berth.remote.move('file', 'empty')).toBe('occupied');
+      expect(await berth.remote.move('sub', 'elsewhere')).toBe('missing');
+      expect(await berth.remote.move('never', 'elsewhere')).toBe('missing');
+      // A move that is asked for again because its end was not heard.
+      expect(await berth.remote.move('never', 'taken')).toBe('missing');
+      expect(await berth.remote.move('no/such/directory', 'no/such/place')).toBe('missing');
+      await expect(berth.remote.move('file', 'taken/below')).rejects.toThrow();
+      expect(await berth.back.files()).toEqual(before);
+      expect(await textOf(berth, 'file')).toBe('file');
+      expect(await textOf(berth, 'taken')).toBe('taken');
+      // And the remote goes on working.
+      expect(await berth.remote.move('file', 'empty/file')).toBe('moved');
+      expect(await textOf(berth, 'empty/file')).toBe('file');
+    });
+  });
+
+  describe(`${name}: directories`, () => {
+    test('made with those above, found made, and not in the place of a file', async () => {
+      await using berth = await open();
+      await put(berth, 'file', 'a file');
+      await berth.remote.makeDirectory('a/b c/d');
+      await berth.remote.makeDirectory('a/b c/d');
+      await berth.remote.makeDirectory('a/b c');
+      await Promise.all(directoryNames.map((odd) => berth.remote.makeDirectory(`d/${odd.slice(0, 100)}`)));
+      expect((await berth.remote.list('a/b c')).directories).toEqual(['a/b c/d']);
+      const odd = directoryNames.map((each) => `d/${each.slice(0, 100)}`);
+      expect([...(await berth.remote.list('d')).directories].sort()).toEqual(odd.sort());
+      for (const path of ['file', 'file/below']) {
+        const failure = await failureOf(berth.remote.makeDirectory(path));
+        expect(failure.decision, failure.message).toBe('skip');
+        expect(failure.message).toContain('a file called file');
+      }
+      expect(await textOf(berth, 'file')).toBe('a file');
+    });
+
+    test('removed where they are empty, and left where they are not', async () => {
+      await using berth = await open();
+      await put(berth, 'full/file', 'x');
+      await put(berth, 'hides/.hidden', 'x');
+      await berth.remote.makeDirectory('empty/below');
+      expect(await berth.remote.removeDirectory('full')).toBe('not-empty');
+      expect(await berth.remote.removeDirectory('hides')).toBe('not-empty');
+      expect(await berth.remote.removeDirectory('empty')).toBe('not-empty');
+      expect(await berth.remote.removeDirectory('empty/below')).toBe('removed');
+      expect(await berth.remote.removeDirectory('empty/below')).toBe('removed');
+      expect(await berth.remote.removeDirectory('empty')).toBe('removed');
+      expect(await berth.remote.removeDirectory('never/was')).toBe('removed');
+      await expect(berth.remote.removeDirectory('full/file')).rejects.toThrow();
+      expect(await berth.back.names()).toEqual(['full', 'hides']);
+      // A directory that uploads know is made again after it was removed.
+      await berth.remote.deliver(deliveryOf('gone/file', sourceOf('first')));
+      await berth.remote.remove('gone/file');
+      expect(await berth.remote.removeDirectory('gone')).toBe('removed');
+      await berth.remote.deliver(deliveryOf('gone/file', sourceOf('second')));
+      expect(await textOf(berth, 'gone/file')).toBe('second');
+    });
+  });
+
+  describe(`${name}: digest, twins and signals`, () => {
+    test('the digest is that of what the remote holds; of what is no file there is none', async () => {
+      await using berth = await open();
+      for (const [path, content] of [
+        ['sub/file', randomBytes(300_000)],
+        ['empty', Buffer.alloc(0)],
+      ] as const) {
+        await put(berth, path, content);
+        const told = await berth.remote.digest(path, { sizeBytes: content.length });
+        expect(told?.hex).toBe(digest(content, told?.algorithm ?? 'SHA-256'));
+      }
+      expect(await berth.remote.digest('missing', { sizeBytes: 7 })).toBeUndefined();
+      expect(await berth.remote.digest('sub', { sizeBytes: 7 })).toBeUndefined();
+    });
+
+    test('names that differ in case or form are kept apart, and nothing is left of what found that out', async () => {
+      await using berth = await open();
+      await put(berth, 'file', 'x');
+      const asked = (['case', 'form', 'case', 'form'] as const).map((difference) =>
+        berth.remote.keepsApart(difference),
+      );
+      expect(await Promise.all(asked)).toEqual([true, true, true, true]);
+      expect(await berth.back.names()).toEqual(['file']);
+    });
+
+    test('a signal that was given already breaks each of them off, and then they work', async () => {
+      await using berth = await open();
+      await put(berth, 'file', 'x');
+      const signal = AbortSignal.abort(new Error('enough'));
+      const { remote } = berth;
+      for (const work of [
+        () => remote.stat('file', { signal }),
+        () => remote.list('', { signal }),
+        () => remote.remove('file', { signal }),
+        () => remote.move('file', 'other', { signal }),
+        () => remote.makeDirectory('sub', { signal }),
+        () => remote.removeDirectory('sub', { signal }),
+        () => remote.digest('file', { sizeBytes: 1, signal }),
+      ])
+        await expect(work()).rejects.toThrow();
+      expect(await berth.back.names()).toEqual(['file']);
+      expect(await remote.move('file', 'other')).toBe('moved');
+    });
+  });
+}
+
+async function failureOf(work: Promise<unknown>): Promise<Failure> {
+  const error: unknown = await work.then(
+    () => new Error('it did not fail'),
+    (thrown: unknown) => thrown,
+  );
+  return judge(error);
 }
 
 /** A file behind the remote, as old as it is. */

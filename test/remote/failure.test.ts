@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { FtpError, type FtpErrorKind, type Phase } from '../../src/ftp/errors.js';
 import type { FailureKind } from '../../src/plan/outcome.js';
 import { type Decision, isTooMany, judge, SKIPS_IN_A_ROW } from '../../src/remote/failure.js';
+import { AsideTaken, MoveRefused } from '../../src/remote/remote.js';
 
 function replied(phase: Phase, verb: string, ...lines: string[]): FtpError {
   const code = Number(lines[0]?.slice(0, 3));
@@ -185,6 +186,8 @@ const here: readonly Row[] = [
   ['local: gone', local('ENOENT'), 'gone', 'failed'],
   ['local: a directory is gone', local('ENOTDIR'), 'gone', 'failed'],
   ['local: changed', local('CHANGED'), 'retry', 'failed'],
+  ['a move that the server refuses', new MoveRefused('No.'), 'skip', 'failed'],
+  ['a place in the trash that is taken', new AsideTaken('Taken.'), 'pass', 'failed'],
   ['local: not readable', local('EACCES'), 'pass', 'failed'],
   ['local: not permitted', local('EPERM'), 'pass', 'failed'],
   ['local: disk error', local('EIO'), 'pass', 'failed'],

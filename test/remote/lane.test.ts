@@ -54,6 +54,28 @@ describe('packets', () => {
     expect(berth.learned).toEqual([]);
   });
 
+  test('whether something stands under the final name is asked in the packet that proves', async () => {
+    await using berth = await open();
+    const deliver = (name: string) =>
+      berth.remote.deliver({ ...deliveryOf(name, sourceOf(contentOf(name))), aside: `trash/${name}` });
+    await Promise.all(names.map(deliver));
+    const { journal } = berth.server;
+    const packets = new Map<number, string[]>();
+    for (const { packet, verb } of journal.commands)
+      packets.set(packet, [...(packets.get(packet) ?? []), verb]);
+    const full = [...packets.values()].filter((verbs) => verbs.includes('STOR') && verbs.includes('RNTO'));
+    expect(full).toHaveLength(names.length - 2);
+    for (const verbs of full) expect(verbs).toEqual(['RNFR', 'RNTO', 'SIZE', 'MFMT', 'SIZE', 'STOR', 'EPSV']);
+    expect(journal.verbs()).not.toContain('MLST');
+    expect(await filesBelow(berth.disk)).toEqual(names);
+    // A file that stands there takes commands of its own, and the others wait for nothing but these.
+    await Promise.all(names.map(deliver));
+    await expectWhole(berth, names);
+    expect(await filesBelow(berth.disk)).toEqual([...names, ...names.map((name) => `trash/${name}`)]);
+    expect(journal.of('MKD')).toHaveLength(1);
+    expect(berth.learned).toEqual([]);
+  });
+
   test('a rename is never in a packet before the one that proves its size', async () => {
     await using berth = await open();
     await deliverAll(berth, names);

@@ -4,7 +4,7 @@ import { FtpError } from '../../src/ftp/errors.js';
 import { temporaryName } from '../../src/plan/temporary.js';
 import { judge } from '../../src/remote/failure.js';
 import type { Source } from '../../src/remote/remote.js';
-import { MemoryRemote, type MemoryTree, refusal, type Step } from '../support/memory-remote.js';
+import { MemoryRemote, MemoryTree, refusal, type Step } from '../support/memory-remote.js';
 import type { Back } from './back.js';
 import { type BackedBerth, deliveryOf, remoteContract, sha256, someTimeMs, sourceOf } from './contract.js';
 
@@ -104,23 +104,43 @@ describe('steps', () => {
     },
   );
 
-  test.each(['retrieve', 'stat', 'list', 'remove'] as const)('%s that is refused', async (at) => {
-    const reason = new Error('no');
-    const remote = new MemoryRemote({
-      before: ({ step }) => {
-        if (step === at) throw reason;
-      },
-    });
-    remote.tree.write('file', 'x');
-    const work = {
-      retrieve: () => remote.fetch('file', async () => {}),
-      stat: () => remote.stat('file'),
-      list: () => remote.list(''),
-      remove: () => remote.remove('file'),
-    }[at];
-    await expect(work()).rejects.toBe(reason);
-    expect(remote.tree.files()).toEqual(['file']);
+  test('a delivery that moves aside what stood there does so right before its rename', async () => {
+    const seen: Step[] = [];
+    const remote = new MemoryRemote({ before: (step) => void seen.push(step) });
+    remote.tree.write('file', 'old');
+    const delivery = { ...deliveryOf('file', sourceOf('new')), aside: 'trash/file' };
+    expect(await remote.deliver(delivery)).toMatchObject({ setAside: true });
+    expect(seen.slice(-2)).toEqual([
+      { step: 'move', path: 'file' },
+      { step: 'rename', path: 'file' },
+    ]);
+    expect(remote.tree.files()).toEqual(['file', 'trash/file']);
   });
+
+  test.each(['retrieve', 'stat', 'list', 'remove', 'move', 'make', 'clear', 'digest'] as const)(
+    '%s that is refused',
+    async (at) => {
+      const reason = new Error('no');
+      const remote = new MemoryRemote({
+        before: ({ step }) => {
+          if (step === at) throw reason;
+        },
+      });
+      remote.tree.write('file', 'x');
+      const work = {
+        retrieve: () => remote.fetch('file', async () => {}),
+        stat: () => remote.stat('file'),
+        list: () => remote.list(''),
+        remove: () => remote.remove('file'),
+        move: () => remote.move('file', 'other'),
+        make: () => remote.makeDirectory('sub'),
+        clear: () => remote.removeDirectory('sub'),
+        digest: () => remote.digest('file', { sizeBytes: 1 }),
+      }[at];
+      await expect(work()).rejects.toBe(reason);
+      expect(remote.tree.files()).toEqual(['file']);
+    },
+  );
 });
 
 describe('turns', () => {
@@ -272,6 +292,24 @@ describe('what is stored is what was sent', () => {
     });
     expect(parts.join('')).toBe(content);
     expect(remote.tree.read('file').toString()).toBe('new');
+  });
+});
+
+describe('names that meet', () => {
+  test.each([
+    ['case', 'Sub/File', 'sub/fILE'],
+    ['form', 'd\u00e9/\u00fc', 'de\u0301/u\u0308'],
+  ] as const)('%s: the second is the first, and keeps its name', async (difference, first, second) => {
+    const remote = new MemoryRemote({ tree: new MemoryTree({ meet: [difference] }) });
+    const other = difference === 'case' ? 'form' : 'case';
+    expect([await remote.keepsApart(difference), await remote.keepsApart(other)]).toEqual([false, true]);
+    await remote.deliver(deliveryOf(first, sourceOf('first')));
+    await remote.deliver(deliveryOf(second, sourceOf('second')));
+    expect(remote.tree.files()).toEqual([first]);
+    expect(remote.tree.read(first).toString()).toBe('second');
+    expect(await remote.move(first, second)).toBe('occupied');
+    await remote.remove(second);
+    expect(remote.tree.files()).toEqual([]);
   });
 });
 

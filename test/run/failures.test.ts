@@ -106,7 +106,7 @@ describe('tried again', () => {
     expect(world.intents()).toEqual([]);
     expect(world.ledger.transfers({ runId: report.run ?? 0 }, 10)).toMatchObject([
       { path: 'bad/f', result: 'skipped', code: '451', attempt: 4 },
-      { path: 'good', result: 'delivered' },
+      { path: 'good', result: 'uploaded' },
     ]);
 
     world.server.behave();

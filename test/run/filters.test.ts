@@ -4,7 +4,7 @@ import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Accounts } from '../../src/run/accounts.js';
 import { planJob } from '../../src/run/plan.js';
-import type { Finding } from '../../src/run/scan.js';
+import type { Finding } from '../../src/run/sights.js';
 import { EARLIER, type VoyageOptions, World } from './support/voyage.js';
 
 let world: World | undefined;

@@ -7,7 +7,7 @@ import type { ReadyMarker } from '../../src/job/job.js';
 import { Accounts } from '../../src/run/accounts.js';
 import { planJob } from '../../src/run/plan.js';
 import { isMarker, markerOf } from '../../src/run/ready.js';
-import type { Finding } from '../../src/run/scan.js';
+import type { Finding } from '../../src/run/sights.js';
 import { EARLIER, World } from './support/voyage.js';
 
 const DONE: ReadyMarker = { before: '', part: 'name', behind: '.done' };

@@ -8,12 +8,17 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as breath } from 'node:timers/promises';
 import { FtpError, type Phase } from '../../src/ftp/errors.js';
+import type { Digest } from '../../src/plan/digest.js';
 import type { RelativePath, RemoteFile } from '../../src/plan/entry.js';
 import {
+  AsideTaken,
   type Delivered,
   type DeliverOptions,
   type Delivery,
+  type Difference,
+  type DigestOptions,
   type FetchOptions,
+  type OperationOptions,
   type Remote,
   type RemoteDirectory,
   type Source,
@@ -42,7 +47,19 @@ const READ_BYTES = 64 * 1024;
 
 /** What an operation is about to do. */
 export interface Step {
-  readonly step: 'store' | 'prove' | 'time' | 'rename' | 'retrieve' | 'stat' | 'list' | 'remove';
+  readonly step:
+    | 'store'
+    | 'prove'
+    | 'time'
+    | 'rename'
+    | 'retrieve'
+    | 'stat'
+    | 'list'
+    | 'remove'
+    | 'move'
+    | 'make'
+    | 'clear'
+    | 'digest';
   readonly path: RelativePath | '';
 }
 
@@ -59,6 +76,35 @@ export interface MemoryRemoteOptions {
 /** Files, directories and links by their names, which are bytes as on a disk. */
 export class MemoryTree {
   readonly #root: Directory = { kind: 'directory', entries: new Map() };
+  readonly #meet: readonly Difference[];
+
+  /** @param options.meet names that differ only so are one name there, written as it first was */
+  constructor(options: { readonly meet?: readonly Difference[] } = {}) {
+    this.#meet = options.meet ?? [];
+  }
+
+  keepsApart(difference: Difference): boolean {
+    return !this.#meet.includes(difference);
+  }
+
+  /** Where a path has its place in a directory: under the name that it has there, if it has one. */
+  keyIn({ entries }: Directory, path: RelativePath): string {
+    const key = keyOf(nameOf(path));
+    if (this.#meet.length === 0 || entries.has(key)) return key;
+    const folded = this.#folded(nameOf(path));
+    return [...entries.keys()].find((each) => this.#folded(shown(each)) === folded) ?? key;
+  }
+
+  /** Takes a name away, and all that is below it. */
+  drop(path: RelativePath): void {
+    const parent = this.directory(parentOf(path));
+    parent?.entries.delete(this.keyIn(parent, path));
+  }
+
+  #folded(name: string): string {
+    const formed = this.#meet.includes('form') ? name.normalize('NFC') : name;
+    return this.#meet.includes('case') ? formed.toLowerCase() : formed;
+  }
 
   /** Paths of all that is no directory, sorted. */
   files(): string[] {
@@ -106,17 +152,19 @@ export class MemoryTree {
   /** What stands at a path; undefined also where something above it is no directory. */
   at(path: RelativePath | ''): Node | undefined {
     if (path === '') return this.#root;
-    return this.directory(parentOf(path))?.entries.get(keyOf(nameOf(path)));
+    const parent = this.directory(parentOf(path));
+    return parent?.entries.get(this.keyIn(parent, path));
   }
 
   /** A directory; `made`: with those above it, where nothing else is in their place. */
   directory(path: RelativePath | '', missing?: 'made'): Directory | undefined {
     let here = this.#root;
     for (const name of path === '' ? [] : path.split('/')) {
-      let next = here.entries.get(keyOf(name));
+      const key = this.keyIn(here, name);
+      let next = here.entries.get(key);
       if (next === undefined && missing === 'made') {
         next = { kind: 'directory', entries: new Map() };
-        here.entries.set(keyOf(name), next);
+        here.entries.set(key, next);
       }
       if (next?.kind !== 'directory') return undefined;
       here = next;
@@ -133,7 +181,7 @@ export class MemoryTree {
   #put(path: RelativePath, node: Node): void {
     const parent = this.directory(parentOf(path), 'made');
     if (parent === undefined) throw new Error(`${path} is no place for a file`);
-    parent.entries.set(keyOf(nameOf(path)), node);
+    parent.entries.set(this.keyIn(parent, path), node);
   }
 }
 
@@ -171,8 +219,8 @@ export class MemoryRemote implements Remote {
       if (held?.kind !== 'file' || hashOf(held) !== sha256) {
         throw mismatch(`${this.label} does not hold ${path} as it was sent.`, 'STOR');
       }
-      const modifiedMs = await this.#publish(delivery, source.modifiedMs, signal);
-      return { bytes: held.sizeBytes, fromByte, sha256, modifiedMs };
+      const published = await this.#publish(delivery, source.modifiedMs, signal);
+      return { bytes: held.sizeBytes, fromByte, sha256, ...published };
     });
   }
 
@@ -201,19 +249,19 @@ export class MemoryRemote implements Remote {
     });
   }
 
-  stat(path: RelativePath): Promise<RemoteFile | undefined> {
+  stat(path: RelativePath, { signal }: OperationOptions = {}): Promise<RemoteFile | undefined> {
     return this.#inTurn(async () => {
       checkPath(path);
-      await this.#step('stat', path);
+      await this.#step('stat', path, signal);
       const node = this.tree.at(path);
       return node?.kind === 'file' ? sightOf(path, node) : undefined;
     });
   }
 
-  list(directory: RelativePath | ''): Promise<RemoteDirectory> {
+  list(directory: RelativePath | '', { signal }: OperationOptions = {}): Promise<RemoteDirectory> {
     return this.#inTurn(async () => {
       if (directory !== '') checkPath(directory);
-      await this.#step('list', directory);
+      await this.#step('list', directory, signal);
       const found = this.tree.directory(directory);
       if (found === undefined) throw this.#noFile('MLSD', 'transfer', directory);
       const files: RemoteFile[] = [];
@@ -234,14 +282,83 @@ export class MemoryRemote implements Remote {
     });
   }
 
-  remove(path: RelativePath): Promise<void> {
+  remove(path: RelativePath, { signal }: OperationOptions = {}): Promise<void> {
     return this.#inTurn(async () => {
       checkPath(path);
-      await this.#step('remove', path);
+      await this.#step('remove', path, signal);
       const node = this.tree.at(path);
       if (node?.kind === 'directory') throw refusal('DELE', 'command', 550, 'Is a directory.', this.label);
-      this.tree.directory(parentOf(path))?.entries.delete(keyOf(nameOf(path)));
+      this.tree.drop(path);
     });
+  }
+
+  move(
+    from: RelativePath,
+    to: RelativePath,
+    { signal }: OperationOptions = {},
+  ): Promise<'moved' | 'missing' | 'occupied'> {
+    return this.#inTurn(async () => {
+      checkPath(from);
+      checkPath(to);
+      return this.#move(from, to, signal);
+    });
+  }
+
+  makeDirectory(path: RelativePath, { signal }: OperationOptions = {}): Promise<void> {
+    return this.#inTurn(async () => {
+      checkPath(path);
+      await this.#step('make', path, signal);
+      const parts = path.split('/');
+      const above = parts.map((_part, depth) => parts.slice(0, depth + 1).join('/'));
+      const file = above.find((each) => this.tree.at(each)?.kind === 'file');
+      if (file !== undefined) {
+        throw new FtpError('argument', `${this.label} has a file called ${file}.`, { phase: 'command' });
+      }
+      if (this.tree.directory(path, 'made') === undefined)
+        throw refusal('MKD', 'command', 550, 'Not a directory.', this.label);
+    });
+  }
+
+  removeDirectory(path: RelativePath, { signal }: OperationOptions = {}): Promise<'removed' | 'not-empty'> {
+    return this.#inTurn(async () => {
+      checkPath(path);
+      await this.#step('clear', path, signal);
+      const node = this.tree.at(path);
+      if (node === undefined) return 'removed';
+      if (node.kind !== 'directory') throw refusal('RMD', 'command', 550, 'Not a directory.', this.label);
+      if (node.entries.size > 0) return 'not-empty';
+      this.tree.drop(path);
+      return 'removed';
+    });
+  }
+
+  digest(path: RelativePath, { signal }: DigestOptions): Promise<Digest | undefined> {
+    return this.#inTurn(async () => {
+      checkPath(path);
+      await this.#step('digest', path, signal);
+      const node = this.tree.at(path);
+      return node?.kind === 'file' ? { algorithm: 'SHA-256', hex: hashOf(node) } : undefined;
+    });
+  }
+
+  async keepsApart(difference: Difference): Promise<boolean> {
+    return this.tree.keepsApart(difference);
+  }
+
+  async #move(
+    from: RelativePath,
+    to: RelativePath,
+    signal: AbortSignal | undefined,
+  ): Promise<'moved' | 'missing' | 'occupied'> {
+    await this.#step('move', from, signal);
+    const file = this.tree.at(from);
+    if (file === undefined || file.kind === 'directory') return 'missing';
+    if (this.tree.at(to) !== undefined) return 'occupied';
+    const parent = this.tree.directory(parentOf(to), 'made');
+    if (parent === undefined) throw refusal('RNTO', 'command', 553, 'Not a directory.', this.label);
+    this.tree.drop(from);
+    parent.entries.set(this.tree.keyIn(parent, to), file);
+    return 'moved';
   }
 
   /** How much of the file stands under its temporary name already, as its hash proves. */
@@ -267,7 +384,7 @@ export class MemoryRemote implements Remote {
     }
     const begun = fromByte > 0 && there?.kind === 'file' ? Buffer.concat(there.chunks) : Buffer.alloc(0);
     const file = fileOf(begun, Date.now());
-    parent.entries.set(keyOf(nameOf(temporary)), file);
+    parent.entries.set(this.tree.keyIn(parent, temporary), file);
     const chunks = source.chunks({ fromByte })[Symbol.asyncIterator]();
     try {
       for (;;) {
@@ -286,15 +403,19 @@ export class MemoryRemote implements Remote {
     }
   }
 
-  async #publish(delivery: Delivery, modifiedMs: number, signal: AbortSignal | undefined): Promise<number> {
-    const { path, temporary, permissions } = delivery;
+  async #publish(
+    delivery: Delivery,
+    modifiedMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Pick<Delivered, 'modifiedMs' | 'setAside'>> {
+    const { path, temporary, permissions, aside } = delivery;
     await this.#step('time', temporary, signal);
     const file = this.tree.at(temporary);
     if (file?.kind !== 'file') throw this.#noFile('RNFR', 'command', temporary);
     file.modifiedMs = wholeSeconds(modifiedMs);
     if (permissions !== undefined) file.permissions = permissions & 0o777;
+    const setAside = aside !== undefined && (await this.#setAside(delivery, aside, signal));
     await this.#step('rename', path, signal);
-    const from = this.tree.directory(parentOf(temporary));
     const to = this.tree.directory(parentOf(path));
     if (to === undefined || this.tree.at(temporary) !== file) {
       throw this.#noFile('RNFR', 'command', temporary);
@@ -302,9 +423,23 @@ export class MemoryRemote implements Remote {
     if (this.tree.at(path)?.kind === 'directory') {
       throw refusal('RNTO', 'command', 550, 'Is a directory.', this.label);
     }
-    from?.entries.delete(keyOf(nameOf(temporary)));
-    to.entries.set(keyOf(nameOf(path)), file);
-    return file.modifiedMs;
+    this.tree.drop(temporary);
+    to.entries.set(this.tree.keyIn(to, path), file);
+    return { modifiedMs: file.modifiedMs, setAside };
+  }
+
+  async #setAside(
+    { path, temporary, part }: Delivery,
+    aside: RelativePath,
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
+    const moved = await this.#move(path, aside, signal);
+    if (moved === 'moved') return true;
+    // By an attempt that was cut off.
+    if (moved === 'missing') return part === 'possible' && this.tree.at(aside)?.kind === 'file';
+    const [held, sent] = [this.tree.at(path), this.tree.at(temporary)];
+    if (held?.kind === 'file' && sent?.kind === 'file' && hashOf(held) === hashOf(sent)) return true;
+    throw new AsideTaken(`${this.label} has a file at ${aside} already.`);
   }
 
   async #step(step: Step['step'], path: RelativePath | '', signal?: AbortSignal): Promise<void> {

@@ -39,6 +39,11 @@ export class Directories {
       this.#making.delete(parent);
     }
   }
+
+  /** A directory was removed: an upload below it has to make it again. */
+  forget(directory: string): void {
+    this.#known.delete(directory);
+  }
 }
 
 function parentOf(file: string): string {

@@ -13,12 +13,13 @@
  * by single commands before the next packet. When the connection is lost, every file in the lane is told so, and
  * whoever sent it finds out from the remote what became of it.
  */
-import type { Convoy, Proof, ProveStep, Settled } from '../../ftp/client.js';
+import type { Convoy, Proof, ProveStep, Reply, Settled } from '../../ftp/client.js';
 import { FtpError } from '../../ftp/errors.js';
 import type { Digest } from '../../plan/digest.js';
 import { judge } from '../failure.js';
-import { type Delivered, type Delivery, type Digests, wholeSeconds } from '../remote.js';
+import { AsideTaken, type Delivered, type Delivery, type Digests, wholeSeconds } from '../remote.js';
 import type { Directories } from './directories.js';
+import { cannotMove, type Moves } from './moves.js';
 import type { Names } from './names.js';
 import type { Held } from './proofs.js';
 import { isRefusal } from './refusal.js';
@@ -30,6 +31,7 @@ export interface Passage {
   /** Server paths. */
   readonly temporary: string;
   readonly final: string;
+  readonly aside: string | undefined;
   readonly signal: AbortSignal | undefined;
   readonly resolve: (delivered: Delivered) => void;
   readonly reject: (error: unknown) => void;
@@ -56,6 +58,7 @@ export class Lane {
   readonly #session: FtpSession;
   readonly #directories: Directories;
   readonly #names: Names;
+  readonly #moves: Moves;
   #sent: Sent | undefined;
   #proven: Proven | undefined;
   /** For the next data connection, told behind the last STOR. */
@@ -63,10 +66,14 @@ export class Lane {
   /** What has to be done by single commands before the next packet. */
   #repairs: (() => Promise<void>)[] = [];
 
-  constructor(session: FtpSession, shared: { readonly directories: Directories; readonly names: Names }) {
+  constructor(
+    session: FtpSession,
+    shared: { readonly directories: Directories; readonly names: Names; readonly moves: Moves },
+  ) {
     this.#session = session;
     this.#directories = shared.directories;
     this.#names = shared.names;
+    this.#moves = shared.moves;
   }
 
   /**
@@ -87,6 +94,10 @@ export class Lane {
         // Looking takes a listing, which uses the port up that was told.
         this.#port = undefined;
         await this.#names.prove(delivery.path, this.#session);
+      }
+      if (passage.aside !== undefined && passage.temporary === passage.final) {
+        this.#port = undefined;
+        await this.#unlessOverwritten(passage);
       }
       this.#sent = await this.#sendFrom(passage, await this.#provenPart(passage));
     } catch (error) {
@@ -136,6 +147,24 @@ export class Lane {
       (await session.proofs.hash(temporary, there)) ?? (await session.downloads.readBack(temporary, signal));
     if (claim === 'refused') return 0;
     return (await source.digestOf(there, claim.algorithm)) === claim.hex ? there : 0;
+  }
+
+  /**
+   * A server that cannot rename would write over what stands there, and cannot move it aside. The first bytes of this
+   * very content are no loss.
+   *
+   * @throws {MoveRefused} where anything else stands there
+   */
+  async #unlessOverwritten({ delivery, final, signal }: Passage): Promise<void> {
+    const { part, source } = delivery;
+    const { tree, proofs, downloads, where } = this.#session;
+    const there = await tree.size(final);
+    if (there === undefined) return;
+    if (part === 'possible' && there <= source.sizeBytes) {
+      const held = (await proofs.hash(final, there)) ?? (await downloads.readBack(final, signal));
+      if (held !== 'refused' && (await source.digestOf(there, held.algorithm)) === held.hex) return;
+    }
+    throw cannotMove(delivery.path, where);
   }
 
   async #sendFrom(passage: Passage, fromByte: number): Promise<Sent> {
@@ -234,9 +263,12 @@ export class Lane {
   }
 
   #proof(sent: Sent, heard: () => void): Convoy['prove'] {
-    const { temporary, delivery } = sent.passage;
+    const { temporary, final, aside, delivery } = sent.passage;
     const { modifiedMs, sizeBytes } = delivery.source;
-    const step = this.#session.proofs.proofOf(temporary, modifiedMs, sizeBytes, delivery.permissions);
+    const step = {
+      ...this.#session.proofs.proofOf(temporary, modifiedMs, sizeBytes, delivery.permissions),
+      other: aside === undefined ? undefined : final,
+    };
     return {
       ...step,
       settled: (end) => {
@@ -247,11 +279,18 @@ export class Lane {
   }
 
   #published(proven: Proven, end: Settled<void>): void {
-    if (end.ok) done(proven);
+    if (end.ok) done(proven, 'overwritten');
     else
-      this.#mend(proven.passage, end.error, (session, { temporary, final }) =>
-        session.tree.replaceAfter(end.error, temporary, final).then(() => done(proven)),
-      );
+      this.#mend(proven.passage, end.error, async ({ tree }, { temporary, final, aside }) => {
+        if (aside === undefined) {
+          await tree.replaceAfter(end.error, temporary, final);
+          done(proven, 'overwritten');
+        } else {
+          // Something came to stand there since it was looked.
+          await tree.occupiedAfter(end.error, temporary, final);
+          await this.#publishAside(proven, aside);
+        }
+      });
   }
 
   #proved(sent: Sent, step: ProveStep, end: Settled<Proof>): void {
@@ -273,7 +312,10 @@ export class Lane {
     }
     const permissions = becameOf(end.value.permissionsReply);
     if (permissions === 'refused') this.#session.attributes.noPermissions();
-    if (timeSet && permissions !== 'open' && this.#agrees(sent, digest) === 'yes') {
+    // An attempt before may have moved aside what stood there: single commands find that out.
+    const { part, aside } = passage.delivery;
+    const free = isFree(end.value.otherReply) && (aside === undefined || part === 'none');
+    if (timeSet && free && permissions !== 'open' && this.#agrees(sent, digest) === 'yes') {
       this.#proven = { ...sent, modifiedMs: wholeSeconds(modifiedMs) };
     } else {
       this.#mend(passage, undefined, async (session) => {
@@ -336,13 +378,52 @@ export class Lane {
   async #publishAlone(proven: Proven): Promise<void> {
     const { passage } = proven;
     try {
-      if (passage.temporary !== passage.final) {
+      if (passage.temporary === passage.final) done(proven, 'overwritten');
+      else if (passage.aside !== undefined) await this.#publishAside(proven, passage.aside);
+      else {
         await this.#session.tree.replace(passage.temporary, passage.final);
+        done(proven, 'overwritten');
       }
-      done(proven);
     } catch (error) {
       passage.reject(error);
     }
+  }
+
+  /** What stands under the final name is moved aside first: never is it overwritten without that. */
+  async #publishAside(proven: Proven, aside: string): Promise<void> {
+    const { temporary, final } = proven.passage;
+    const session = this.#session;
+    const moved = await this.#moves.move(session, { from: final, to: aside });
+    if (moved === 'occupied') {
+      // An attempt whose end nobody heard may have published this very content.
+      if (!(await this.#isHeldAt(final, proven))) throw asideTaken(proven.passage, aside, session.where);
+      await session.tree.replace(temporary, final);
+      done(proven, 'set-aside');
+      return;
+    }
+    try {
+      await session.tree.rename(temporary, final);
+    } catch (error) {
+      // Answered, so that it is known where both files are: the old one goes back.
+      if (moved === 'moved' && session.usable) await this.#moves.move(session, { from: aside, to: final });
+      throw error;
+    }
+    const before =
+      moved === 'moved' || (await this.#wasSetAside(proven, aside)) ? 'set-aside' : 'overwritten';
+    done(proven, before);
+  }
+
+  /** By an attempt that was cut off between the two renames. */
+  async #wasSetAside({ passage }: Proven, aside: string): Promise<boolean> {
+    return passage.delivery.part === 'possible' && (await this.#session.tree.standing(aside)) === 'file';
+  }
+
+  /** Whether a file of just these bytes stands there. */
+  async #isHeldAt(path: string, { passage, digests }: Proven): Promise<boolean> {
+    const { tree, downloads } = this.#session;
+    if ((await tree.size(path)) !== passage.delivery.source.sizeBytes) return false;
+    const held = await downloads.readBack(path, passage.signal);
+    return held !== 'refused' && held.hex === digests.sha256;
   }
 
   async #proveAlone(sent: Sent): Promise<void> {
@@ -413,7 +494,20 @@ function becameOf(reply: Proof['permissionsReply']): Permissions {
   return code >= 400 ? 'open' : 'set';
 }
 
-function done({ passage, digests, fromByte, modifiedMs }: Proven): void {
+/** The server says that no file stands there; also where it was not asked. */
+function isFree(reply: Reply | undefined): boolean {
+  return reply === undefined || reply.code === 550;
+}
+
+function asideTaken({ delivery }: Passage, aside: string, where: string): AsideTaken {
+  return new AsideTaken(
+    `${where} has a file at ${aside} already, so ${delivery.path} cannot be moved there and is left as it is; the next run has another place for it.`,
+  );
+}
+
+/** @param before what became of a file that stood under the final name */
+function done({ passage, digests, fromByte, modifiedMs }: Proven, before: 'overwritten' | 'set-aside'): void {
   const bytes = passage.delivery.source.sizeBytes;
-  passage.resolve({ bytes, fromByte, sha256: digests.sha256, modifiedMs });
+  const setAside = before === 'set-aside';
+  passage.resolve({ bytes, fromByte, sha256: digests.sha256, modifiedMs, setAside });
 }

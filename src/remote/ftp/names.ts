@@ -4,8 +4,8 @@
  * used: a file with the same oddity is stored in a directory of its own, listed, and taken away again. Once for each
  * oddity; the answer is remembered for the server.
  *
- * Also finds out whether temporary names may begin with a dot. Does not rename anything: a name that the server
- * cannot keep is an error.
+ * Also finds out whether temporary names may begin with a dot, and whether names that look alike are two files. Does
+ * not rename anything: a name that the server cannot keep is an error.
  */
 import { randomBytes } from 'node:crypto';
 import type { Charset } from '../../ftp/client.js';
@@ -14,7 +14,7 @@ import type { RelativePath } from '../../plan/entry.js';
 import { temporaryName } from '../../plan/temporary.js';
 import { judge } from '../failure.js';
 import type { Oddity, Profile } from '../profile.js';
-import { type Delivery, TemporaryRefused } from '../remote.js';
+import { type Delivery, type Difference, TemporaryRefused } from '../remote.js';
 import { isRefusal } from './refusal.js';
 import type { FtpSession } from './session.js';
 
@@ -28,6 +28,12 @@ const ODDITIES: readonly (readonly [Oddity, (name: string) => string | undefined
   ['one of : * ? " < > |', (name) => within(/[:*?"<>|]/.exec(name)?.[0])],
   ['a character outside ASCII', (name) => within(/[^\0-\x7f]/u.exec(name)?.[0])],
 ];
+
+/** Two names that differ in nothing else. */
+const ALIKE: Readonly<Record<Difference, readonly [string, string]>> = {
+  case: ['ferryd-a', 'FERRYD-A'],
+  form: ['ferryd-\u00e9', 'ferryd-e\u0301'],
+};
 
 /** Characters that are no line end and no directory, and not of the last kind: hardly any path has one. */
 const MAY_BE_ODD = /[^!#-)+-.0-9;=@-[\]^-{}~/]|^ | $|\.$| \/|\.\/|\/ /u;
@@ -43,6 +49,7 @@ export class Names {
   readonly #options: NamesOptions;
   /** Trials under way: other connections wait for them. */
   readonly #trials = new Map<Oddity, Promise<void>>();
+  readonly #comparisons = new Map<Difference, Promise<boolean>>();
   /** The account may make no directory for a trial: names are taken as they come. */
   #untried = false;
   /** Whether names were sent with the byte 0xFF doubled because of a file that was refused. */
@@ -125,15 +132,15 @@ export class Names {
     );
   }
 
-  /** Whether an empty file can be stored there; it is taken away again. */
-  async #takes(path: string, session: FtpSession): Promise<boolean> {
+  /** Whether an empty file can be stored there; it is taken away again, unless it is to be left. */
+  async #takes(path: string, session: FtpSession, then: 'removed' | 'left' = 'removed'): Promise<boolean> {
     try {
       await session.uploads.store(path, nothing(), undefined);
     } catch (error) {
       if (error instanceof FtpError && error.kind === 'reply') return false;
       throw error;
     }
-    await session.tree.remove(path);
+    if (then === 'removed') await session.tree.remove(path);
     return true;
   }
 
@@ -168,22 +175,67 @@ export class Names {
     }
   }
 
-  async #try(oddity: Oddity, sample: string, session: FtpSession): Promise<void> {
-    const { profile, below } = this.#options;
-    await this.#tidy(session);
-    const directory = below(session, temporaryName('', token(), 'plain'));
-    let kept: boolean;
+  /**
+   * Whether two names that differ only in this way are two files there.
+   *
+   * @param use lends a session, where one is needed
+   */
+  async keepsApart(
+    difference: Difference,
+    use: (trial: (session: FtpSession) => Promise<boolean>) => Promise<boolean>,
+  ): Promise<boolean> {
+    const known = this.#options.profile.facts.apart[difference];
+    if (known !== undefined) return known === 'kept';
+    const comparison =
+      this.#comparisons.get(difference) ??
+      use((session) => this.#compare(difference, session)).finally(() =>
+        this.#comparisons.delete(difference),
+      );
+    this.#comparisons.set(difference, comparison);
+    return comparison;
+  }
+
+  async #compare(difference: Difference, session: FtpSession): Promise<boolean> {
+    const { profile, charset } = this.#options;
+    const names = ALIKE[difference];
+    // What this charset cannot write never gets there to meet anything.
+    if (this.#untried || names.some((name) => charset.encode(name) === undefined)) return false;
+    let apart: boolean | undefined;
     try {
-      if (!(await this.#made(directory, session))) {
-        this.#untried = true;
-        return;
-      }
-      kept = await this.#keeps(`${directory}/${sample}`, sample, session);
-      await this.#clear(directory, session);
+      apart = await this.#inTrial(session, (directory) => this.#bothStand(directory, names, session));
     } catch (error) {
-      this.#litter.add(directory);
-      throw error;
+      if (!isRefusal(error)) throw error;
     }
+    if (apart === undefined) return false;
+    profile.note('apart', { ...profile.facts.apart, [difference]: apart ? 'kept' : 'met' });
+    return apart;
+  }
+
+  async #bothStand(
+    directory: string,
+    names: readonly string[],
+    session: FtpSession,
+  ): Promise<boolean | undefined> {
+    const paths = names.map((name) => `${directory}/${name}`);
+    try {
+      for (const path of paths) if (!(await this.#takes(path, session, 'left'))) return undefined;
+      const { entries, unusable } = await session.tree.list(directory);
+      return names.every((name) => {
+        const wanted = this.#options.charset.encode(name);
+        return [...entries, ...unusable].some(({ bytes }) => wanted?.equals(bytes) === true);
+      });
+    } finally {
+      // Under either name it is found, whichever of the two it has there.
+      if (session.usable) for (const path of paths) await session.tree.remove(path);
+    }
+  }
+
+  async #try(oddity: Oddity, sample: string, session: FtpSession): Promise<void> {
+    const { profile } = this.#options;
+    const kept = await this.#inTrial(session, (directory) =>
+      this.#keeps(`${directory}/${sample}`, sample, session),
+    );
+    if (kept === undefined) return;
     if (!kept && oddity === 'the byte 0xFF') this.#doubleTelnetBytes(session);
     profile.note('names', { ...profile.facts.names, [oddity]: kept ? 'kept' : 'altered' });
   }
@@ -241,6 +293,30 @@ export class Names {
     throw new FtpError('lost', `${session.where} misread a name, and is asked again in another way.`, {
       phase: 'command',
     });
+  }
+
+  /**
+   * A trial in a directory of its own, which is taken away again.
+   *
+   * @returns undefined where no such directory can be made
+   */
+  async #inTrial<T>(session: FtpSession, trial: (directory: string) => Promise<T>): Promise<T | undefined> {
+    await this.#tidy(session);
+    const directory = this.#options.below(session, temporaryName('', token(), 'plain'));
+    try {
+      if (!(await this.#made(directory, session))) {
+        this.#untried = true;
+        return undefined;
+      }
+      try {
+        return await trial(directory);
+      } finally {
+        if (session.usable) await this.#clear(directory, session);
+      }
+    } catch (error) {
+      this.#litter.add(directory);
+      throw error;
+    }
   }
 
   /** What trials left behind whose connection was lost. */

@@ -10,6 +10,22 @@ export function isRefusal(error: unknown): boolean {
   return error instanceof FtpError && error.reply !== undefined && error.reply.code >= 500;
 }
 
+/** The server answered and said no, for good or for now; the session goes on. Pure-FTPd says 451 to every RNTO that fails. */
+export function isAnswer(error: unknown): boolean {
+  return error instanceof FtpError && error.kind === 'reply' && error.reply?.code !== 421;
+}
+
+/** The server's word that what was to be renamed lies on another file system than where it was to go. */
+export function isAcrossDevices(error: unknown): boolean {
+  if (!(error instanceof FtpError)) return false;
+  return (
+    ['RNFR', 'RNTO'].includes(error.verb ?? '') &&
+    /\bcross.?device\b|\bEXDEV\b|\b(different|other|another|same) (disk|drive|device|volume|file ?system)\b/i.test(
+      error.reply?.lines.join(' ') ?? '',
+    )
+  );
+}
+
 /** The server's way to say that there is no such file (550; 450 on some). */
 export function isMissing(error: unknown): boolean {
   return error instanceof FtpError && (error.reply?.code === 550 || error.reply?.code === 450);

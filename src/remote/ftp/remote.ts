@@ -2,8 +2,11 @@
  * The Remote contract over FTP and FTPS: a directory on a server, reached through the account's pool.
  * Turns relative paths into server paths, and sends uploads through lanes, as many as there are connections.
  */
+
+import { createHash } from 'node:crypto';
 import type { Charset } from '../../ftp/client.js';
 import { FtpError } from '../../ftp/errors.js';
+import type { Digest } from '../../plan/digest.js';
 import type { RelativePath, RemoteFile } from '../../plan/entry.js';
 import type { TemporaryForm } from '../../plan/temporary.js';
 import { judge } from '../failure.js';
@@ -13,15 +16,20 @@ import {
   type Delivered,
   type DeliverOptions,
   type Delivery,
+  type Difference,
+  type DigestOptions,
   type FetchOptions,
   Gone,
+  type OperationOptions,
   type Remote,
   type RemoteDirectory,
   wholeSeconds,
 } from '../remote.js';
 import { Directories } from './directories.js';
 import { Lane, type Passage } from './lane.js';
+import { type Moved, Moves } from './moves.js';
 import { Names } from './names.js';
+import { isRefusal } from './refusal.js';
 import type { FtpSession } from './session.js';
 
 export interface FtpRemoteOptions {
@@ -47,6 +55,7 @@ export class FtpRemote implements Remote {
   readonly #profile: Profile;
   readonly #directories = new Directories();
   readonly #names: Names;
+  readonly #moves = new Moves(this.#directories);
   /** Uploads that wait for a lane. */
   readonly #waiting: Waiting[] = [];
   /** Lanes that are open or wait for a connection, and those that have one. */
@@ -113,15 +122,21 @@ export class FtpRemote implements Remote {
 
   /** Carries what waits over one connection, until nothing does, it breaks, or somebody else wants it. */
   async #sail(session: FtpSession, first: Waiting): Promise<void> {
-    const lane = new Lane(session, { directories: this.#directories, names: this.#names });
+    const lane = new Lane(session, {
+      directories: this.#directories,
+      names: this.#names,
+      moves: this.#moves,
+    });
     for (let next: Waiting | undefined = first; next !== undefined; ) {
       if (next.stop?.aborted === true) {
         next.reject(next.stop.reason);
       } else if (session.outdated) {
         this.#waiting.unshift(next);
       } else {
+        const { aside } = next.delivery;
         const end = await lane.carry({
           ...next,
+          aside: aside === undefined ? undefined : this.#on(session, aside),
           temporary: this.#on(session, next.delivery.temporary),
           final: this.#on(session, next.delivery.path),
         });
@@ -144,24 +159,36 @@ export class FtpRemote implements Remote {
   ): Promise<number> {
     return this.#pool.use(signal, async (session) => {
       const file = this.#on(session, path);
-      const { bytes, sizeBytes } = await session.downloads
-        .fetch(file, sink, { signal, fromByte })
-        .catch((error: unknown) => this.#refused(error, file, session));
-      this.#names.readRightly(file, session);
-      const expected = sizeBytes ?? listedBytes;
-      // A cut connection looks like the end of the file; only the number of bytes tells them apart.
-      if (expected !== undefined && expected !== fromByte + bytes) {
-        if (fromByte > 0) session.downloads.noDownloadResume();
-        throw new FtpError(
-          'mismatch',
-          `${session.where} sent ${fromByte + bytes} bytes of ${path}, which has ${expected}.`,
-          { phase: 'transfer', verb: 'RETR' },
-        );
-      }
+      const bytes = await this.#read(session, path, sink, { signal, fromByte, listedBytes });
       if (holds !== undefined)
         await proveFetched(session, { file, sizeBytes: fromByte + bytes, signal, holds });
       return bytes;
     });
+  }
+
+  /** Gives a file's bytes from `fromByte` on to the sink, as many as it has. */
+  async #read(
+    session: FtpSession,
+    path: RelativePath,
+    sink: (chunk: Buffer) => Promise<void>,
+    { signal, fromByte, listedBytes }: Omit<FetchOptions, 'holds'> & { readonly fromByte: number },
+  ): Promise<number> {
+    const file = this.#on(session, path);
+    const { bytes, sizeBytes } = await session.downloads
+      .fetch(file, sink, { signal, fromByte })
+      .catch((error: unknown) => this.#refused(error, file, session));
+    this.#names.readRightly(file, session);
+    const expected = sizeBytes ?? listedBytes;
+    // A cut connection looks like the end of the file; only the number of bytes tells them apart.
+    if (expected !== undefined && expected !== fromByte + bytes) {
+      if (fromByte > 0) session.downloads.noDownloadResume();
+      throw new FtpError(
+        'mismatch',
+        `${session.where} sent ${fromByte + bytes} bytes of ${path}, which has ${expected}.`,
+        { phase: 'transfer', verb: 'RETR' },
+      );
+    }
+    return bytes;
   }
 
   /** A refused download may mean that the file was deleted since it was listed; only another listing can tell. */
@@ -178,8 +205,8 @@ export class FtpRemote implements Remote {
     throw error;
   }
 
-  async stat(path: RelativePath): Promise<RemoteFile | undefined> {
-    return this.#pool.use(undefined, async (session) => {
+  async stat(path: RelativePath, { signal }: OperationOptions = {}): Promise<RemoteFile | undefined> {
+    return this.#pool.use(signal, async (session) => {
       const status = await session.tree.status(this.#on(session, path));
       return status === undefined
         ? undefined
@@ -191,8 +218,8 @@ export class FtpRemote implements Remote {
     });
   }
 
-  async list(directory: RelativePath | ''): Promise<RemoteDirectory> {
-    return this.#pool.use(undefined, async (session) => {
+  async list(directory: RelativePath | '', { signal }: OperationOptions = {}): Promise<RemoteDirectory> {
+    return this.#pool.use(signal, async (session) => {
       const listing = await session.tree.list(this.#on(session, directory));
       const below = (name: string): RelativePath => (directory === '' ? name : `${directory}/${name}`);
       const files: RemoteFile[] = [];
@@ -217,8 +244,113 @@ export class FtpRemote implements Remote {
     });
   }
 
-  async remove(path: RelativePath): Promise<void> {
-    await this.#pool.use(undefined, (session) => session.tree.remove(this.#on(session, path)));
+  async remove(path: RelativePath, { signal }: OperationOptions = {}): Promise<void> {
+    await this.#pool.use(signal, (session) => session.tree.remove(this.#on(session, path)));
+  }
+
+  async move(from: RelativePath, to: RelativePath, { signal }: OperationOptions = {}): Promise<Moved> {
+    let begun = false;
+    const onBegin = (): void => {
+      begun = true;
+    };
+    try {
+      return await this.#pool.use(signal, async (session) => {
+        if (this.#names.areOdd(to)) await this.#names.prove(to, session);
+        const move = { from: this.#on(session, from), to: this.#on(session, to), onBegin };
+        return this.#moves.move(session, move);
+      });
+    } catch (error) {
+      // The reply was lost: nobody but the server knows whether it renamed, and nothing stood there before.
+      if (begun && signal?.aborted !== true && isSilence(error) && (await this.#moved(from, to, signal)))
+        return 'moved';
+      throw error;
+    }
+  }
+
+  /** Whether a file stands at `to`, and none at `from` any more; no where nobody can be asked. */
+  async #moved(from: RelativePath, to: RelativePath, signal: AbortSignal | undefined): Promise<boolean> {
+    try {
+      return await this.#pool.use(
+        signal,
+        async (session) =>
+          (await session.tree.standing(this.#on(session, from))) === 'nothing' &&
+          (await session.tree.standing(this.#on(session, to))) !== 'nothing',
+      );
+    } catch {
+      return false;
+    }
+  }
+
+  async makeDirectory(path: RelativePath, { signal }: OperationOptions = {}): Promise<void> {
+    await this.#pool.use(signal, async (session) => {
+      if (this.#names.areOdd(path)) await this.#names.prove(path, session);
+      const directory = this.#on(session, path);
+      let refusal: unknown;
+      try {
+        await session.tree.makeDirectory(directory);
+        // Of a relative path it is not known yet whether it was made.
+        if (directory.startsWith('/') || (await session.tree.standing(directory)) === 'directory') return;
+      } catch (error) {
+        if (!isRefusal(error)) throw error;
+        refusal = error;
+      }
+      await this.#unlessFile(path, session, refusal);
+      throw (
+        refusal ??
+        new FtpError('argument', `${session.where} did not make the directory ${path}.`, {
+          phase: 'command',
+          verb: 'MKD',
+        })
+      );
+    });
+  }
+
+  /** Throws where a file stands where a directory, or one above it, should be made. */
+  async #unlessFile(path: RelativePath, session: FtpSession, cause: unknown): Promise<void> {
+    const parts = path.split('/');
+    for (let depth = 1; depth <= parts.length; depth += 1) {
+      const here = parts.slice(0, depth).join('/');
+      if ((await session.tree.standing(this.#on(session, here))) !== 'file') continue;
+      throw new FtpError(
+        'argument',
+        `${session.where} has a file called ${here}, so that no directory of that name can be made. Move or rename one of the two.`,
+        { phase: 'command', verb: 'MKD', cause },
+      );
+    }
+  }
+
+  async removeDirectory(
+    path: RelativePath,
+    { signal }: OperationOptions = {},
+  ): Promise<'removed' | 'not-empty'> {
+    return this.#pool.use(signal, async (session) => {
+      const directory = this.#on(session, path);
+      const end = await session.tree.removeDirectory(directory);
+      this.#directories.forget(directory);
+      return end;
+    });
+  }
+
+  async digest(path: RelativePath, { sizeBytes, signal }: DigestOptions): Promise<Digest | undefined> {
+    return this.#pool.use(signal, async (session) => {
+      const file = this.#on(session, path);
+      const told = await session.proofs.hash(file, sizeBytes);
+      if (told !== undefined) return told;
+      if ((await session.tree.standing(file)) !== 'file') return undefined;
+      const hash = createHash('sha256');
+      const sink = async (chunk: Buffer): Promise<void> => void hash.update(chunk);
+      try {
+        await this.#read(session, path, sink, { signal, fromByte: 0 });
+      } catch (error) {
+        if (error instanceof Gone) return undefined;
+        throw error;
+      }
+      return { algorithm: 'SHA-256', hex: hash.digest('hex') };
+    });
+  }
+
+  async keepsApart(difference: Difference): Promise<boolean> {
+    return this.#names.keepsApart(difference, (trial) => this.#pool.use(undefined, trial));
   }
 
   /** The server's path of a relative one. */
@@ -233,6 +365,15 @@ export class FtpRemote implements Remote {
     // Servers read a dash as an option of LIST, `~` as the home directory, and drop leading spaces.
     return /^[-~ ]/.test(joined) ? `./${joined}` : joined;
   }
+}
+
+/** No word came from the server: what it did is not known. */
+function isSilence(error: unknown): boolean {
+  return (
+    error instanceof FtpError &&
+    error.kind !== 'argument' &&
+    (error.reply === undefined || error.reply.code === 421)
+  );
 }
 
 /**

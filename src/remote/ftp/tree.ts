@@ -7,13 +7,16 @@ import { FtpError } from '../../ftp/errors.js';
 import { judge } from '../failure.js';
 import { TemporaryRefused } from '../remote.js';
 import type { Line } from './line.js';
-import { isMissing, isRefusal, lacksRename, lacksSize } from './refusal.js';
+import { isAnswer, isMissing, isRefusal, lacksRename, lacksSize } from './refusal.js';
 
 /** What the server says of one file. */
 export interface FileStatus {
   readonly sizeBytes: number;
   readonly modifiedMs: number | undefined;
 }
+
+/** What stands at a path. `other`: a link or the like. */
+export type Standing = 'file' | 'directory' | 'other' | 'nothing';
 
 /** How many times of a listing are asked for in one write. */
 const TIMES_AT_ONCE = 100;
@@ -43,6 +46,51 @@ export class Tree {
     const name = path.slice(slash + 1);
     const listing = await this.list(slash < 0 ? '.' : path.slice(0, slash) || '/');
     return listing.entries.find((entry) => entry.name === name && entry.type === 'file')?.sizeBytes;
+  }
+
+  /** What stands at a path. */
+  async standing(path: string): Promise<Standing> {
+    const [standing] = await this.standings([path]);
+    if (standing === undefined) throw new Error('a place without an answer');
+    return standing;
+  }
+
+  /** What stands at each of these paths, in one round trip where the server tells it by single commands. */
+  async standings(paths: readonly string[]): Promise<Standing[]> {
+    // A server without FEAT may read no more than one command from a packet.
+    const pipelines = (this.#line.profile.facts.features?.length ?? 0) > 0;
+    const told = pipelines ? await Promise.all(paths.map((path) => this.#standingTold(path))) : [];
+    const standings: Standing[] = [];
+    for (const [place, path] of paths.entries())
+      standings.push(told[place] ?? (await this.#standingFound(path)));
+    return standings;
+  }
+
+  /** By MLST, or by SIZE of files and CWD of directories; undefined where these do not tell. */
+  async #standingTold(path: string): Promise<Standing | undefined> {
+    const { client, profile } = this.#line;
+    if (profile.facts.features?.some((feature) => /^MLST\b/.test(feature)) === true) {
+      const entry = await unlessMissing(client.machineEntry(path));
+      if (entry === 'missing') return 'nothing';
+      if (entry === 'refused' || entry === undefined) return undefined;
+      return standingOf(entry);
+    }
+    if (profile.facts.size !== 'SIZE' || !path.startsWith('/')) return undefined;
+    const [size, isDirectory] = await Promise.all([unlessMissing(client.size(path)), this.isDirectory(path)]);
+    if (typeof size === 'number') return 'file';
+    return isDirectory ? 'directory' : size === 'missing' ? 'nothing' : undefined;
+  }
+
+  /** One command after the other, and by a listing where nothing else is to be had. */
+  async #standingFound(path: string): Promise<Standing> {
+    if (this.#line.profile.facts.size === 'SIZE') {
+      const size = await unlessMissing(this.#line.client.size(path));
+      if (typeof size === 'number') return 'file';
+      const looks = path.startsWith('/');
+      if (looks && (await this.isDirectory(path))) return 'directory';
+      if (looks && size === 'missing') return 'nothing';
+    }
+    return this.#standingListed(path);
   }
 
   /** SIZE was refused because the server does not have it. */
@@ -80,6 +128,36 @@ export class Tree {
 
   /** After a rename that was refused: because the target exists? Only then is there another way. */
   async replaceAfter(error: unknown, from: string, to: string): Promise<void> {
+    await this.occupiedAfter(error, from, to);
+    this.#line.profile.learn(
+      'rename',
+      'refuses',
+      `${this.#line.where} does not rename onto a file that exists: the old file is removed first.`,
+    );
+    await this.#removeAndRename(from, to);
+  }
+
+  /**
+   * Renames onto a name that is free, and removes nothing.
+   *
+   * @throws {TemporaryRefused} where the server cannot rename at all; {FtpError} `reply` with its refusal
+   */
+  async rename(from: string, to: string): Promise<void> {
+    try {
+      await this.#line.client.rename(from, to);
+    } catch (error) {
+      if (lacksRename(error)) this.#cannotRename();
+      throw error;
+    }
+  }
+
+  /**
+   * Returns where a rename was refused and a file stands at the target, which may be the reason.
+   *
+   * @throws {TemporaryRefused} where the server cannot rename at all; {FtpError} `unconfirmed` where it seems to have
+   *   renamed all the same; else the refusal
+   */
+  async occupiedAfter(error: unknown, from: string, to: string): Promise<void> {
     if (lacksRename(error)) this.#cannotRename();
     if (judge(error).decision !== 'fallback' || (await this.size(to)) === undefined) throw error;
     // Refused in words and done all the same: the new file stands there, and must not be removed for itself.
@@ -90,12 +168,6 @@ export class Tree {
         { phase: 'command', verb: 'RNTO', cause: error },
       );
     }
-    this.#line.profile.learn(
-      'rename',
-      'refuses',
-      `${this.#line.where} does not rename onto a file that exists: the old file is removed first.`,
-    );
-    await this.#removeAndRename(from, to);
   }
 
   async remove(path: string): Promise<void> {
@@ -118,9 +190,18 @@ export class Tree {
     await this.#line.client.makeDirectory(path);
   }
 
-  /** Removes an empty directory. */
-  async removeDirectory(path: string): Promise<void> {
-    await this.#line.client.removeDirectory(path);
+  /** Removes an empty directory; one that is not there is removed already. */
+  async removeDirectory(path: string): Promise<'removed' | 'not-empty'> {
+    try {
+      await this.#line.client.removeDirectory(path);
+      return 'removed';
+    } catch (error) {
+      if (!isAnswer(error)) throw error;
+      const contents = await this.#contents(path);
+      if (contents === 'none') return 'removed';
+      if (contents === 'some') return 'not-empty';
+      throw error;
+    }
   }
 
   /** Whether an absolute path is a directory; true for a relative one, which cannot be looked at. */
@@ -177,6 +258,41 @@ export class Tree {
       if (isRefusal(error)) return this.isDirectory(slash < 0 ? '.' : path.slice(0, slash) || '/');
       throw error;
     }
+  }
+
+  async #standingListed(path: string, attempt: 'first' | 'second' = 'first'): Promise<Standing> {
+    const slash = path.lastIndexOf('/');
+    const parent = slash < 0 ? '.' : path.slice(0, slash) || '/';
+    let listing: ReceivedListing;
+    try {
+      listing = await this.list(parent);
+    } catch (error) {
+      if (!isRefusal(error) || parent === '.' || parent === '/') throw error;
+      // Below what is no directory there is nothing.
+      const there = parent.startsWith('/')
+        ? await this.isDirectory(parent)
+        : (await this.#standingListed(parent)) === 'directory';
+      if (!there) return 'nothing';
+      // Another connection may have made it in the meantime.
+      if (attempt === 'second') throw error;
+      return this.#standingListed(path, 'second');
+    }
+    const found = listing.entries.find((entry) => entry.name === path.slice(slash + 1));
+    if (found !== undefined) return standingOf(found);
+    if (listing.unreadable === 0 && listing.ending === 'whole') return 'nothing';
+    throw new FtpError(
+      'data',
+      `The listing of ${parent} from ${this.#line.where} is not whole: nobody knows whether ${path} is there.`,
+      { phase: 'transfer' },
+    );
+  }
+
+  /** `none`: there is no such directory. `some`: it has entries. `unknown`: neither can be seen. */
+  async #contents(path: string): Promise<'none' | 'some' | 'unknown'> {
+    const standing = await this.standing(path);
+    if (standing !== 'directory') return standing === 'nothing' ? 'none' : 'unknown';
+    const { entries, unusable, unreadable } = await this.list(path);
+    return entries.length + unusable.length + unreadable > 0 ? 'some' : 'unknown';
   }
 
   #cannotRename(): never {
@@ -258,6 +374,21 @@ export class Tree {
       if (isMissing(error)) return true;
       throw error;
     }
+  }
+}
+
+function standingOf({ type }: Pick<ListedEntry, 'type'>): Standing {
+  return type === 'file' || type === 'directory' ? type : 'other';
+}
+
+/** What is asked of a path that may not be there. What is refused for now is not missing: it could be replaced then. */
+async function unlessMissing<T>(asked: Promise<T>): Promise<T | 'missing' | 'refused'> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (error instanceof FtpError && error.reply?.code === 550) return 'missing';
+    if (isRefusal(error) || isMissing(error)) return 'refused';
+    throw error;
   }
 }
 

@@ -82,6 +82,18 @@ export class World implements AsyncDisposable {
       links: 'skip',
       ready: undefined,
       permissions: 'leave',
+      compare: 'ledger',
+      conflicts: 'keep-both',
+      deletes: {
+        policy: 'delete',
+        keepMs: 30 * 86_400_000,
+        extraneous: false,
+        limit: { percent: 10, files: 100 },
+      },
+      marker: undefined,
+      emptyDirectories: 'skip',
+      names: 'skip',
+      timezone: undefined,
       retries: { attempts: 4, firstDelayMs: 4, maxDelayMs: 16 },
       ...options.job,
       server: {
@@ -160,18 +172,18 @@ export class World implements AsyncDisposable {
       this.events.push(event);
       listener?.(event);
     };
-    const accounts = options.accounts ?? new Accounts(hear, { wire: 'silent', profiles: this.ledger });
+    const own = new Accounts(hear, { wire: 'silent', profiles: this.ledger });
     try {
       return await runJob(job, {
         ledger: this.ledger,
         trigger: 'by hand',
         random: () => 0.5,
         ...context,
-        accounts,
+        accounts: options.accounts ?? own,
         listener: hear,
       });
     } finally {
-      if (options.accounts === undefined) await accounts.close();
+      await own.close();
     }
   }
 

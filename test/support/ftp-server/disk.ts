@@ -3,7 +3,7 @@
  * `..` and not through a link. Names are bytes, as FTP has them: a virtual path is a string of bytes (Latin-1),
  * so that a name that is no UTF-8 survives. A parent swapped for a link between check and use is out of scope.
  */
-import { type BigIntStats, promises as fs, realpathSync } from 'node:fs';
+import { type BigIntStats, promises as fs, readdirSync, realpathSync } from 'node:fs';
 import { posix } from 'node:path';
 import type { Settings } from './settings.js';
 
@@ -51,10 +51,26 @@ export class Disk {
   resolve(directory: ByteString, argument: ByteString): ByteString {
     const path = posix.resolve('/', directory, argument);
     if (this.#names === 'bytes') return path;
+    if (this.#names === 'caseless' || this.#names === 'formless') return this.#asWritten(path, this.#names);
     return path
       .split('/')
       .map((component) => (this.#names === 'pure-ftpd' ? pureName(component) : unicodeName(component)))
       .join('/');
+  }
+
+  /** Each component as it stands there already, in whatever case or form that is. */
+  #asWritten(path: ByteString, names: 'caseless' | 'formless'): ByteString {
+    const folded = (name: ByteString): string => {
+      const text = fromBytes(name);
+      return names === 'caseless' ? text.toLowerCase() : text.normalize('NFC');
+    };
+    let here = '';
+    for (const component of path.split('/').slice(1)) {
+      const wanted = folded(component);
+      const there = namesIn(this.#root + here).find((name) => folded(name) === wanted);
+      here += `/${there ?? component}`;
+    }
+    return here;
   }
 
   /**
@@ -111,6 +127,16 @@ export class Disk {
 export function errorCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined;
   return typeof error.code === 'string' ? error.code : undefined;
+}
+
+function namesIn(directory: ByteString): ByteString[] {
+  try {
+    return readdirSync(Buffer.from(directory, 'latin1'), { encoding: 'buffer' }).map((name) =>
+      name.toString('latin1'),
+    );
+  } catch {
+    return [];
+  }
 }
 
 async function realpath(path: Buffer): Promise<ByteString> {

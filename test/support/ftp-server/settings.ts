@@ -116,9 +116,10 @@ export interface FtpServerOptions {
   readonly fractionalTimes?: boolean;
   /**
    * What becomes of odd names: `bytes` stores them as they are, `pure-ftpd` turns control characters and leading or
-   * trailing spaces into `_`, `pyftpdlib` turns bytes that are no UTF-8 into U+FFFD.
+   * trailing spaces into `_`, `pyftpdlib` turns bytes that are no UTF-8 into U+FFFD, `caseless` and `formless` take a
+   * name for one that is there already and differs only in case, or in its Unicode form.
    */
-  readonly names?: 'bytes' | 'pure-ftpd' | 'pyftpdlib';
+  readonly names?: 'bytes' | 'pure-ftpd' | 'pyftpdlib' | 'caseless' | 'formless';
   /** Takes IAC IAC for one byte 0xFF, as ProFTPD does. */
   readonly telnet?: 'ignored' | 'interpreted';
   /**

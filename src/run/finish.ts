@@ -1,0 +1,110 @@
+/*
+ * The last step of a move: the source's file goes, once its delivery is verified and durable in the ledger. Several
+ * deliveries share one commit. What was delivered by an earlier run is looked at once more before its source goes; a
+ * source that has changed since stays, and the next run sends it again.
+ */
+import { removeFile } from '../local/tree.js';
+import { standsAt } from '../local/walk.js';
+import type { Action } from '../plan/action.js';
+import type { Baseline, RemoteFile } from '../plan/entry.js';
+import type { Result } from './crew.js';
+import type { Desk } from './desk.js';
+import type { PlainTask, Task } from './task.js';
+
+type Finish = Extract<Action, { kind: 'finish' }>;
+
+/** A delivery whose source may go. */
+export type Departure = Omit<Finish, 'kind'>;
+
+/** How many deliveries wait for one commit at the most. */
+const AT_ONCE = 64;
+
+export class Finisher {
+  readonly #desk: Desk;
+  #waiting: Departure[] = [];
+
+  constructor(desk: Desk) {
+    this.#desk = desk;
+  }
+
+  /** A file has been delivered in this run. */
+  async delivered(departure: Departure): Promise<Result<Task>> {
+    if (this.#desk.voyage.job.mode !== 'move') return 'done';
+    this.#waiting.push(departure);
+    if (this.#waiting.length >= AT_ONCE) await this.finish();
+    return 'done';
+  }
+
+  /** Takes away the sources of what was delivered since. */
+  async finish(): Promise<void> {
+    const departures = this.#waiting.splice(0);
+    if (departures.length === 0) return;
+    this.#desk.voyage.context.ledger.flush();
+    for (const departure of departures) await this.#takeAway(departure);
+  }
+
+  /** What an earlier run delivered, and its source is still there. */
+  async carryOut(task: PlainTask<'finish'>): Promise<Result<Task>> {
+    const { hands } = this.#desk;
+    const { action } = task;
+    hands.goOn();
+    if (await this.#targetHolds(action)) {
+      hands.fared();
+      await this.#takeAway(action);
+      return 'done';
+    }
+    const { path, here, there, baseline, local, remote } = action;
+    const again = { path, here, there, baseline, reason: 'missing' } as const;
+    if (local !== undefined) return hands.turnTo({ ...again, kind: 'upload', file: local }, task);
+    if (remote === undefined) return 'done';
+    return hands.turnTo({ ...again, kind: 'download', file: remote, over: 'ours', seen: undefined }, task);
+  }
+
+  async #targetHolds({ side, here, there, baseline }: Finish): Promise<boolean> {
+    const { root, remote, context } = this.#desk.voyage;
+    const { sizeBytes, mtimeMs } = baseline.local;
+    if (side === 'remote') {
+      const file = await standsAt(root, here);
+      return typeof file !== 'string' && file.sizeBytes === sizeBytes && file.mtimeMs === mtimeMs;
+    }
+    const file = await remote.stat(there, { signal: context.cut });
+    return file !== undefined && file.sizeBytes === sizeBytes && isSameTime(file, baseline);
+  }
+
+  async #takeAway(departure: Departure): Promise<void> {
+    const { voyage } = this.#desk;
+    const { path, side } = departure;
+    const gone = side === 'local' ? await this.#removeHere(departure) : await this.#removeThere(departure);
+    if (gone === 'changed') return;
+    const { context, binding, job, run } = voyage;
+    this.#desk.record({ kind: 'forgotten', bindingId: binding, path });
+    if (gone === 'removed')
+      context.listener({ event: 'file.deleted', job: job.name, run, path, side, why: 'moved' });
+  }
+
+  async #removeHere({ here, local }: Departure): Promise<'removed' | 'missing' | 'changed'> {
+    return local === undefined ? 'changed' : removeFile(this.#desk.voyage.root, here, local);
+  }
+
+  async #removeThere({ there, remote: file }: Departure): Promise<'removed' | 'missing' | 'changed'> {
+    const { remote, context } = this.#desk.voyage;
+    const now = await remote.stat(there, { signal: context.cut });
+    if (now === undefined) return 'missing';
+    if (file === undefined || !isSame(now, file)) return 'changed';
+    await remote.remove(there, { signal: context.cut });
+    return 'removed';
+  }
+}
+
+function isSame(a: RemoteFile, b: RemoteFile): boolean {
+  return a.sizeBytes === b.sizeBytes && sameSecond(a.modifiedMs, b.modifiedMs);
+}
+
+function isSameTime(file: RemoteFile, baseline: Baseline): boolean {
+  return sameSecond(file.modifiedMs, baseline.remoteModifiedMs);
+}
+
+/** A time that one of them does not tell is no difference. */
+function sameSecond(a: number | undefined, b: number | undefined): boolean {
+  return a === undefined || b === undefined || Math.floor(a / 1000) === Math.floor(b / 1000);
+}

@@ -1,0 +1,97 @@
+/*
+ * The guard: refuses what would destroy too much. A source without its marker holds the run before anything is looked
+ * at; one that was full and is empty now is a disk that is not mounted; and more deletions than the job allows wait for
+ * a person. What a person has released is not counted, and nothing else is released with it.
+ */
+import type { Job } from '../job/job.js';
+import type { Doomed } from '../ledger/deletion.js';
+import { standsAt } from '../local/walk.js';
+import { RunEnded } from './end.js';
+import { looksAt } from './scan.js';
+
+/** The whole of what a run has seen and would delete. */
+export interface Whole {
+  /** How many files the scan has seen on each side. */
+  readonly seen: { readonly local: number; readonly remote: number };
+  readonly doomed: Doomed;
+  /** How many the ledger remembers: of these two places, and of the same source with another target. */
+  readonly remembered: { readonly here: number; readonly elsewhere: number };
+}
+
+/** Why a run is held: a word of ours, and the sentences for a person. */
+export interface Refusal {
+  readonly code: string;
+  readonly message: string;
+}
+
+/**
+ * Makes sure that the source is the one that the job means.
+ *
+ * @param stat asks the remote for a file
+ * @throws {RunEnded} held, where its marker does not stand there
+ */
+export async function checkMarker(
+  { job, root }: { readonly job: Job; readonly root: string },
+  stat: (marker: string) => Promise<unknown>,
+): Promise<void> {
+  const { marker } = job;
+  if (marker === undefined) return;
+  const isRemote = job.direction === 'pull' && job.mode !== 'two-way';
+  const stands = isRemote
+    ? (await stat(marker)) !== undefined
+    : typeof (await standsAt(root, marker)) !== 'string';
+  if (stands) return;
+  throw new RunEnded(
+    'held',
+    'marker-missing',
+    `The marker ${marker} of job ${job.name} does not stand in ${isRemote ? remoteOf(job) : job.local}. Is its disk mounted? Put the marker there if this is the right place. Nothing was changed on either side.`,
+  );
+}
+
+/** @returns why a run is held; undefined where all that is planned may be carried out */
+export function judgeWhole(job: Job, whole: Whole): Refusal | undefined {
+  return emptied(job, whole) ?? tooMany(job, whole);
+}
+
+/** A side that had files of this job and has none now. What a person has released in full may be deleted all the same. */
+function emptied(job: Job, { seen, doomed, remembered }: Whole): Refusal | undefined {
+  // A move empties its source.
+  if (job.mode === 'move') return undefined;
+  const looks = looksAt(job);
+  const isSource = {
+    local: job.direction === 'push' || job.mode === 'two-way',
+    // What others take from a server is no reason for a copy to stop.
+    remote: (job.direction === 'pull' && job.mode === 'mirror') || job.mode === 'two-way',
+  };
+  const side = (['local', 'remote'] as const).find((one) => isSource[one] && looks[one] && seen[one] === 0);
+  if (side === undefined) return undefined;
+  // A target with a date in it begins a new account each day.
+  const known = remembered.here > 0 ? remembered.here : remembered.elsewhere;
+  if (known === 0 || (doomed.total > 0 && doomed.approved === doomed.total)) return undefined;
+  const place = side === 'local' ? `The source ${job.local}` : `The server's side ${remoteOf(job)}`;
+  return {
+    code: side === 'local' ? 'source-empty' : 'remote-empty',
+    message: `${place} of job ${job.name} has no file for this job, and ${known} ${known === 1 ? 'was' : 'were'} delivered from it before. Is its disk mounted, and do the patterns still fit? Nothing was deleted on the other side.${howToApprove(job, doomed)}`,
+  };
+}
+
+function tooMany(job: Job, { doomed, remembered }: Whole): Refusal | undefined {
+  const { percent, files } = job.deletes.limit;
+  const limit = Math.max(files, Math.floor((remembered.here * percent) / 100));
+  const waiting = doomed.total - doomed.directories - (doomed.approved - doomed.approvedDirectories);
+  if (waiting <= limit) return undefined;
+  return {
+    code: 'deletions',
+    message: `Job ${job.name} would delete ${waiting} files (${remembered.here} are remembered), and may delete ${limit} in a run without being asked. None of them was deleted.${howToApprove(job, doomed)}`,
+  };
+}
+
+function howToApprove({ name }: Job, { total }: Doomed): string {
+  return total === 0
+    ? ''
+    : ` See what it is about with "ferryd plan ${name}"; if it is meant so, release exactly that with "ferryd approve ${name}".`;
+}
+
+function remoteOf({ server, remotePath }: Job): string {
+  return `${server.name}:${remotePath.path}`;
+}

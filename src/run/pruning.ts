@@ -1,0 +1,44 @@
+/*
+ * When the trash is emptied of what is too old: once a day at the end of a run, from the day on which the job has put
+ * the first thing there. A job that never deletes or overwrites asks nobody about a trash.
+ */
+import { formatBytes } from '../report/summary.js';
+import type { Voyage } from './context.js';
+import type { Lister } from './lister.js';
+import { localPlace, pruneTrash, type TrashPlace } from './trash.js';
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** The name under which the ledger keeps when it is next looked at. */
+const SCHEDULE = 'trash';
+
+/** @param used whether this run has put something there */
+export async function pruneWhenDue(voyage: Voyage, lister: Lister, used: 'used' | 'unused'): Promise<void> {
+  const { job, context, run, root } = voyage;
+  const { ledger, listener } = context;
+  if (job.deletes.policy === 'delete' || context.stop?.aborted === true) return;
+  const nowMs = Date.now();
+  const due = ledger.coveredUntil(job.name, SCHEDULE);
+  if (due === undefined || due > nowMs) {
+    if (due === undefined && used === 'used') ledger.setCoveredUntil(job.name, SCHEDULE, nowMs + DAY_MS);
+    return;
+  }
+  const places: TrashPlace[] = [];
+  if (job.direction === 'push' || job.mode === 'two-way') places.push(lister);
+  if (job.direction === 'pull' || job.mode === 'two-way') places.push(localPlace(root));
+  let whole = true;
+  for (const place of places) {
+    const { keepMs } = job.deletes;
+    const pruned = await pruneTrash(place, { keepMs, nowMs, signal: context.cut });
+    whole = whole && pruned.ended === 'whole';
+    for (const { path, code, message } of pruned.problems) {
+      listener({ event: 'scan.problem', job: job.name, run, path, code, message });
+    }
+    const { files, bytes } = pruned;
+    if (files === 0) continue;
+    const what = `${files} ${files === 1 ? 'file' : 'files'} (${formatBytes(bytes)})`;
+    const message = `${what} had been in the trash of ${place.label} for longer than the job keeps them, and are gone for good.`;
+    listener({ event: 'trash.pruned', job: job.name, run, path: '.ferryd-trash', message });
+  }
+  if (whole) ledger.setCoveredUntil(job.name, SCHEDULE, nowMs + DAY_MS);
+}

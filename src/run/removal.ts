@@ -1,0 +1,274 @@
+/*
+ * Deleting: what the plan has doomed, after the guard. Each thing is looked at once more where it lies, and only what
+ * is still the same goes: into the trash, unless the job wants none. What is gone already is forgotten. On a server that
+ * takes two names for one file, the old name of a file that was renamed here is that file: it stays.
+ */
+import { readdir } from 'node:fs/promises';
+import type { PlannedDeletion } from '../ledger/deletion.js';
+import { moveFile, removeDirectory, removeFile } from '../local/tree.js';
+import { standsAt } from '../local/walk.js';
+import type { RelativePath, RemoteFile } from '../plan/entry.js';
+import { foldOf } from '../plan/names.js';
+import { judge } from '../remote/failure.js';
+import type { Result } from './crew.js';
+import type { Desk } from './desk.js';
+import { RunEnded } from './end.js';
+import type { RemoveTask, Task } from './task.js';
+
+/** How many names of directories are kept at hand, of listings and of what is here. */
+const NAMES_AT_HAND = 200_000;
+
+/** Tries to find a free place in the trash. */
+const PLACES = 10;
+
+type Outcome =
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'deleted'; readonly to: RelativePath | undefined }
+  | { readonly kind: 'left'; readonly message: string }
+  | { readonly kind: 'occupied' };
+
+export class Remover {
+  readonly #desk: Desk;
+  readonly #listings = new AtHand<Listing>();
+  readonly #namesHere = new AtHand<ReadonlyMap<string, readonly string[]>>();
+  /** Directories on each side that something was deleted from. */
+  readonly #emptied = { local: new Set<RelativePath>(), remote: new Set<RelativePath>() };
+  #deleted = 0;
+
+  constructor(desk: Desk) {
+    this.#desk = desk;
+  }
+
+  /** How much has gone. */
+  get deleted(): number {
+    return this.#deleted;
+  }
+
+  async remove(task: RemoveTask, beganMs: number): Promise<Result<Task>> {
+    const { voyage, hands, endings } = this.#desk;
+    const { binding } = voyage;
+    const { path, deletion, attempt } = task;
+    hands.goOn();
+    const outcome = await (deletion.kind === 'directory'
+      ? this.#removeDirectory(deletion)
+      : deletion.side === 'local'
+        ? this.#removeHere(deletion, attempt)
+        : this.#removeThere(deletion, attempt));
+    hands.fared();
+    switch (outcome.kind) {
+      case 'occupied':
+        if (attempt < PLACES) return { again: { ...task, attempt: attempt + 1 }, inMs: 0 };
+        endings.skipped(task, beganMs, {
+          code: 'trash',
+          message: `${path} cannot be moved into the trash: something of its name is there for every second of this run. It stays; the next run tries again.`,
+          remember: undefined,
+          temporary: undefined,
+        });
+        return 'done';
+      case 'gone':
+        this.#desk.record({ kind: 'forgotten', bindingId: binding, path });
+        return 'done';
+      case 'left':
+        endings.skipped(task, beganMs, {
+          code: 'changed-there',
+          message: outcome.message,
+          remember: undefined,
+          temporary: undefined,
+        });
+        return 'done';
+      case 'deleted':
+        this.#deleted += 1;
+        if (deletion.kind === 'file') this.#emptied[deletion.side].add(parentOf(deletion.at));
+        endings.deleted(task, beganMs, outcome.to);
+        return 'done';
+    }
+  }
+
+  /** Removes the directories that were emptied, and those above them that hold nothing else. */
+  async tidy(): Promise<void> {
+    const { root, remote, job, context } = this.#desk.voyage;
+    // They are entries of their own then, and were doomed by themselves where they are gone.
+    if (job.emptyDirectories === 'keep') return;
+    const ways = {
+      local: (path: RelativePath) => removeDirectory(root, path),
+      remote: (path: RelativePath) => remote.removeDirectory(path, { signal: context.cut }),
+    };
+    for (const side of ['local', 'remote'] as const) {
+      // The deepest first; each that goes may empty the one above.
+      const directories = [...this.#emptied[side]].sort((a, b) => b.length - a.length);
+      for (const emptied of directories) {
+        for (let path = emptied; path !== ''; path = parentOf(path)) {
+          if (context.stop?.aborted === true) return;
+          if ((await attempt(() => ways[side](path))) !== 'removed') break;
+        }
+      }
+      this.#emptied[side].clear();
+    }
+  }
+
+  async #removeHere({ at, ...doomed }: PlannedDeletion, attempt: number): Promise<Outcome> {
+    const { root } = this.#desk.voyage;
+    const file = await standsAt(root, at);
+    if (file === 'nothing') return { kind: 'gone' };
+    const changed = { kind: 'left', message: changedSince(at, 'here') } as const;
+    if (file === 'other' || file.sizeBytes !== doomed.sizeBytes || file.mtimeMs !== doomed.modifiedMs)
+      return changed;
+    const trash = this.#desk.trashOf(at, attempt);
+    const went =
+      trash === undefined ? await removeFile(root, at, file) : await moveFile(root, at, trash, file);
+    switch (went) {
+      case 'missing':
+        return { kind: 'gone' };
+      case 'changed':
+        return changed;
+      case 'occupied':
+        return { kind: 'occupied' };
+      case 'moved':
+      case 'removed':
+        return { kind: 'deleted', to: trash };
+    }
+  }
+
+  async #removeThere(doomed: PlannedDeletion, attempt: number): Promise<Outcome> {
+    const { remote, context } = this.#desk.voyage;
+    const { at, path } = doomed;
+    const file = await this.#lookThere(at);
+    if (file === 'nothing') return { kind: 'gone' };
+    if (
+      file === 'other' ||
+      file.sizeBytes !== doomed.sizeBytes ||
+      !sameSecond(file.modifiedMs, doomed.modifiedMs)
+    ) {
+      return { kind: 'left', message: changedSince(path, 'on the server') };
+    }
+    if (await this.#isAnotherName(path)) return { kind: 'gone' };
+    const options = { signal: context.cut };
+    const trash = this.#desk.trashOf(at, attempt);
+    if (trash === undefined) {
+      await remote.remove(at, options);
+      return { kind: 'deleted', to: undefined };
+    }
+    const went = await remote.move(at, trash, options);
+    if (went === 'occupied') return { kind: 'occupied' };
+    return went === 'missing' ? { kind: 'gone' } : { kind: 'deleted', to: trash };
+  }
+
+  async #removeDirectory({ at, path, side }: PlannedDeletion): Promise<Outcome> {
+    const { root, remote, context } = this.#desk.voyage;
+    const bare = at.slice(0, -1);
+    const went =
+      side === 'local'
+        ? await removeDirectory(root, bare)
+        : await remote.removeDirectory(bare, { signal: context.cut });
+    if (went === 'removed') return { kind: 'deleted', to: undefined };
+    const where = side === 'local' ? 'here' : 'on the server';
+    return {
+      kind: 'left',
+      message: `The directory ${path.slice(0, -1)} is gone at the source and holds something ${where} that was not put there: it stays.`,
+    };
+  }
+
+  /** A fresh look, one for all that lies in one directory. */
+  async #lookThere(at: RelativePath): Promise<RemoteFile | 'nothing' | 'other'> {
+    const { remote, context } = this.#desk.voyage;
+    const options = { signal: context.cut };
+    const directory = parentOf(at);
+    const listing = await this.#listings.get(directory, async () => {
+      const found = await remote.list(directory, options).catch((error: unknown) => {
+        const { decision, beforeSession } = judge(error);
+        // It may have gone with all that was in it; then each file is asked for by itself.
+        if (decision === 'skip' || (decision === 'gone' && !beforeSession)) return undefined;
+        throw error;
+      });
+      if (found === undefined)
+        return { value: { files: new Map(), others: new Set<string>(), proven: false }, size: 1 };
+      const files = new Map(found.files.map((file) => [file.path, file]));
+      const others = new Set([...found.directories, ...found.others]);
+      return { value: { files, others, proven: found.proven }, size: files.size + others.size + 1 };
+    });
+    if (listing.others.has(at)) return 'other';
+    const listed = listing.files.get(at);
+    if (listed !== undefined) return listed;
+    // Nothing shows that the listing was whole: only what the server says of this one file counts.
+    return listing.proven ? 'nothing' : ((await remote.stat(at, options)) ?? 'nothing');
+  }
+
+  /** True where the server takes this name and one that stands here for the same, on any level of the path. */
+  async #isAnotherName(path: RelativePath): Promise<boolean> {
+    const { root, remote } = this.#desk.voyage;
+    for (let end = path.indexOf('/'), from = 0; ; end = path.indexOf('/', from)) {
+      const name = end < 0 ? path.slice(from) : path.slice(from, end);
+      const directory = path.slice(0, Math.max(0, from - 1));
+      const names = await this.#namesHere.get(directory, async () => {
+        const found = await readdir(`${root}/${directory}`).catch(() => []);
+        const folded = new Map<string, string[]>();
+        for (const one of found) folded.set(foldOf(one), [...(folded.get(foldOf(one)) ?? []), one]);
+        return { value: folded, size: found.length + 1 };
+      });
+      const twins = (names.get(foldOf(name)) ?? []).filter((one) => one !== name);
+      for (const twin of twins) {
+        const difference = twin.normalize('NFC') === name.normalize('NFC') ? 'form' : 'case';
+        if (!(await remote.keepsApart(difference))) return true;
+      }
+      if (end < 0) return false;
+      from = end + 1;
+    }
+  }
+}
+
+interface Listing {
+  readonly files: ReadonlyMap<RelativePath, RemoteFile>;
+  readonly others: ReadonlySet<RelativePath>;
+  readonly proven: boolean;
+}
+
+/** What was looked up last, as long as it is not too much. Several who want the same wait for one look. */
+class AtHand<Value> {
+  readonly #kept = new Map<RelativePath, Promise<{ readonly value: Value; readonly size: number }>>();
+  #size = 0;
+
+  async get(
+    directory: RelativePath,
+    look: () => Promise<{ readonly value: Value; readonly size: number }>,
+  ): Promise<Value> {
+    const kept = this.#kept.get(directory);
+    if (kept !== undefined) return (await kept).value;
+    const looking = look();
+    this.#kept.set(directory, looking);
+    try {
+      const { value, size } = await looking;
+      this.#size += size;
+      for (const [oldest, entry] of this.#kept) {
+        if (this.#size <= NAMES_AT_HAND || oldest === directory) break;
+        this.#kept.delete(oldest);
+        this.#size -= (await entry).size;
+      }
+      return value;
+    } catch (error) {
+      this.#kept.delete(directory);
+      throw error;
+    }
+  }
+}
+
+/** Tidying is not worth a failure; what ends the run does so all the same. */
+async function attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof RunEnded) throw error;
+    return undefined;
+  }
+}
+
+function changedSince(path: RelativePath, where: string): string {
+  return `${path} is gone at the source, and was changed ${where} since it was put there: it is not deleted. Delete it by hand, or set deletes.extraneous.`;
+}
+
+function parentOf(path: RelativePath): RelativePath {
+  return path.slice(0, Math.max(0, path.lastIndexOf('/')));
+}
+
+function sameSecond(a: number | undefined, b: number | undefined): boolean {
+  return a === undefined || b === undefined || Math.floor(a / 1000) === Math.floor(b / 1000);
+}

@@ -1,0 +1,200 @@
+/*
+ * What the two sides show to the march: the local walk and the remote's listings, each in the order of the paths, with
+ * the places named at which it is blind. Judges nothing; what a person should hear of goes to `onFinding`.
+ */
+import type { Job } from '../job/job.js';
+import { IGNORE_FILE_CODE, type IgnoreMap, Turns } from '../local/ignore.js';
+import type { Remark, Twin } from '../local/sight.js';
+import { walk } from '../local/walk.js';
+import {
+  comparePaths,
+  type LocalEntry,
+  type LocalFile,
+  type RelativePath,
+  type RemoteEntry,
+  type RemoteFile,
+} from '../plan/entry.js';
+import type { Told } from '../plan/march.js';
+import { judge } from '../remote/failure.js';
+import type { Remote, RemoteDirectory } from '../remote/remote.js';
+import { RunEnded } from './end.js';
+import type { Filter } from './filter.js';
+
+/** Something in the source that is no file to send, or none yet: it waits for its marker. */
+export type Finding =
+  | Remark
+  | { readonly kind: 'waiting'; readonly path: RelativePath; readonly message: string };
+
+export type OnFinding = (finding: Finding) => void;
+
+/** True where a source is not empty although nothing of it may be looked at. */
+export function hidesFiles(finding: Finding): boolean {
+  return finding.kind === 'unreadable' && finding.code === IGNORE_FILE_CODE;
+}
+
+/** A local entry, and in what it differs from a twin that it has beside it. */
+export type LocalItem = LocalEntry & { readonly twin?: Twin | undefined };
+
+export interface LocalView {
+  readonly root: string;
+  readonly job: Pick<Job, 'links' | 'emptyDirectories' | 'names'>;
+  readonly wants: Filter;
+  /** Is told the rules of each `.ferryignore` on the way. */
+  readonly ignored: IgnoreMap;
+  readonly onFinding: OnFinding;
+}
+
+/** The local side. */
+export async function* localSights(view: LocalView): AsyncGenerator<Told<LocalItem>> {
+  const { root, job, wants, ignored } = view;
+  const sights = walk(root, {
+    wants,
+    links: job.links,
+    directories: job.emptyDirectories === 'keep' ? 'told' : 'silent',
+    twins: 'told',
+    lineBreaks: job.names === 'encode' ? 'fit' : 'unfit',
+    onRules: (directory, rules) => ignored.note(directory, rules),
+  });
+  for await (const sight of sights) {
+    switch (sight.kind) {
+      case 'file':
+        yield { kind: 'there', path: sight.file.path, item: withTwin(sight.file, sight.twin) };
+        break;
+      case 'directory': {
+        const { path } = sight;
+        yield { kind: 'there', path, item: withTwin({ path, directory: true }, sight.twin) };
+        break;
+      }
+      case 'left-out':
+        yield { kind: 'blind', path: sight.path, why: 'left-out' };
+        break;
+      case 'ignored':
+      case 'unfit':
+        view.onFinding(sight);
+        yield { kind: 'blind', path: sight.path, why: 'foreign' };
+        break;
+      case 'unreadable':
+        view.onFinding(sight);
+        yield { kind: 'blind', path: sight.path, why: 'unreadable' };
+    }
+  }
+}
+
+function withTwin<Entry extends LocalFile | LocalEntry>(entry: Entry, twin: Twin | undefined): LocalItem {
+  return twin === undefined ? entry : { ...entry, twin };
+}
+
+/** Where listings come from: the remote itself, or something more patient. */
+export type Lists = Pick<Remote, 'list' | 'label'> & {
+  /** Makes the root where it is not there; without it a missing one is taken for an empty one. */
+  readonly makeRoot?: () => Promise<void>;
+};
+
+export interface RemoteView {
+  readonly remote: Lists;
+  readonly job: Pick<Job, 'emptyDirectories'>;
+  /** By the paths as they are called here. */
+  readonly wants: Filter;
+  /** The path of something that the remote lists, as it is called here. */
+  readonly pathOf: (there: RelativePath) => RelativePath;
+  /** `source`: it must be there. `target`: it need not be there yet. */
+  readonly role: 'source' | 'target';
+  readonly onFinding: OnFinding;
+}
+
+/** The remote side. Asks for one listing a directory. */
+export async function* remoteSights(view: RemoteView): AsyncGenerator<Told<RemoteEntry>> {
+  const root = await listRoot(view);
+  if (root === undefined) yield { kind: 'blind', path: '', why: 'unproven' };
+  else yield* listed(view, '', root);
+}
+
+/** @returns undefined for a target that cannot be listed, most likely because it is not there yet */
+async function listRoot({ remote, role }: RemoteView): Promise<RemoteDirectory | undefined> {
+  try {
+    return await remote.list('');
+  } catch (error) {
+    if (role === 'source' || endsScan(error)) throw error;
+    if (remote.makeRoot === undefined) return undefined;
+    await remote.makeRoot();
+    return remote.list('');
+  }
+}
+
+/** One thing of a listing. `key` is its path as the march orders it. */
+interface Entry {
+  readonly key: string;
+  readonly what:
+    | { readonly file: RemoteFile }
+    | { readonly directory: RelativePath }
+    | { readonly other: RelativePath };
+}
+
+async function* listed(
+  view: RemoteView,
+  directory: RelativePath | '',
+  { files, directories, others, complete, proven }: RemoteDirectory,
+): AsyncGenerator<Told<RemoteEntry>> {
+  const { remote, job, pathOf, onFinding } = view;
+  if (!complete) {
+    onFinding({
+      kind: 'unreadable',
+      path: directory,
+      code: 'listing',
+      message: `The server's listing of ${directory === '' ? remote.label : directory} is incomplete or has names that no file can have here; only what it shows is known.`,
+    });
+  }
+  if (!proven) yield { kind: 'blind', path: pathOf(directory), why: 'unproven' };
+  const entries = await inOrder(view, [
+    ...files.map((file) => ({ key: pathOf(file.path), what: { file } })),
+    ...directories.map((path) => ({ key: `${pathOf(path)}/`, what: { directory: path } })),
+    ...others.map((path) => ({ key: pathOf(path), what: { other: path } })),
+  ]);
+  let before: string | undefined;
+  for (const { key, what } of entries) {
+    // A listing may name one thing twice; the march needs each path once.
+    if (key === before) continue;
+    before = key;
+    if ('file' in what) {
+      yield { kind: 'there', path: key, item: what.file };
+    } else if ('other' in what) {
+      onFinding({ kind: 'ignored', path: key, message: `${key} is no regular file on the server.` });
+      yield { kind: 'blind', path: key, why: 'foreign' };
+    } else {
+      if (job.emptyDirectories === 'keep') {
+        yield { kind: 'there', path: key, item: { path: `${what.directory}/`, directory: true } };
+      }
+      yield* listedBelow(view, what.directory);
+    }
+  }
+}
+
+async function inOrder({ wants }: RemoteView, all: readonly Entry[]): Promise<Entry[]> {
+  const entries: Entry[] = [];
+  const turns = new Turns();
+  for (const entry of all) {
+    await turns.take();
+    if (wants(entry.key)) entries.push(entry);
+  }
+  return entries.sort((a, b) => comparePaths(a.key, b.key));
+}
+
+/** A directory that the server does not list is told, and does not keep the others from being looked at. */
+async function* listedBelow(view: RemoteView, directory: RelativePath): AsyncGenerator<Told<RemoteEntry>> {
+  let listing: RemoteDirectory;
+  try {
+    listing = await view.remote.list(directory);
+  } catch (error) {
+    if (endsScan(error)) throw error;
+    const { code, message } = judge(error);
+    view.onFinding({ kind: 'unreadable', path: directory, code, message });
+    yield { kind: 'blind', path: `${view.pathOf(directory)}/`, why: 'unreadable' };
+    return;
+  }
+  yield* listed(view, directory, listing);
+}
+
+function endsScan(error: unknown): boolean {
+  const { beforeSession, decision } = judge(error);
+  return error instanceof RunEnded || beforeSession || decision === 'abort' || decision === 'hold';
+}
