@@ -38,8 +38,21 @@ function program(finish: (code: ExitCode) => void): Command {
   ferryd
     .command('plan')
     .argument('<job>')
+    .option('-o, --output <file>', 'write the plan to a file, for ferryd apply')
     .description('show what a run would do, and do nothing')
-    .action(async (job: string) => finish(await (await import('./plan.js')).plan(job, globals())));
+    .action(async (job: string, options: { output?: string }) =>
+      finish(await (await import('./plan.js')).plan(job, { ...globals(), ...options })),
+    );
+  ferryd
+    .command('apply')
+    .argument('<file>')
+    .description('do exactly what a plan in a file says, or nothing where the world has moved')
+    .action(async (file: string) => finish(await (await import('./apply.js')).apply(file, globals())));
+  ferryd
+    .command('approve')
+    .argument('<job>')
+    .description('release the deletions of a run that was held')
+    .action(async (job: string) => finish(await (await import('./approve.js')).approve(job, globals())));
   ferryd
     .command('run')
     .argument('<job...>')

@@ -1,142 +1,214 @@
 /*
- * `ferryd plan JOB`: what a run would do and why, one line a path, and nothing done.
+ * `ferryd plan JOB [-o FILE]`: what a run would do and why, one line a path, and nothing done. With -o the plan is
+ * written to a file too, which `ferryd apply` carries out.
  */
-import type { SideName, Verdict } from '../plan/action.js';
+import { resolve } from 'node:path';
+import { styleText } from 'node:util';
+import type { Job } from '../job/job.js';
+import type { HeldPlan } from '../ledger/deletion.js';
 import { judge } from '../remote/failure.js';
 import { printable } from '../report/printable.js';
-import { formatBytes } from '../report/summary.js';
 import { Accounts } from '../run/accounts.js';
 import { RunEnded } from '../run/end.js';
 import type { Refusal } from '../run/guard.js';
-import { planJob } from '../run/plan.js';
-import type { Finding } from '../run/sights.js';
+import { heldNow, planJob } from '../run/plan.js';
+import { checkPlace, headerOf, PlanFileError, PlanWriter } from '../run/planfile.js';
 import { CommandFailed, type ExitCode, exitCodeOfFailure } from './exit.js';
+import { hasDeletions, heldJson, heldSentence } from './held.js';
+import { lineOf, lineOfFinding, type PlannedLine, Sums, type Word } from './planned.js';
+import { stopSignals } from './stop-signal.js';
 import { type GlobalOptions, jobsNamed, load, openForReading, openLog, wireOf } from './surroundings.js';
 
-interface Planned {
-  readonly action: string;
-  readonly path: string;
-  readonly bytes?: number;
-  readonly why: string;
+export interface PlanOptions extends GlobalOptions {
+  /** Where the plan is written to. */
+  readonly output?: string | undefined;
 }
 
-/** One line a path that is not simply unchanged, then the sums. With `--json` one object a line. */
-export async function plan(name: string, options: GlobalOptions): Promise<ExitCode> {
+/** One line a path that is not simply unchanged, then the sums. With `--json` one object a line, the sums as the last. */
+export async function plan(name: string, options: PlanOptions): Promise<ExitCode> {
+  const nowMs = Date.now();
   const configuration = await load(options);
   const [job] = jobsNamed(configuration, [name]);
   if (job === undefined) throw new CommandFailed(2, `There is no job ${name}.`);
+  const file = options.output === undefined ? undefined : outputOf(options.output);
+  if (file !== undefined) await orFailed(() => checkPlace(file));
   const log = openLog(options, configuration.agent);
+  const signals = stopSignals(configuration.agent.stop.withinMs);
   const ledger = openForReading(options);
   const accounts = new Accounts(log.listener, {
     wire: wireOf(options, configuration.agent),
     profiles: ledger,
   });
-  const show = (line: Planned): void => {
-    process.stdout.write(
-      options.json === true
-        ? `${JSON.stringify({ job: name, ...line })}\n`
-        : `${line.action.padEnd(8)} ${printable(line.path)}  (${line.why})\n`,
-    );
-  };
-  let moves = 0;
-  let bytes = 0;
-  let unchanged = 0;
+  // Nothing is in hand that would be worth waiting for.
+  signals.stop.addEventListener('abort', () => void accounts.close(), { once: true });
+  const shown = new Shown(job, options);
+  let writer: PlanWriter | undefined;
   let refusal: Refusal | undefined;
   try {
-    for await (const verdict of planJob(job, {
+    writer = file === undefined ? undefined : await PlanWriter.create(file, headerOf(job, nowMs));
+    const verdicts = planJob(job, {
       ledger,
       accounts,
-      onFinding: (finding) => show(ofFinding(finding)),
+      nowMs,
+      onFinding: (finding) => shown.line(lineOfFinding(finding)),
       onRefusal: (refused) => {
         refusal = refused;
       },
-    })) {
-      const line = ofVerdict(verdict);
-      if (line === undefined) {
-        unchanged += verdict.kind === 'unchanged' ? 1 : 0;
-        continue;
-      }
-      if (line.bytes !== undefined) {
-        moves += 1;
-        bytes += line.bytes;
-      }
-      show(line);
+    });
+    for await (const verdict of verdicts) {
+      if (signals.stop.aborted) return 130;
+      const line = lineOf(verdict, job);
+      shown.sums.count(verdict);
+      if (line !== undefined) shown.line(line);
+      await writer?.add(verdict);
     }
-    if (refusal !== undefined) throw new CommandFailed(6, `${refusal.message} A run would be held.`);
-    if (options.json !== true) {
-      const verb = job.direction === 'push' ? 'upload' : 'download';
-      process.stdout.write(
-        `A run would ${verb} ${moves} ${moves === 1 ? 'file' : 'files'} (${formatBytes(bytes)}); ${unchanged} unchanged.\n`,
-      );
-    }
+    const actions = await writer?.end();
+    const held = heldNow(job, ledger, nowMs);
+    const written = file === undefined || actions === undefined ? undefined : { file, actions };
+    shown.end({ refusal, held, written, nowMs });
+    if (refusal !== undefined)
+      throw new CommandFailed(6, refusalSentence(refusal, { job, shown, held, file }));
     return 0;
   } catch (error) {
-    throw error instanceof CommandFailed ? error : planFailed(error);
+    if (signals.stop.aborted) return 130;
+    throw commandFailed(error);
   } finally {
+    await writer?.abandon();
     await accounts.close();
     ledger?.close();
+    signals.dispose();
     await log.close();
   }
 }
 
-function ofVerdict(verdict: Verdict): Planned | undefined {
-  const { path } = verdict;
-  switch (verdict.kind) {
-    case 'upload':
-    case 'download': {
-      const bytes = verdict.file.sizeBytes;
-      return { action: verdict.kind, path, bytes, why: `${REASONS[verdict.reason]}, ${formatBytes(bytes)}` };
+function outputOf(text: string): string {
+  if (text === '') throw new CommandFailed(2, '-o wants the name of a file.');
+  return resolve(text);
+}
+
+interface Conclusion {
+  readonly refusal: Refusal | undefined;
+  readonly held: HeldPlan | undefined;
+  readonly written: { readonly file: string; readonly actions: number } | undefined;
+  readonly nowMs: number;
+}
+
+class Shown {
+  readonly sums: Sums;
+  readonly #job: Job;
+  readonly #json: boolean;
+  readonly #style: Style;
+  readonly #width: number;
+
+  constructor(job: Job, options: GlobalOptions) {
+    this.sums = new Sums(job);
+    this.#job = job;
+    this.#json = options.json === true;
+    this.#style = styleOf(process.stdout, process.env);
+    // The longest word is one of two-way alone.
+    this.#width = job.mode === 'two-way' ? 'keep-both'.length : 'download'.length;
+  }
+
+  line(line: PlannedLine): void {
+    this.sums.add(line);
+    if (this.#json) this.#write({ ...line });
+    else process.stdout.write(`${lineText(line, this.#width, this.#style)}\n`);
+  }
+
+  end({ refusal, held, written, nowMs }: Conclusion): void {
+    const { name } = this.#job;
+    if (this.#json) {
+      const would = refusal === undefined ? null : { code: refusal.code, message: refusal.found };
+      const files = written === undefined ? {} : { written: written.file };
+      this.#write({ summary: this.sums.json, refusal: would, held: heldJson(held), ...files });
+      return;
     }
-    case 'remove':
-      return { action: 'delete', path, why: on(verdict.side) };
-    case 'make-directory':
-      return { action: 'mkdir', path, why: on(verdict.side) };
-    case 'set-aside':
-      return { action: 'keep-both', path, why: 'changed on both sides' };
-    case 'finish':
-      return { action: 'move', path, why: 'delivered before; the source goes' };
-    case 'examine':
-      return { action: 'examine', path, why: 'touched; its content decides' };
-    case 'meet':
-      return { action: 'compare', path, why: 'both sides have it' };
-    case 'remembered':
-      return {
-        action: 'skip',
-        path,
-        why: `the server refused it with ${verdict.skip.code}, and neither it nor the settings have changed`,
-      };
-    case 'unchanged':
-    case 'left-out':
-    case 'kept':
-    case 'forget':
-    case 'spared':
-    case 'blocked':
-      return undefined;
+    process.stdout.write(`${this.sums.sentence}\n`);
+    if (held !== undefined) process.stdout.write(`The job is ${heldSentence(name, held, nowMs)}.\n`);
+    if (written === undefined) return;
+    const { file, actions } = written;
+    const what = `${actions} ${actions === 1 ? 'action' : 'actions'}`;
+    process.stdout.write(
+      `The plan is in ${file} (${what}); "ferryd apply ${file}" does exactly that, or nothing.\n`,
+    );
+  }
+
+  #write(fields: object): void {
+    process.stdout.write(`${JSON.stringify({ job: this.#job.name, ...fields })}\n`);
   }
 }
 
-function on(side: SideName): string {
-  return side === 'local' ? 'here' : 'on the server';
+type Style = 'plain' | 'coloured';
+
+/** Colours on a terminal alone, and never where NO_COLOR is set (no-color.org). */
+export function styleOf(
+  stream: { readonly isTTY?: boolean },
+  environment: Readonly<Record<string, string | undefined>>,
+): Style {
+  const wanted = (environment.NO_COLOR ?? '') === '' && environment.TERM !== 'dumb';
+  return stream.isTTY === true && wanted ? 'coloured' : 'plain';
 }
 
-const REASONS = {
-  new: 'new',
-  changed: 'changed',
-  differs: 'the other side holds something else',
-  missing: 'missing on the other side',
-  conflict: 'changed on both sides; this one wins',
-  'tried-again': 'refused before, tried again',
-} as const;
+const COLOURS: Readonly<Record<Word, Parameters<typeof styleText>[0]>> = {
+  upload: 'green',
+  download: 'green',
+  mkdir: 'green',
+  delete: 'red',
+  trash: 'red',
+  move: 'red',
+  'keep-both': 'magenta',
+  examine: 'cyan',
+  compare: 'cyan',
+  wait: 'yellow',
+  skip: 'yellow',
+  blocked: 'yellow',
+  unread: 'yellow',
+  ignore: 'dim',
+  forget: 'dim',
+};
 
-const FINDINGS = { ignored: 'ignore', waiting: 'wait', unreadable: 'unread', unfit: 'skip' } as const;
-
-function ofFinding(finding: Finding): Planned {
-  const { path, message } = finding;
-  const action = FINDINGS[finding.kind];
-  return { action, path: path === '' ? '.' : path, why: message };
+/** One line as a person reads it, without its end. */
+export function lineText({ action, path, why }: PlannedLine, width: number, style: Style): string {
+  const word = action.padEnd(width);
+  const reason = `(${printable(why)})`;
+  if (style === 'plain') return `${word} ${printable(path)}  ${reason}`;
+  const validateStream = false;
+  const colour = styleText(COLOURS[action], word, { validateStream });
+  return `${colour} ${printable(path)}  ${styleText('dim', reason, { validateStream })}`;
 }
 
-function planFailed(error: unknown): CommandFailed {
+function refusalSentence(
+  { found }: Refusal,
+  parts: {
+    readonly job: Job;
+    readonly shown: Shown;
+    readonly held: HeldPlan | undefined;
+    readonly file: string | undefined;
+  },
+): string {
+  const { job, shown, held, file } = parts;
+  const would = `A run would be held: ${found}`;
+  if (!shown.sums.deletes) return would;
+  const waits = held !== undefined && held.approvedAtMs === undefined && hasDeletions(held);
+  const approve = `"ferryd approve ${job.name}" releases what is held${waits ? ' already' : ''}`;
+  const release = waits ? approve : `start "ferryd run ${job.name}", then ${approve}`;
+  const apply = file === undefined ? '' : `, or "ferryd apply ${file}" carries out exactly this plan`;
+  return `${would} Nothing is deleted before you have said so: ${release}${apply}.`;
+}
+
+/** Whatever ended a command about a plan, as a sentence and an exit code. */
+export function commandFailed(error: unknown): CommandFailed {
+  if (error instanceof CommandFailed) return error;
+  if (error instanceof PlanFileError)
+    return new CommandFailed(error.kind === 'damaged' ? 6 : 2, error.message);
   const { kind, message } = error instanceof RunEnded ? error.failure : judge(error);
   return new CommandFailed(exitCodeOfFailure(kind), message);
+}
+
+async function orFailed<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw commandFailed(error);
+  }
 }

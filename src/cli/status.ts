@@ -3,6 +3,7 @@
  * not. Asks no server.
  */
 import type { Job } from '../job/job.js';
+import type { HeldPlan } from '../ledger/deletion.js';
 import { lockDirectory, whoHolds } from '../ledger/lock.js';
 import type { LedgerReader } from '../ledger/reader.js';
 import type { RunRecord, TransferRecord } from '../ledger/record.js';
@@ -11,6 +12,7 @@ import { printable } from '../report/printable.js';
 import { runSentence } from '../report/summary.js';
 import { nextRun } from '../trigger/cron.js';
 import { CommandFailed, type ExitCode } from './exit.js';
+import { heldJson, heldSentence } from './held.js';
 import { type GlobalOptions, ledgerFile, load, openForReading, showProblems } from './surroundings.js';
 import { ago, columns, moment } from './table.js';
 
@@ -29,6 +31,8 @@ interface JobStatus {
   readonly nextRunMs: number | undefined;
   readonly watched: boolean;
   readonly loaded: boolean;
+  /** What the guard refused, and waits for a person or for the next run. */
+  readonly held: HeldPlan | undefined;
   readonly skips: readonly RememberedSkip[];
   readonly skipCount: number;
   /** What the last run left behind besides: it is tried again by each run. */
@@ -92,6 +96,7 @@ function statusOf(
     nextRunMs: next,
     watched: job?.triggers.some((trigger) => trigger.kind === 'watch') ?? false,
     loaded: job !== undefined,
+    held: ledger?.heldPlan(name),
     skips: ledger?.skips(name, SKIPS_SHOWN) ?? [],
     skipCount: ledger?.countSkips(name) ?? 0,
     leftBehind: leftBehind(name, lastRun, ledger),
@@ -117,6 +122,12 @@ function readable(status: JobStatus, daemonRuns: boolean): string {
   if (lastRun?.state === 'ended')
     rows.push(['', runSentence({ ...lastRun, durationMs: lastRun.endedAtMs - lastRun.startedAtMs })]);
   rows.push(['  next run', nextRunText(status, daemonRuns)]);
+  if (status.held !== undefined) {
+    rows.push([
+      '  held',
+      printable(`${heldSentence(status.job, status.held, Date.now()).replace(/^held /, '')}.`),
+    ]);
+  }
   let text = `${status.job}${status.description === '' ? '' : `: ${printable(status.description)}`}\n${columns(rows)}`;
   if (skipCount > 0) {
     text += `  skipped until they change, the settings change, or ferryd run ${status.job} --retry-skipped: ${skipCount}\n`;
@@ -176,6 +187,7 @@ function toJson(status: JobStatus, daemonPid: number | undefined): object {
           },
     nextRun: iso(status.nextRunMs),
     watched: status.watched,
+    held: heldJson(status.held),
     skippedFiles: status.skipCount,
     leftBehind: status.leftBehind.map((file) => ({
       path: file.path,

@@ -93,8 +93,8 @@ export type WholeTransfer = Omit<TransferOptions, 'fromByte'>;
 /** A listing, and whether anything says that it is whole. */
 export interface ReceivedListing extends Listing {
   /**
-   * `whole`: it ended as it should. `truncated`: the server said that it left entries out. `cut`: under TLS the data
-   * ended without TLS's goodbye, so that somebody or something may have cut it.
+   * `whole`: it ended as it should. `truncated`: the server said that it left out some of it, or all. `cut`: under TLS
+   * the data ended without TLS's goodbye, so that somebody or something may have cut it.
    */
   readonly ending: 'whole' | 'truncated' | 'cut';
 }
@@ -642,8 +642,9 @@ export class FtpClient {
     const { value, reply } = await this.#transfers.run(verb, argument, options, receiving(sink), {
       goodbye: 'observed',
     });
-    // Pure-FTPd stops after 10,000 entries and says so only here.
-    const truncated = /truncated/i.test(reply.lines.join(' '));
+    // Only here does Pure-FTPd say that it stopped after 10,000 entries, and does vsftpd say that it could not open the
+    // directory of which it has just sent an empty listing.
+    const truncated = /truncated|failed to open|unable to read/i.test(reply.lines.join(' '));
     return {
       body: Buffer.concat(chunks),
       ending: truncated ? 'truncated' : value.ended === 'cut' ? 'cut' : 'whole',

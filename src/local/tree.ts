@@ -37,6 +37,21 @@ export async function removeFile(
 }
 
 /**
+ * Takes a file of our own away, whatever it holds; one that is not there is no failure.
+ *
+ * @throws {LocalError} as `removeFile`
+ */
+export async function discardFile(root: string, path: RelativePath): Promise<void> {
+  const { above, name } = split(path);
+  await told(path, 'taken away', 'gone', () =>
+    within(root, above, ({ at }) => {
+      if (standing(`${at}/${name}`)?.isFile() === true) unlinkSync(`${at}/${name}`);
+      return 'gone';
+    }),
+  );
+}
+
+/**
  * Moves a regular file within the root; it keeps its content and its times. The directories of `to` are made. Never
  * replaces what stands at `to`, be it a link or a directory.
  *

@@ -23,6 +23,7 @@ export interface Places {
 /** What reading has shown: each side against what both agreed on, or against the other where they never did. */
 export interface Content {
   readonly local: 'same' | 'changed';
+  /** What was not read counts as its size and time say. */
   readonly remote: 'same' | 'changed';
 }
 

@@ -115,11 +115,20 @@ class Judgement {
 
   /** What a touched file holds decides where it could mean two things: a new version, or one not to be lost. */
   #hangsOnContent(verb: Verb): boolean {
-    const { mode } = this.#policy;
-    if (mode === 'two-way') return verb !== 'forget';
-    return (
-      verb === 'rest' || verb === 'finish' || verb === 'drop' || (verb === 'send' && this.#sparesTarget())
-    );
+    const { remote } = this.#met;
+    switch (verb) {
+      case 'rest':
+      case 'finish':
+      case 'drop':
+        return true;
+      case 'send':
+        return this.#policy.mode === 'two-way' || this.#sparesTarget();
+      case 'leave':
+        // Else a new version could not be sent either, and would be read again in every run.
+        return this.#policy.mode === 'two-way' && remote.kind === 'unseen' && remote.why === 'unproven';
+      default:
+        return this.#policy.mode === 'two-way' && verb !== 'forget';
+    }
   }
 
   /** What a person has put into the target of a pull is not overwritten by a copy. */

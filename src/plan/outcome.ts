@@ -18,7 +18,7 @@ export interface Tally {
  * - `ok`: all that the job asked for holds on the other side
  * - `partial`: some files were skipped, the rest holds
  * - `failed`: the run stopped before its end; what was delivered stays delivered
- * - `held`: a guard refused the plan; nothing was changed
+ * - `held`: the guard refused to go on, or to delete; what was delivered before stays delivered
  * - `interrupted`: a person or a signal ended it
  */
 export type Outcome = 'ok' | 'partial' | 'failed' | 'held' | 'interrupted';

@@ -1,6 +1,8 @@
 /*
  * The trash: `.ferryd-trash/<stamp>/<path>` below the root of the side where something was deleted or overwritten.
- * The stamp is the start of the run that did it, in UTC. What stands there was current until then. Pure: only names.
+ * The stamp is the start of the run that did it, in UTC. What stands there was current until then. Where it was taken
+ * out again and others remain, an empty directory notes that, `<path>.ferryd-restored-<stamp>`: without it, whoever
+ * asks for that time again would be given the next version. Pure: only names.
  */
 import type { RelativePath } from './entry.js';
 
@@ -47,4 +49,24 @@ export function fromTrash(
   return first === TRASH && stampMs(stamp) !== undefined && original !== ''
     ? { stamp, path: original }
     : undefined;
+}
+
+const NOTE = /^(.*[^/])\.ferryd-restored-(\d{8}T\d{6}Z)$/s;
+
+/**
+ * The directory that notes that a file of the trash was put back.
+ *
+ * @param trashed the file's path in the trash
+ * @param stamp when it was put back
+ */
+export function noteOf(trashed: RelativePath, stamp: string): RelativePath {
+  return `${trashed}.ferryd-restored-${stamp}`;
+}
+
+/** What a directory of the trash notes; undefined for one that is no note. */
+export function fromNote(
+  directory: RelativePath,
+): { readonly trashed: RelativePath; readonly stamp: string } | undefined {
+  const [, trashed = '', stamp = ''] = NOTE.exec(directory) ?? [];
+  return fromTrash(trashed) !== undefined && stampMs(stamp) !== undefined ? { trashed, stamp } : undefined;
 }

@@ -105,7 +105,7 @@ function outcomeWords(outcome: Outcome): string {
     case 'failed':
       return 'failed';
     case 'held':
-      return 'held by the guard, nothing was changed';
+      return 'held by the guard';
     case 'interrupted':
       return 'interrupted';
   }

@@ -4,8 +4,8 @@
  */
 
 import type { PlannedDeletion } from '../ledger/deletion.js';
-import { makeDirectory, moveFile, removeFile } from '../local/tree.js';
-import { lookAt, standsAt } from '../local/walk.js';
+import { discardFile, makeDirectory, moveFile } from '../local/tree.js';
+import { lookAt } from '../local/walk.js';
 import type { Action, Removal, Verdict } from '../plan/action.js';
 import { remoteFingerprint } from '../plan/judge.js';
 import { conflictName } from '../plan/names.js';
@@ -26,7 +26,7 @@ import { Remover } from './removal.js';
 import type { PlainTask, Task, Transfer, UploadTask } from './task.js';
 import { Uploader } from './upload.js';
 
-/** Tries to find a free name for the loser of a conflict. */
+/** Tries to find a free name for the loser of a conflict, or for what is replaced in the trash. */
 const NAMES = 10;
 
 export class Carrier {
@@ -70,9 +70,9 @@ export class Carrier {
     return this.#setAside;
   }
 
-  /** How much was deleted. */
-  get deleted(): number {
-    return this.#remover.deleted;
+  /** How much was deleted, or was found to be gone when it was to be deleted. */
+  get cleared(): number {
+    return this.#remover.cleared;
   }
 
   /** The task that carries an action out. */
@@ -178,7 +178,7 @@ export class Carrier {
 
   /** The loser of a conflict gets another name on its own side. What has changed since is left to the next run. */
   async #rename(task: PlainTask<'set-aside'>): Promise<Result<Task>> {
-    const { root, remote, context, startedAtMs } = this.#voyage;
+    const { root, remote, context, placement, startedAtMs } = this.#voyage;
     const { action, attempt } = task;
     const { side, here, there, local, remote: file } = action;
     const to = conflictName(side === 'local' ? here : there, startedAtMs + (attempt - 1) * 1000);
@@ -195,6 +195,9 @@ export class Carrier {
     if (went === 'occupied' && attempt < NAMES) return { again: { ...task, attempt: attempt + 1 }, inMs: 0 };
     if (went === 'moved') {
       this.#setAside += 1;
+      // The winner goes across in the next pass, and the loser under its new name.
+      context.only?.follow(task.path);
+      context.only?.follow(side === 'remote' ? placement.pathOf(to) : to);
       this.#endings.inConflict(task, side, to);
     }
     return 'done';
@@ -260,6 +263,11 @@ export class Carrier {
     if (ends) throw new RunEnded(failure.kind, failure.code, failure.message);
     if (failure.beforeSession) return { again: task, inMs: this.#outage.failed(failure, error) };
     this.#unlessInARow(task, failure);
+    // Two runs began in one second: what the trash of this one has already is kept, and the next place is tried.
+    if (failure.code === 'ASIDE' && task.attempt < NAMES) {
+      const next = await this.#again(task, failure);
+      return next === undefined ? 'done' : { again: next, inMs: 0 };
+    }
 
     switch (failure.decision) {
       case 'gone':
@@ -353,8 +361,14 @@ export class Carrier {
 
   /** Ends a file's journey in this run without a delivery. */
   async #giveUp(task: Task, failure: Failure, beganMs: number): Promise<void> {
-    const cleared = await this.#clear(task);
     const final = failure.decision === 'skip' || failure.decision === 'fallback';
+    // The old file may be in the trash already: the new one stays for the next run, which goes on with it.
+    const mayBeNeeded =
+      task.kind === 'upload' &&
+      !final &&
+      this.#voyage.job.deletes.policy === 'trash' &&
+      task.sent === 'something';
+    const cleared = mayBeNeeded ? undefined : await this.#clear(task);
     const local =
       task.kind === 'download'
         ? remoteFingerprint(task.action.file)
@@ -388,8 +402,7 @@ export class Carrier {
       return undefined;
     try {
       if (task.kind === 'download') {
-        const part = await standsAt(root, temporary);
-        if (typeof part !== 'string') await removeFile(root, temporary, part);
+        await discardFile(root, temporary);
       } else if (task.sent === 'something') await remote.remove(temporary);
       this.#desk.record({ kind: 'intent-dropped', bindingId: binding, path, temporary });
       return temporary;

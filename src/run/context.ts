@@ -4,6 +4,8 @@
 import type { Job, RemotePath, Server } from '../job/job.js';
 import type { Ledger } from '../ledger/ledger.js';
 import type { BindingKey } from '../ledger/record.js';
+import type { Verdict } from '../plan/action.js';
+import type { RelativePath } from '../plan/entry.js';
 import type { Policy } from '../plan/judge.js';
 import { emptyTally, type Outcome, type RunFailure, type Tally } from '../plan/outcome.js';
 import { serverIdentity } from '../remote/account.js';
@@ -16,6 +18,14 @@ import type { Placement } from './placement.js';
 export interface Harbour {
   /** @throws {RunEnded} kind `configuration` where a secret or a file of certificates cannot be read */
   of(server: Server): Promise<{ remote(path: RemotePath): Remote }>;
+}
+
+/** What a person has seen planned, and has said yes to: nothing else is carried out, and its deletions are released. */
+export interface Only {
+  /** True where this is in the plan, or is nothing to carry out. */
+  takes(verdict: Verdict): boolean;
+  /** What stands there now follows from what the plan says: it may be delivered although the plan does not name it. */
+  follow(path: RelativePath): void;
 }
 
 /** What a run works with. */
@@ -31,8 +41,12 @@ export interface RunContext {
   readonly cut?: AbortSignal | undefined;
   /** `again`: ask once more for the files that the server refused before. */
   readonly skipped?: 'again' | undefined;
+  /** Undefined: whatever the scan finds is carried out. */
+  readonly only?: Only | undefined;
   /** 0 to 1, for jitter; tests give their own. */
   readonly random?: (() => number) | undefined;
+  /** When the run starts, in milliseconds since 1970; tests give their own. */
+  readonly now?: (() => number) | undefined;
 }
 
 /** How a run ended. */
@@ -98,7 +112,8 @@ export function policyOf(job: Job, settings: string, placement: Placement): Poli
     conflicts: job.conflicts,
     extraneous: job.deletes.extraneous ? 'deleted' : 'kept',
     proof: job.compare === 'checksum' ? 'content' : 'times',
-    settings,
+    // What was skipped for want of a trash is tried again once the job does without one.
+    settings: job.deletes.policy === 'trash' ? `${settings} trash` : settings,
     place: placement.place,
   };
 }

@@ -4,8 +4,9 @@
  */
 import { settledFingerprint } from '../local/fingerprint.js';
 import { LocalSink } from '../local/sink.js';
-import { removeFile } from '../local/tree.js';
+import { discardFile } from '../local/tree.js';
 import { standsAt } from '../local/walk.js';
+import type { Verdict } from '../plan/action.js';
 import { type Baseline, sameFingerprint } from '../plan/entry.js';
 import { judge } from '../remote/failure.js';
 import { wholeSeconds } from '../remote/remote.js';
@@ -36,6 +37,10 @@ export class Downloader {
     const free = await this.#isFree(task, place);
     if (free === 'adopted') return 'done';
     if (free === 'taken') return this.#leave(task, beganMs);
+    if (typeof free !== 'string') {
+      await hands.clear(task);
+      return hands.turnTo(free, task);
+    }
     const sink = await this.#sinkFor(task);
     const fromByte = sink.bytes;
     try {
@@ -84,8 +89,7 @@ export class Downloader {
   async recover({ path, intent }: RecoverTask): Promise<Result<Task>> {
     const { root, binding } = this.#desk.voyage;
     const { temporary } = intent;
-    const part = await standsAt(root, temporary);
-    if (typeof part !== 'string') await removeFile(root, temporary, part);
+    await discardFile(root, temporary);
     this.#desk.record({ kind: 'intent-dropped', bindingId: binding, path, temporary });
     return 'done';
   }
@@ -94,7 +98,7 @@ export class Downloader {
   async #isFree(
     { path, action, temporary }: DownloadTask,
     place: Place,
-  ): Promise<'free' | 'taken' | 'adopted'> {
+  ): Promise<'free' | 'taken' | 'adopted' | Verdict> {
     if (place === 'nothing') return 'free';
     if (place === 'other') return 'taken';
     const { file, baseline, over, seen } = action;
@@ -111,8 +115,17 @@ export class Downloader {
     // Not what we put there: either it is the same file by another way, or it is a person's.
     const sameTime =
       file.modifiedMs !== undefined && wholeSeconds(place.mtimeMs) === wholeSeconds(file.modifiedMs);
-    if (place.sizeBytes !== file.sizeBytes || !sameTime) return 'taken';
-    const { root, binding, tally, placement } = this.#desk.voyage;
+    const { root, binding, tally, placement, job } = this.#desk.voyage;
+    // A move keeps no account of what it has delivered; what goes into the trash is not lost.
+    const replaced = job.mode === 'move' && job.deletes.policy === 'trash';
+    if (place.sizeBytes !== file.sizeBytes || !sameTime) return replaced ? 'free' : 'taken';
+    if (job.mode === 'move') {
+      // Its source goes afterwards, so only the content says that it is the same.
+      const other: Verdict = replaced
+        ? { ...action, over: 'seen', seen: place }
+        : { kind: 'blocked', path, why: 'differs', side: 'local' };
+      return { ...action, kind: 'meet', local: place, remote: file, proof: 'compared', decide: () => other };
+    }
     const seenAtMs = Date.now();
     const adopted: Baseline = {
       path,
@@ -156,8 +169,7 @@ export class Downloader {
         now.modifiedMs === wholeSeconds(file.modifiedMs);
       const sink = same ? await LocalSink.resume(place, part) : undefined;
       if (sink !== undefined) return sink;
-      const left = await standsAt(root, temporary);
-      if (typeof left !== 'string') await removeFile(root, temporary, left);
+      await discardFile(root, temporary);
     }
     return LocalSink.open(place);
   }

@@ -106,7 +106,7 @@ export class Endings {
 
   /** A file stays behind. Without `remember` the next run asks again. */
   skipped(
-    task: Task,
+    task: Pick<Task, 'path' | 'attempt'>,
     beganMs: number,
     skip: {
       readonly code: string;

@@ -7,8 +7,11 @@ import { removeFile } from '../local/tree.js';
 import { standsAt } from '../local/walk.js';
 import type { Action } from '../plan/action.js';
 import type { Baseline, RemoteFile } from '../plan/entry.js';
+import { judge } from '../remote/failure.js';
+import { fullStop } from '../report/summary.js';
 import type { Result } from './crew.js';
 import type { Desk } from './desk.js';
+import { RunEnded } from './end.js';
 import type { PlainTask, Task } from './task.js';
 
 type Finish = Extract<Action, { kind: 'finish' }>;
@@ -71,15 +74,29 @@ export class Finisher {
     return file !== undefined && file.sizeBytes === sizeBytes && isSameTime(file, baseline);
   }
 
+  /** A source that cannot be taken away is told, and stays delivered: the next run tries again. */
   async #takeAway(departure: Departure): Promise<void> {
-    const { voyage } = this.#desk;
+    const { context, binding, job, run } = this.#desk.voyage;
     const { path, side } = departure;
-    const gone = side === 'local' ? await this.#removeHere(departure) : await this.#removeThere(departure);
-    if (gone === 'changed') return;
-    const { context, binding, job, run } = voyage;
-    this.#desk.record({ kind: 'forgotten', bindingId: binding, path });
-    if (gone === 'removed')
+    const beganMs = performance.now();
+    try {
+      const gone = side === 'local' ? await this.#removeHere(departure) : await this.#removeThere(departure);
+      if (gone === 'changed') return;
+      this.#desk.record({ kind: 'forgotten', bindingId: binding, path });
+      if (gone === 'missing') return;
       context.listener({ event: 'file.deleted', job: job.name, run, path, side, why: 'moved' });
+    } catch (error) {
+      const { decision, kind, code, message } = judge(error);
+      // The run ends, or the link is cut: the next one begins with it.
+      if (context.cut?.aborted === true) return;
+      if (decision === 'abort' || decision === 'hold') throw new RunEnded(kind, code, message);
+      this.#desk.endings.skipped({ path, attempt: 1 }, beganMs, {
+        code,
+        message: `${path} was delivered, and cannot be taken away from its source: ${fullStop(message)} The next run tries again.`,
+        remember: undefined,
+        temporary: undefined,
+      });
+    }
   }
 
   async #removeHere({ here, local }: Departure): Promise<'removed' | 'missing' | 'changed'> {

@@ -21,6 +21,9 @@ export interface Whole {
 /** Why a run is held: a word of ours, and the sentences for a person. */
 export interface Refusal {
   readonly code: string;
+  /** What was found; true of a run that was held and of one that would be. */
+  readonly found: string;
+  /** That, what it meant for the run, and what to do next. */
   readonly message: string;
 }
 
@@ -69,9 +72,11 @@ function emptied(job: Job, { seen, doomed, remembered }: Whole): Refusal | undef
   const known = remembered.here > 0 ? remembered.here : remembered.elsewhere;
   if (known === 0 || (doomed.total > 0 && doomed.approved === doomed.total)) return undefined;
   const place = side === 'local' ? `The source ${job.local}` : `The server's side ${remoteOf(job)}`;
+  const found = `${place} of job ${job.name} has no file for this job, and ${known} ${known === 1 ? 'was' : 'were'} delivered from it before. Is its disk mounted, and do the patterns still fit?`;
   return {
     code: side === 'local' ? 'source-empty' : 'remote-empty',
-    message: `${place} of job ${job.name} has no file for this job, and ${known} ${known === 1 ? 'was' : 'were'} delivered from it before. Is its disk mounted, and do the patterns still fit? Nothing was deleted on the other side.${howToApprove(job, doomed)}`,
+    found,
+    message: `${found} Nothing was deleted on the other side.${howToApprove(job, doomed)}`,
   };
 }
 
@@ -80,9 +85,11 @@ function tooMany(job: Job, { doomed, remembered }: Whole): Refusal | undefined {
   const limit = Math.max(files, Math.floor((remembered.here * percent) / 100));
   const waiting = doomed.total - doomed.directories - (doomed.approved - doomed.approvedDirectories);
   if (waiting <= limit) return undefined;
+  const found = `Job ${job.name} would delete ${waiting} ${waiting === 1 ? 'file' : 'files'} (${remembered.here} are remembered), and may delete ${limit} in a run without being asked.`;
   return {
     code: 'deletions',
-    message: `Job ${job.name} would delete ${waiting} files (${remembered.here} are remembered), and may delete ${limit} in a run without being asked. None of them was deleted.${howToApprove(job, doomed)}`,
+    found,
+    message: `${found} None of them was deleted.${howToApprove(job, doomed)}`,
   };
 }
 

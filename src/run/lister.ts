@@ -46,6 +46,10 @@ export class Lister implements Lists {
     return this.#patiently(path, (remote, options) => remote.remove(path, options));
   }
 
+  makeDirectory(path: RelativePath | ''): Promise<void> {
+    return this.#patiently(path, (remote, options) => remote.makeDirectory(path, options));
+  }
+
   removeDirectory(path: RelativePath): Promise<'removed' | 'not-empty'> {
     return this.#patiently(path, (remote, options) => remote.removeDirectory(path, options));
   }
@@ -55,7 +59,7 @@ export class Lister implements Lists {
   }
 
   makeRoot(): Promise<void> {
-    return this.#patiently('', (remote, options) => remote.makeDirectory('', options));
+    return this.makeDirectory('');
   }
 
   async #patiently<T>(

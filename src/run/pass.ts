@@ -33,6 +33,8 @@ export class Pass {
   #doomed: PlannedDeletion[] = [];
   /** What could not come because something has to go first; the first few by name. */
   #waiting: { count: number; first: RelativePath | undefined } = { count: 0, first: undefined };
+  /** Deletions that a person has released with the plan that is carried out. */
+  readonly #released = { total: 0, directories: 0 };
 
   /** @param parts.number counted from 1 */
   constructor(
@@ -48,6 +50,11 @@ export class Pass {
   /** How many files each side has shown. */
   get seen(): { readonly local: number; readonly remote: number } {
     return this.#seen;
+  }
+
+  /** How much of what is to be deleted is released by the plan that is carried out; nothing where there is none. */
+  get released(): { readonly total: number; readonly directories: number } {
+    return this.#released;
   }
 
   /** How many things wait until something else is deleted. */
@@ -152,8 +159,16 @@ export class Pass {
 
   #taskOf(verdict: Verdict): Task | undefined {
     const { tally, context, binding } = this.#voyage;
+    if (context.only?.takes(verdict) === false) {
+      this.#tellNotPlanned(verdict);
+      return undefined;
+    }
     switch (verdict.kind) {
       case 'remove':
+        if (context.only !== undefined) {
+          this.#released.total += 1;
+          this.#released.directories += verdict.path.endsWith('/') ? 1 : 0;
+        }
         this.#doomed.push(doomedBy(verdict));
         if (this.#doomed.length >= AT_ONCE) this.#write();
         return undefined;
@@ -191,6 +206,17 @@ export class Pass {
       default:
         return this.#carrier.taskOf(verdict);
     }
+  }
+
+  #tellNotPlanned({ kind, path }: Verdict): void {
+    // What is gone on both sides loses nothing by being forgotten later.
+    if (kind === 'forget' || !this.#isFirst) return;
+    this.#tell({
+      kind: 'unfit',
+      path,
+      code: 'not-planned',
+      message: `${path} is not in the plan that is carried out, or has changed since: it is left as it is. Make a new plan, or run the job.`,
+    });
   }
 
   async #send(crew: Crew<Task>): Promise<void> {

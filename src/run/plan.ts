@@ -4,6 +4,7 @@
  * have to see before it does anything.
  */
 import type { Job } from '../job/job.js';
+import type { HeldPlan } from '../ledger/deletion.js';
 import type { LedgerReader } from '../ledger/reader.js';
 import type { Removal, Verdict } from '../plan/action.js';
 import { settingsIdentity } from '../remote/account.js';
@@ -21,6 +22,8 @@ export interface PlanContext {
   readonly ledger: LedgerReader | undefined;
   readonly accounts: Harbour;
   readonly onFinding: (finding: Finding) => void;
+  /** When the run would begin, in milliseconds since 1970: what its dates and ages count from. Now, unless told. */
+  readonly nowMs?: number | undefined;
   /** Hears, at the end, why a run would be held. */
   readonly onRefusal?: ((refusal: Refusal) => void) | undefined;
 }
@@ -32,7 +35,7 @@ export interface PlanContext {
  */
 export async function* planJob(job: Job, context: PlanContext): AsyncGenerator<Verdict> {
   const { ledger, accounts } = context;
-  const nowMs = Date.now();
+  const { nowMs = Date.now() } = context;
   const resolved = resolveJob(job, nowMs);
   const root = await findLocal(resolved);
   const binding = bindingOf(resolved.job, ledger);
@@ -66,6 +69,17 @@ export async function* planJob(job: Job, context: PlanContext): AsyncGenerator<V
   };
   const refusal = judgeWhole(resolved.job, { seen, doomed: released.doomed, remembered });
   if (refusal !== undefined) context.onRefusal?.(refusal);
+}
+
+/**
+ * What waits for a person at the places between which the job ferries now; undefined where nothing does.
+ *
+ * @param nowMs for the dates in its paths, in milliseconds since 1970
+ */
+export function heldNow(job: Job, ledger: LedgerReader | undefined, nowMs: number): HeldPlan | undefined {
+  const plan = ledger?.heldPlan(job.name);
+  if (plan === undefined) return undefined;
+  return plan.bindingId === bindingOf(resolveJob(job, nowMs).job, ledger) ? plan : undefined;
 }
 
 /** Counts deletions, and which of them a person has released already. */

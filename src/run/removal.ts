@@ -3,6 +3,7 @@
  * is still the same goes: into the trash, unless the job wants none. What is gone already is forgotten. On a server that
  * takes two names for one file, the old name of a file that was renamed here is that file: it stays.
  */
+import type { Dirent } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import type { PlannedDeletion } from '../ledger/deletion.js';
 import { moveFile, removeDirectory, removeFile } from '../local/tree.js';
@@ -30,24 +31,28 @@ type Outcome =
 export class Remover {
   readonly #desk: Desk;
   readonly #listings = new AtHand<Listing>();
-  readonly #namesHere = new AtHand<ReadonlyMap<string, readonly string[]>>();
+  readonly #namesHere = new AtHand<NamesHere>();
   /** Directories on each side that something was deleted from. */
   readonly #emptied = { local: new Set<RelativePath>(), remote: new Set<RelativePath>() };
-  #deleted = 0;
+  /** What stays, and was told. */
+  readonly #left = new Set<string>();
+  #cleared = 0;
 
   constructor(desk: Desk) {
     this.#desk = desk;
   }
 
-  /** How much has gone. */
-  get deleted(): number {
-    return this.#deleted;
+  /** How much is not known any more: deleted, or gone already. */
+  get cleared(): number {
+    return this.#cleared;
   }
 
   async remove(task: RemoveTask, beganMs: number): Promise<Result<Task>> {
     const { voyage, hands, endings } = this.#desk;
     const { binding } = voyage;
     const { path, deletion, attempt } = task;
+    const name = `${deletion.side}:${path}`;
+    if (this.#left.has(name)) return 'done';
     hands.goOn();
     const outcome = await (deletion.kind === 'directory'
       ? this.#removeDirectory(deletion)
@@ -66,9 +71,11 @@ export class Remover {
         });
         return 'done';
       case 'gone':
+        this.#cleared += 1;
         this.#desk.record({ kind: 'forgotten', bindingId: binding, path });
         return 'done';
       case 'left':
+        this.#left.add(name);
         endings.skipped(task, beganMs, {
           code: 'changed-there',
           message: outcome.message,
@@ -77,7 +84,7 @@ export class Remover {
         });
         return 'done';
       case 'deleted':
-        this.#deleted += 1;
+        this.#cleared += 1;
         if (deletion.kind === 'file') this.#emptied[deletion.side].add(parentOf(deletion.at));
         endings.deleted(task, beganMs, outcome.to);
         return 'done';
@@ -113,6 +120,8 @@ export class Remover {
     const changed = { kind: 'left', message: changedSince(at, 'here') } as const;
     if (file === 'other' || file.sizeBytes !== doomed.sizeBytes || file.mtimeMs !== doomed.modifiedMs)
       return changed;
+    if (await this.#isBackThere(doomed.path))
+      return { kind: 'left', message: backAgain(doomed.path, 'here') };
     const trash = this.#desk.trashOf(at, attempt);
     const went =
       trash === undefined ? await removeFile(root, at, file) : await moveFile(root, at, trash, file);
@@ -133,7 +142,8 @@ export class Remover {
     const { remote, context } = this.#desk.voyage;
     const { at, path } = doomed;
     const file = await this.#lookThere(at);
-    if (file === 'nothing') return { kind: 'gone' };
+    // A directory in its place is not what was put there, and is in nobody's way.
+    if (file === 'nothing' || file === 'directory') return { kind: 'gone' };
     if (
       file === 'other' ||
       file.sizeBytes !== doomed.sizeBytes ||
@@ -141,7 +151,9 @@ export class Remover {
     ) {
       return { kind: 'left', message: changedSince(path, 'on the server') };
     }
-    if (await this.#isAnotherName(path)) return { kind: 'gone' };
+    if (await this.#isBackHere(path)) return { kind: 'left', message: backAgain(path, 'on the server') };
+    // A name that is written another way there cannot be taken for its twin.
+    if (at === path && (await this.#isAnotherName(path))) return { kind: 'gone' };
     const options = { signal: context.cut };
     const trash = this.#desk.trashOf(at, attempt);
     if (trash === undefined) {
@@ -169,7 +181,7 @@ export class Remover {
   }
 
   /** A fresh look, one for all that lies in one directory. */
-  async #lookThere(at: RelativePath): Promise<RemoteFile | 'nothing' | 'other'> {
+  async #lookThere(at: RelativePath): Promise<RemoteFile | 'nothing' | 'directory' | 'other'> {
     const { remote, context } = this.#desk.voyage;
     const options = { signal: context.cut };
     const directory = parentOf(at);
@@ -180,34 +192,63 @@ export class Remover {
         if (decision === 'skip' || (decision === 'gone' && !beforeSession)) return undefined;
         throw error;
       });
-      if (found === undefined)
-        return { value: { files: new Map(), others: new Set<string>(), proven: false }, size: 1 };
+      if (found === undefined) {
+        const nothing = new Set<RelativePath>();
+        return { value: { files: new Map(), directories: nothing, others: nothing, proven: false }, size: 1 };
+      }
       const files = new Map(found.files.map((file) => [file.path, file]));
-      const others = new Set([...found.directories, ...found.others]);
-      return { value: { files, others, proven: found.proven }, size: files.size + others.size + 1 };
+      const directories = new Set(found.directories);
+      const others = new Set(found.others);
+      const size = files.size + directories.size + others.size + 1;
+      return { value: { files, directories, others, proven: found.proven }, size };
     });
     if (listing.others.has(at)) return 'other';
+    if (listing.directories.has(at)) return 'directory';
     const listed = listing.files.get(at);
     if (listed !== undefined) return listed;
     // Nothing shows that the listing was whole: only what the server says of this one file counts.
     return listing.proven ? 'nothing' : ((await remote.stat(at, options)) ?? 'nothing');
   }
 
+  /** Whether the source holds it once more: it was away for a moment, as it is while it is saved. */
+  async #isBackThere(path: RelativePath): Promise<boolean> {
+    const nowhere = { baseline: undefined, modifiedMs: undefined, there: undefined };
+    const file = await this.#lookThere(this.#desk.voyage.placement.place(path, nowhere).there);
+    return file !== 'nothing' && file !== 'directory';
+  }
+
+  /** As above. A directory in its place may be what it had to go for. */
+  async #isBackHere(path: RelativePath): Promise<boolean> {
+    const slash = path.lastIndexOf('/');
+    const name = path.slice(slash + 1);
+    const names = await this.#lookHere(path.slice(0, Math.max(0, slash)));
+    return names.get(foldOf(name))?.some((one) => one.name === name && !one.isDirectory()) === true;
+  }
+
+  #lookHere(directory: RelativePath): Promise<NamesHere> {
+    const { root } = this.#desk.voyage;
+    return this.#namesHere.get(directory, async () => {
+      const found = await readdir(`${root}/${directory}`, { withFileTypes: true }).catch(() => []);
+      const folded = new Map<string, Dirent[]>();
+      for (const one of found) {
+        const fold = foldOf(one.name);
+        const others = folded.get(fold);
+        if (others === undefined) folded.set(fold, [one]);
+        else others.push(one);
+      }
+      return { value: folded, size: found.length + 1 };
+    });
+  }
+
   /** True where the server takes this name and one that stands here for the same, on any level of the path. */
   async #isAnotherName(path: RelativePath): Promise<boolean> {
-    const { root, remote } = this.#desk.voyage;
+    const { remote } = this.#desk.voyage;
     for (let end = path.indexOf('/'), from = 0; ; end = path.indexOf('/', from)) {
       const name = end < 0 ? path.slice(from) : path.slice(from, end);
-      const directory = path.slice(0, Math.max(0, from - 1));
-      const names = await this.#namesHere.get(directory, async () => {
-        const found = await readdir(`${root}/${directory}`).catch(() => []);
-        const folded = new Map<string, string[]>();
-        for (const one of found) folded.set(foldOf(one), [...(folded.get(foldOf(one)) ?? []), one]);
-        return { value: folded, size: found.length + 1 };
-      });
-      const twins = (names.get(foldOf(name)) ?? []).filter((one) => one !== name);
-      for (const twin of twins) {
-        const difference = twin.normalize('NFC') === name.normalize('NFC') ? 'form' : 'case';
+      const names = await this.#lookHere(path.slice(0, Math.max(0, from - 1)));
+      for (const twin of names.get(foldOf(name)) ?? []) {
+        if (twin.name === name) continue;
+        const difference = twin.name.normalize('NFC') === name.normalize('NFC') ? 'form' : 'case';
         if (!(await remote.keepsApart(difference))) return true;
       }
       if (end < 0) return false;
@@ -216,8 +257,12 @@ export class Remover {
   }
 }
 
+/** What stands in a directory here, by the folded name. */
+type NamesHere = ReadonlyMap<string, readonly Dirent[]>;
+
 interface Listing {
   readonly files: ReadonlyMap<RelativePath, RemoteFile>;
+  readonly directories: ReadonlySet<RelativePath>;
   readonly others: ReadonlySet<RelativePath>;
   readonly proven: boolean;
 }
@@ -263,6 +308,10 @@ async function attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
 
 function changedSince(path: RelativePath, where: string): string {
   return `${path} is gone at the source, and was changed ${where} since it was put there: it is not deleted. Delete it by hand, or set deletes.extraneous.`;
+}
+
+function backAgain(path: RelativePath, where: string): string {
+  return `${path} was gone when the scan came by, and is there again: it is not deleted ${where}. The next run looks again.`;
 }
 
 function parentOf(path: RelativePath): RelativePath {

@@ -14,12 +14,12 @@ import { LocalSink } from '../local/sink.js';
 import { LocalSource } from '../local/source.js';
 import { lookAt, openRoot, standsAt } from '../local/walk.js';
 import type { RelativePath } from '../plan/entry.js';
-import { decodeName } from '../plan/names.js';
+import { decodeName, fitsAName } from '../plan/names.js';
 import type { RunFailure } from '../plan/outcome.js';
 import { temporaryName } from '../plan/temporary.js';
-import { inTrash, stampOf, TRASH } from '../plan/trash.js';
+import { inTrash, noteOf, stampMs, stampOf, TRASH } from '../plan/trash.js';
 import { judge } from '../remote/failure.js';
-import type { Remote, RemoteDirectory } from '../remote/remote.js';
+import { MoveRefused, type Remote, type RemoteDirectory } from '../remote/remote.js';
 import type { Listener } from '../report/event.js';
 import { fullStop } from '../report/summary.js';
 import type { Accounts } from './accounts.js';
@@ -29,7 +29,9 @@ import { type Patience, patiently } from './patience.js';
 import { resolveJob } from './resolve.js';
 import {
   localPlace,
+  type PutBack,
   patientPlace,
+  type RestorePlace,
   reachesBack,
   restorable,
   stampsIn,
@@ -42,6 +44,8 @@ import {
 /** How many files are put back at the same time, and how many may wait for that. */
 const AT_ONCE = 4;
 const QUEUED = 64;
+
+const FARTHEST_AHEAD_MS = 24 * 60 * 60 * 1000;
 
 /** What a person asks for. */
 export interface Wish {
@@ -147,7 +151,7 @@ function failureFrom(error: unknown): RunFailure {
 
 /** One side, with what is needed to read from it. */
 interface Side {
-  readonly place: TrashPlace;
+  readonly place: RestorePlace;
   readonly presence: Presence;
   readonly from: { readonly side: 'remote'; readonly remote: Remote } | { side: 'local'; root: string };
 }
@@ -160,13 +164,16 @@ interface Task {
    * left to the move, which replaces nothing.
    */
   readonly over: 'aside' | 'nothing' | 'unknown';
+  /** Directory that notes in the trash that it was put back; undefined where no later version would take its place. */
+  readonly note: RelativePath | undefined;
 }
 
 class Restoration {
   readonly #job: Job;
   readonly #wish: Wish;
   readonly #context: RestoreContext;
-  readonly #stamp: string;
+  /** Under which what stands in the way goes into the trash. */
+  #stamp: string;
   /** What only looks is broken off at once. */
   readonly #looking: AbortSignal;
   /** Directories of trashes that files were taken from. */
@@ -208,6 +215,10 @@ class Restoration {
       this.#trashes.push({ label: place.label, stamps: await stampsIn(place, { signal: this.#looking }) });
     }
     if (this.#trashes.every(({ stamps }) => stamps.length === 0)) return 'nothing';
+    this.#stamp = stampAfter(
+      this.#trashes.flatMap(({ stamps }) => stamps),
+      nowMs,
+    );
     const { keepMs } = this.#job.deletes;
     if (atMs !== undefined) {
       const reaches = this.#trashes.every(({ stamps }) => reachesBack(stamps, atMs, { keepMs, nowMs }));
@@ -235,7 +246,7 @@ class Restoration {
     return sides;
   }
 
-  #sideOf(plain: TrashPlace, from: Side['from']): Side {
+  #sideOf(plain: RestorePlace, from: Side['from']): Side {
     const place = patientPlace(plain, this.#patience(TRASH));
     return { place, from, presence: new Presence(place, this.#looking) };
   }
@@ -304,7 +315,7 @@ class Restoration {
   }
 
   /** @returns undefined where what stands under the path is what was asked for */
-  async #taskOf(versions: readonly Version[], sides: readonly Side[]): Promise<Task | undefined> {
+  async #taskOf(versions: readonly (Version | PutBack)[], sides: readonly Side[]): Promise<Task | undefined> {
     const { atMs } = this.#wish;
     const version = versionAt(versions, atMs);
     const side = sides.find(({ place }) => place === version?.place);
@@ -314,13 +325,16 @@ class Restoration {
     if (wantsMissing && there !== 'nothing' && there !== 'unknown') return undefined;
     const unseen = wantsMissing ? 'unknown' : 'aside';
     const over = there === 'nothing' ? 'nothing' : there === 'unknown' ? unseen : 'aside';
+    const { place, stamp, file } = version;
+    const outlived = versions.some((other) => other.place === place && other.stamp > stamp);
+    const note = over === 'aside' || outlived ? noteOf(file.path, this.#stamp) : undefined;
     if (there === 'other' && this.#wish.to === undefined) {
       const { path } = version;
       const message = `A directory, or something else that is no file, is called ${path} now. Move it away to have the file back.`;
       this.#leave({ path, code: 'occupied', message });
       return undefined;
     }
-    return { version, side, over };
+    return { version, side, over, note };
   }
 
   async #work(task: Task): Promise<void> {
@@ -341,38 +355,52 @@ class Restoration {
     }
   }
 
-  async #moveBack({ version, side, over }: Task): Promise<void> {
+  async #moveBack({ version, side, over, note }: Task): Promise<void> {
     const { path, file } = version;
+    const { place } = side;
     const options = { signal: this.#context.cut };
     const aside = inTrash(path, this.#stamp);
-    let setAside = false;
-    if (over === 'aside') {
-      const moved = await side.place.move(path, aside, options);
-      if (moved === 'occupied') {
-        const message = `${aside} is taken, so what stands at ${path} cannot be kept. Try again in a moment.`;
-        this.#leave({ path, code: 'ASIDE', message });
+    if (note !== undefined) {
+      if (!fitsAName(note.slice(note.lastIndexOf('/') + 1))) {
+        const message = `The name of ${path} is too long for the trash to note that it was put back. With --to it can be copied into a local directory.`;
+        this.#leave({ path, code: 'ENAMETOOLONG', message });
         return;
       }
-      setAside = moved === 'moved';
+      // First of all: while the file is there still, nobody believes it.
+      await place.makeDirectory(note, options);
     }
+    let setAside = false;
+    let end: 'moved' | 'missing' | 'occupied' | 'kept';
     try {
-      const moved = await side.place.move(file.path, path, options);
-      if (moved === 'moved') {
-        this.#tookFrom(side.place, file.path);
-        this.#tell(version, side, setAside);
-        return;
-      }
-      const message =
-        moved === 'missing'
-          ? `${file.path} is not in the trash any more.`
-          : `Something stands at ${path} by now, and is not overwritten.`;
-      // Only what is missing was asked for, and this is not.
-      if (moved === 'missing' || over !== 'unknown') this.#leave({ path, code: moved, message });
+      const away = over === 'aside' ? await place.move(path, aside, options) : 'missing';
+      setAside = away === 'moved';
+      end = away === 'occupied' ? 'kept' : await place.move(file.path, path, options);
     } catch (error) {
       if (setAside) await this.#undo(side, aside, path);
+      // A note stays where nobody knows whether the file was moved: it does no harm.
+      if (error instanceof MoveRefused) await this.#forget(place, note);
       throw error;
     }
+    if (end === 'moved') {
+      this.#tookFrom(place, file.path);
+      this.#tell(version, side, setAside);
+      return;
+    }
     if (setAside) await this.#undo(side, aside, path);
+    await this.#forget(place, note);
+    // Only what is missing was asked for, and this is not.
+    if (end === 'occupied' && over === 'unknown') return;
+    const messages = {
+      missing: `${file.path} is not in the trash any more.`,
+      occupied: `Something stands at ${path} by now, and is not overwritten.`,
+      kept: `${aside} is taken, so what stands at ${path} cannot be kept there. Try again in a moment.`,
+    };
+    this.#leave({ path, code: end, message: messages[end] });
+  }
+
+  async #forget(place: RestorePlace, note: RelativePath | undefined): Promise<void> {
+    if (note === undefined) return;
+    await place.removeDirectory(note, { signal: this.#context.cut }).catch(() => undefined);
   }
 
   /** What was taken away for a file that did not come goes back to its place. */
@@ -464,6 +492,19 @@ class Restoration {
   get interrupted(): boolean {
     return this.#context.stop?.aborted === true || this.#context.cut?.aborted === true;
   }
+}
+
+/**
+ * The stamp of now, or one just after the newest: what is put aside must come after what it made room for, also where
+ * a run took it away in this very second, or the clock was set back a little. A date far ahead is an error of a clock.
+ */
+function stampAfter(stamps: readonly string[], nowMs: number): string {
+  let afterMs = nowMs;
+  for (const stamp of stamps) {
+    const ms = stampMs(stamp) ?? 0;
+    if (ms < nowMs + FARTHEST_AHEAD_MS) afterMs = Math.max(afterMs, ms + 1_000);
+  }
+  return stampOf(afterMs);
 }
 
 async function openLocal(job: Job): Promise<string> {

@@ -12,7 +12,7 @@ import { Crew } from './crew.js';
 import { failureOf } from './end.js';
 import { Endings } from './endings.js';
 import { weighOf } from './filter.js';
-import { checkMarker, judgeWhole, type Whole } from './guard.js';
+import { checkMarker, judgeWhole, type Refusal, type Whole } from './guard.js';
 import { Lister } from './lister.js';
 import { Outage } from './outage.js';
 import { Pass } from './pass.js';
@@ -48,7 +48,7 @@ export async function runJob(job: Job, context: RunContext): Promise<RunReport> 
       return report('failed', { kind: 'locked', code: 'locked', message });
     }
     try {
-      const startedAtMs = Date.now();
+      const startedAtMs = (context.now ?? Date.now)();
       ledger.closeAbandonedRuns(job.name, startedAtMs);
       const resolved = resolveJob(job, startedAtMs);
       const binding = ledger.bind(bindingKey(resolved.job));
@@ -146,36 +146,45 @@ async function recover(voyage: Voyage, carrier: Carrier): Promise<void> {
  * @returns why the guard held deletions back
  */
 async function carryAll(voyage: Voyage, carrier: Carrier, lister: Lister): Promise<RunFailure | undefined> {
-  const { context, binding } = voyage;
-  context.ledger.beginPlan(binding);
+  const { context, binding, job } = voyage;
+  const { ledger } = context;
+  // What is delivered from here on is no proof that a side was full before.
+  const remembered = {
+    here: ledger.countKnown(binding),
+    elsewhere: ledger.rememberedElsewhere(binding),
+  };
   for (let number = 1; ; number += 1) {
-    const before = { deleted: carrier.deleted, setAside: carrier.setAside };
+    const before = { cleared: carrier.cleared, setAside: carrier.setAside };
+    ledger.beginPlan(binding);
     const pass = new Pass(voyage, { carrier, lister, number });
     await pass.carry();
     if (isStopped(context)) return undefined;
-    const refusal = number === 1 ? judgeWhole(voyage.job, wholeOf(voyage, pass)) : undefined;
-    const failure = refusal === undefined ? undefined : ({ kind: 'held', ...refusal } as const);
+    const refusal = judgeWhole(job, { ...wholeOf(voyage, pass), remembered });
+    const failure = refusal === undefined ? undefined : failureBy(refusal);
     // What a person has released stays in the plan, and is carried out.
     if (failure !== undefined) hold(voyage, failure);
-    if (deletes(voyage.job)) await pass.remove();
+    if (deletes(job)) await pass.remove();
     if (failure !== undefined) return failure;
-    const moved =
-      carrier.setAside > before.setAside || (pass.waiting > 0 && carrier.deleted > before.deleted);
-    if (!moved || number === PASSES || isStopped(context)) {
-      if (pass.waiting > 0) pass.tellWaiting();
-      break;
-    }
+    if (isStopped(context)) return undefined;
+    const cleared = pass.waiting > 0 && carrier.cleared > before.cleared;
+    if (number < PASSES && (cleared || carrier.setAside > before.setAside)) continue;
+    pass.tellWaiting();
+    ledger.endPlan(binding);
+    return undefined;
   }
-  if (!isStopped(context)) context.ledger.endPlan(binding);
-  return undefined;
 }
 
-function wholeOf({ context, binding }: Voyage, { seen }: Pass): Whole {
-  const { ledger } = context;
+function failureBy({ code, message }: Refusal): RunFailure {
+  return { kind: 'held', code, message };
+}
+
+function wholeOf({ context, binding }: Voyage, { seen, released }: Pass): Omit<Whole, 'remembered'> {
+  const { ledger, only } = context;
+  const doomed = ledger.doomed(binding);
+  const approved = { approved: released.total, approvedDirectories: released.directories };
   return {
     seen,
-    doomed: ledger.doomed(binding),
-    remembered: { here: ledger.countKnown(binding), elsewhere: ledger.rememberedElsewhere(binding) },
+    doomed: only === undefined ? doomed : { ...doomed, ...approved },
   };
 }
 

@@ -118,7 +118,7 @@ class Scanner {
   }
 
   /** What the job does not want is left alone on both sides, be it there or gone. */
-  async #leftOut({ path, local, remote }: Met): Promise<boolean> {
+  async #leftOut({ path, local, remote, known }: Met): Promise<boolean> {
     const { seen } = this.#scan;
     if (local.kind === 'there') {
       seen.local += isDirectory<LocalEntry>(local.item) ? 0 : 1;
@@ -130,7 +130,15 @@ class Scanner {
       seen.remote += isDirectory<RemoteEntry>(remote.item) ? 0 : 1;
       if (!this.#fits(path, remote.item)) return true;
     }
-    return false;
+    return local.kind !== 'there' && remote.kind !== 'there' && this.#wasLeftOut(known);
+  }
+
+  /** Gone, and of a size or an age by then that the job leaves alone: it stays where it was delivered. */
+  #wasLeftOut(known: Known | undefined): boolean {
+    const baseline = known?.baseline;
+    if (baseline === undefined || baseline.path.endsWith('/')) return false;
+    const { sizeBytes, mtimeMs } = baseline.local;
+    return this.#scan.weigh({ sizeBytes, modifiedMs: mtimeMs }) === 'left-out';
   }
 
   #fits(path: RelativePath, item: LocalEntry | RemoteEntry): boolean {

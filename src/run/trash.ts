@@ -6,10 +6,10 @@
 import { promises as fs } from 'node:fs';
 import { codeOf, LocalError, localSentence } from '../local/error.js';
 import { within } from '../local/place.js';
-import { moveFile, removeDirectory, removeFile } from '../local/tree.js';
+import { makeDirectory, moveFile, removeDirectory, removeFile } from '../local/tree.js';
 import { standsAt } from '../local/walk.js';
 import { comparePaths, type RelativePath, type RemoteFile } from '../plan/entry.js';
-import { fromTrash, stampMs, TRASH } from '../plan/trash.js';
+import { fromNote, fromTrash, stampMs, TRASH } from '../plan/trash.js';
 import { type Failure, judge } from '../remote/failure.js';
 import type { OperationOptions, Remote, RemoteDirectory } from '../remote/remote.js';
 import { Crew } from './crew.js';
@@ -17,6 +17,9 @@ import { type Patience, patiently } from './patience.js';
 
 /** A side as the trash sees it: a remote is one, and so is the local tree. */
 export type TrashPlace = Pick<Remote, 'label' | 'list' | 'move' | 'remove' | 'removeDirectory'>;
+
+/** A side that files are put back on. */
+export type RestorePlace = TrashPlace & Pick<Remote, 'makeDirectory'>;
 
 /** Something in the trash that could not be dealt with. */
 export interface TrashProblem {
@@ -40,7 +43,7 @@ const MOST_PROBLEMS = 50;
 const QUEUED = 64;
 
 /** The local side. Links are neither followed nor touched. `root` is its real path, from `openRoot`. */
-export function localPlace(root: string): TrashPlace {
+export function localPlace(root: string): RestorePlace {
   return {
     label: root === '' ? '/' : root,
     list: (directory) => listLocal(root, directory),
@@ -56,6 +59,7 @@ export function localPlace(root: string): TrashPlace {
         throw new LocalError('CHANGED', `${path} is not the file any more that was to be removed.`);
       }
     },
+    makeDirectory: (directory) => makeDirectory(root, directory),
     removeDirectory: (directory) => removeDirectory(root, directory),
   };
 }
@@ -93,12 +97,13 @@ function absent(error: unknown): undefined {
 }
 
 /** The same side, with each operation tried again while that helps. */
-export function patientPlace(place: TrashPlace, patience: Patience): TrashPlace {
+export function patientPlace(place: RestorePlace, patience: Patience): RestorePlace {
   return {
     label: place.label,
     list: (directory, options) => patiently(() => place.list(directory, options), patience),
     move: (from, to, options) => patiently(() => place.move(from, to, options), patience),
     remove: (path, options) => patiently(() => place.remove(path, options), patience),
+    makeDirectory: (path, options) => patiently(() => place.makeDirectory(path, options), patience),
     removeDirectory: (path, options) => patiently(() => place.removeDirectory(path, options), patience),
   };
 }
@@ -299,16 +304,27 @@ function isChild(path: RelativePath, directory: RelativePath): boolean {
   return path === `${directory}/${name}` && !/^\.{0,2}$|\//.test(name);
 }
 
-/** One file in a trash. */
-export interface Version {
+/** One version of a path, in a trash. */
+export interface Version extends Dated {
+  readonly kind: 'version';
+  /** The file, with its path in the trash. */
+  readonly file: RemoteFile;
+}
+
+/** A note that a version was put back, and is in this place no more. */
+export interface PutBack extends Dated {
+  readonly kind: 'put-back';
+  /** When that was. From then on it was current, until the next date of the same trash, or is so now. */
+  readonly backMs: number;
+}
+
+interface Dated {
   readonly place: TrashPlace;
   /** Where it stood. */
   readonly path: RelativePath;
   readonly stamp: string;
   /** It was current until then, in milliseconds since 1970. */
   readonly untilMs: number;
-  /** The file, with its path in the trash. */
-  readonly file: RemoteFile;
 }
 
 export interface RestorableOptions extends OperationOptions {
@@ -327,7 +343,7 @@ export interface RestorableOptions extends OperationOptions {
 export async function* restorable(
   places: readonly TrashPlace[],
   options: RestorableOptions,
-): AsyncGenerator<readonly Version[]> {
+): AsyncGenerator<readonly (Version | PutBack)[]> {
   const { signal } = options;
   const dates: Cursor[] = [];
   for (const [rank, place] of places.entries()) {
@@ -343,7 +359,7 @@ export async function* restorable(
     const ahead = dates.filter(({ head }) => head !== undefined).sort((a, b) => -compareHeads(a, b));
     for (let next = ahead.at(-1); next !== undefined; next = ahead.at(-1)) {
       const path = next.head?.path;
-      const versions: Version[] = [];
+      const versions: (Version | PutBack)[] = [];
       const read: Cursor[] = [];
       for (
         let same = ahead.at(-1);
@@ -367,12 +383,12 @@ export async function* restorable(
 
 /** One date of one trash, read one file ahead. */
 class Cursor {
-  head: Version | undefined;
+  head: Version | PutBack | undefined;
   /** Of its place among the places. */
   readonly rank: number;
-  readonly #versions: AsyncGenerator<Version>;
+  readonly #versions: AsyncGenerator<Version | PutBack>;
 
-  constructor(date: Dated, rank: number) {
+  constructor(date: Source, rank: number) {
     this.rank = rank;
     this.#versions = versionsBelow(date, `${TRASH}/${date.stamp}`, 1);
   }
@@ -409,42 +425,66 @@ function insert(ahead: Cursor[], cursor: Cursor): void {
   ahead.splice(low, 0, cursor);
 }
 
-interface Dated {
+/** Where a cursor reads. */
+interface Source {
   readonly place: TrashPlace;
   readonly stamp: string;
   readonly options: RestorableOptions;
 }
 
-async function* versionsBelow(date: Dated, directory: RelativePath, depth: number): AsyncGenerator<Version> {
-  const { place, stamp, options } = date;
+async function* versionsBelow(
+  source: Source,
+  directory: RelativePath,
+  depth: number,
+): AsyncGenerator<Version | PutBack> {
+  const { place, stamp, options } = source;
   const { wants = () => true, signal, onProblem } = options;
-  const { label } = place;
   let listing: RemoteDirectory;
   try {
     listing = await place.list(directory, { signal });
   } catch (error) {
     const failure = judge(error);
     if (signal?.aborted === true || endsAll(failure)) throw error;
-    if (failure.decision !== 'gone')
-      onProblem({ path: directory, code: failure.code, message: failure.message });
+    const { code, message } = failure;
+    if (failure.decision !== 'gone') onProblem({ path: directory, code, message });
     return;
   }
   if (!listing.complete) {
-    const message = `The listing of ${directory} of ${label} is incomplete: what it does not show cannot be restored.`;
+    const message = `The listing of ${directory} of ${place.label} is incomplete: what it does not show cannot be restored.`;
     onProblem({ path: directory, code: 'listing', message });
   }
-  const entries = [
-    ...listing.files.map((file) => ({ key: file.path, file })),
-    ...listing.directories.map((path) => ({ key: `${path}/`, file: undefined })),
-  ].sort((a, b) => comparePaths(a.key, b.key));
-  for (const [i, { key, file }] of entries.entries()) {
+  for (const { key, file, backMs } of entriesOf(listing, directory)) {
     const path = fromTrash(key)?.path;
-    const twice = i > 0 && entries[i - 1]?.key === key;
-    const own = isChild(file === undefined ? key.slice(0, -1) : key, directory);
-    if (path === undefined || twice || !own || !wants(path)) continue;
-    if (file !== undefined) yield { place, path, stamp, untilMs: stampMs(stamp) ?? 0, file };
-    else if (depth < DEEPEST) yield* versionsBelow(date, key.slice(0, -1), depth + 1);
+    if (path === undefined || !wants(path)) continue;
+    const dated = { place, path, stamp, untilMs: stampMs(stamp) ?? 0 };
+    if (file !== undefined) yield { kind: 'version', ...dated, file };
+    else if (backMs !== undefined) yield { kind: 'put-back', ...dated, backMs };
+    else if (depth < DEEPEST) yield* versionsBelow(source, key.slice(0, -1), depth + 1);
   }
+}
+
+interface Entry {
+  /** Path in the trash; a directory's ends with `/`. */
+  readonly key: string;
+  readonly file?: RemoteFile;
+  readonly backMs?: number | undefined;
+}
+
+/** In the order of the paths that they stand for, each once: a file before a note that is not true yet. */
+function entriesOf({ files, directories }: RemoteDirectory, directory: RelativePath): Entry[] {
+  const notes: Entry[] = [];
+  const below: Entry[] = [];
+  for (const path of directories) {
+    if (!isChild(path, directory)) continue;
+    const note = fromNote(path);
+    if (note === undefined) below.push({ key: `${path}/` });
+    else notes.push({ key: note.trashed, backMs: stampMs(note.stamp) });
+  }
+  notes.sort((a, b) => (b.backMs ?? 0) - (a.backMs ?? 0));
+  const own = files.filter((file) => isChild(file.path, directory));
+  return [...own.map((file) => ({ key: file.path, file })), ...notes, ...below]
+    .sort((a, b) => comparePaths(a.key, b.key))
+    .filter(({ key }, i, all) => all[i - 1]?.key !== key);
 }
 
 /**
@@ -452,10 +492,23 @@ async function* versionsBelow(date: Dated, directory: RelativePath, depth: numbe
  *
  * @returns undefined where what is current now was so then, as far as the trash knows
  */
-export function versionAt(versions: readonly Version[], atMs: number | undefined): Version | undefined {
-  if (atMs !== undefined) return versions.find(({ untilMs }) => untilMs > atMs);
-  const newest = versions.at(-1);
-  return versions.find(({ stamp }) => stamp === newest?.stamp);
+export function versionAt(
+  versions: readonly (Version | PutBack)[],
+  atMs: number | undefined,
+): Version | undefined {
+  if (atMs === undefined) {
+    const files = versions.filter((version) => version.kind === 'version');
+    const newest = files.at(-1)?.stamp;
+    return files.find(({ stamp }) => stamp === newest);
+  }
+  let found = versions.find(({ untilMs }) => untilMs > atMs);
+  while (found?.kind === 'put-back') {
+    const { place } = found;
+    // A clock that was set back must not lead round in a circle.
+    const fromMs = Math.max(found.backMs, found.untilMs);
+    found = versions.find((version) => version.place === place && version.untilMs > fromMs);
+  }
+  return found;
 }
 
 /** True where a trash still has every version that was current at the moment or later. */

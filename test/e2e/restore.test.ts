@@ -70,6 +70,36 @@ async function pushStage(stage: Stage, more: Written = {}): Promise<void> {
   await stage.writePush('nightly', { mode: 'mirror', ...more });
 }
 
+test('the whole journey: a mirror deletes and overwrites, a person takes back, and the next run leaves it so', async () => {
+  await using stage = await Stage.open();
+  await using server = await stage.server();
+  await stage.writeNas(server);
+  await pushStage(stage);
+  await plant(stage, 'source', ['kept', 'deleted', 'd/deleted too', 'overwritten']);
+  expect((await stage.run('nightly')).code).toBe(0);
+  await rm(stage.at('source/deleted'));
+  await rm(stage.at('source/d'), { recursive: true });
+  await stage.write('source/overwritten', 'other words');
+  const second = await stage.run('nightly');
+  expect({ code: second.code, deleted: second.result.deleted }).toEqual({ code: 0, deleted: 2 });
+  expect(Object.keys(await heldIn(stage, 'remote/in')).filter((path) => !path.startsWith(TRASH))).toEqual([
+    'kept',
+    'overwritten',
+  ]);
+
+  const ended = await stage.ferryd('restore', 'nightly');
+  expect(ended.code).toBe(0);
+  expect(deeds(ended)).toEqual(['restored d/deleted too', 'restored deleted']);
+  const named = await stage.ferryd('restore', 'nightly', 'overwritten');
+  expect(named.code).toBe(0);
+  const back = planted('kept', 'deleted', 'd/deleted too', 'overwritten');
+  expect(await heldIn(stage, 'remote/in')).toMatchObject(back);
+  expect((await stage.run('nightly')).code).toBe(0);
+  const held = await heldIn(stage, 'remote/in');
+  expect(held).toMatchObject(back);
+  expect(Object.values(held).sort()).toEqual([...Object.values(back), 'other words'].sort());
+});
+
 describe('on the server', () => {
   test('what is missing comes back, the newest of each, and nothing that stands there is touched', async () => {
     await using stage = await Stage.open();
@@ -146,23 +176,42 @@ describe('on the server', () => {
     );
   });
 
-  test('a directory by its name: only what is missing below it', async () => {
+  test('twice, at once, is there and back: nothing is lost to a second that two share', async () => {
     await using stage = await Stage.open();
     await using server = await stage.server();
     await stage.writeNas(server);
     await pushStage(stage);
+    // As if a run had put it there in the second in which this is asked for, or a clock were a little ahead.
+    const date = stampOf(Date.now() + 5_000);
+    await plant(stage, 'remote/in', ['a', inTrash('a', date)]);
+    const both = planted(['a', inTrash('a', date)], ['x', 'a']);
+    expect((await stage.ferryd('restore', 'nightly', 'a')).code).toBe(0);
+    const once = await heldIn(stage, 'remote/in');
+    expect(once.a).toBe(contentOf(inTrash('a', date)));
+    expect(Object.values(once).sort()).toEqual(Object.values(both).sort());
+    expect((await stage.ferryd('restore', 'nightly', 'a')).code).toBe(0);
+    const twice = await heldIn(stage, 'remote/in');
+    expect(twice.a).toBe(contentOf('a'));
+    expect(Object.values(twice).sort()).toEqual(Object.values(both).sort());
+  });
+
+  test('a directory by its name: only what is missing below it', async () => {
+    await using stage = await Stage.open();
+    await using server = await stage.server();
+    await stage.writeNas(server);
+    await pushStage(stage, { names: 'encode' });
     const date = daysAgo(3);
-    const trash = ['docs/a.txt', 'docs/b/c.txt', 'docs-old/x', 'other'].map((path) => inTrash(path, date));
+    const paths = ['docs/a.txt', 'docs/b/c.txt', 'docs-old/x', 'other', 'q%3A/%3F'];
+    const trash = paths.map((path) => inTrash(path, date));
     await plant(stage, 'remote/in', ['docs/a.txt', ...trash]);
     const ended = await stage.ferryd('restore', 'nightly', 'docs/');
     expect(ended.code).toBe(0);
     expect(deeds(ended)).toEqual(['restored docs/b/c.txt']);
     expect(await readFile(stage.at('remote/in/docs/a.txt'), 'utf8')).toBe(contentOf('docs/a.txt'));
-    expect(await pathsBelow(stage.at('remote/in', TRASH, date))).toEqual([
-      'docs-old/x',
-      'docs/a.txt',
-      'other',
-    ]);
+    const left = ['docs-old/x', 'docs/a.txt', 'other', 'q%3A/%3F'];
+    expect(await pathsBelow(stage.at('remote/in', TRASH, date))).toEqual(left);
+    // A name that the server could not hold is asked for as it is here.
+    expect(deeds(await stage.ferryd('restore', 'nightly', 'q:/?'))).toEqual(['restored q%3A/%3F']);
   });
 
   test('as it was at a moment: each path gets what was current then, the rest stays', async () => {
@@ -198,6 +247,11 @@ describe('on the server', () => {
     );
     // Nothing was lost: the two that stood there are in the trash.
     expect(Object.values(held).sort()).toEqual([...trash, 'changed', 'same', 'twice'].map(contentOf).sort());
+
+    // Once more is the same: nothing is taken for what was current then because it comes next.
+    const again = await stage.ferryd('restore', 'nightly', '--at', '6d');
+    expect({ code: again.code, stdout: again.stdout }).toEqual({ code: 1, stdout: '' });
+    expect(await heldIn(stage, 'remote/in')).toEqual(held);
 
     const nothing = await stage.ferryd('restore', 'nightly', 'deleted', '--at', '2h');
     expect(nothing.code).toBe(1);
@@ -248,7 +302,12 @@ describe('on the server', () => {
   test('the server refuses the way back: what was put aside for it stands in its place again', async () => {
     await using stage = await Stage.open();
     await using server = await stage.server();
-    server.script({ on: 'RNTO', path: '/in/a', do: { kind: 'reply', text: '553 Not now, not ever.' } });
+    server.script({
+      on: 'RNTO',
+      path: '/in/a',
+      times: 2,
+      do: { kind: 'reply', text: '553 Not now, not ever.' },
+    });
     await stage.writeNas(server);
     await pushStage(stage);
     const date = daysAgo(1);
@@ -474,7 +533,7 @@ describe('exit codes and sentences', () => {
   test('130: interrupted; what is back is back, the rest is where it was', async () => {
     await using stage = await Stage.open();
     await using server = await stage.server();
-    server.script({ on: 'RNTO', path: '/in/f2', do: { kind: 'delay', ms: 300 } });
+    server.script({ on: 'RNTO', nth: 'every', do: { kind: 'delay', ms: 100 } });
     await stage.writeNas(server, { connections: 1 });
     await pushStage(stage);
     const date = daysAgo(1);
@@ -494,6 +553,44 @@ describe('exit codes and sentences', () => {
     expect(deeds(ended)).toEqual(back.map((path) => `restored ${path}`).sort());
     expect(back.length).toBeLessThan(30);
   });
+});
+
+test.each([3, 6, 7, 8])('killed at rename %i, and typed again: as if nothing had happened', async (nth) => {
+  await using stage = await Stage.open();
+  const first = await stage.server();
+  first.script({ on: 'RNTO', nth: 'every', do: { kind: 'delay', ms: 20 } });
+  await stage.writeNas(first, { connections: 2 });
+  await pushStage(stage);
+  const [wanted, later] = [daysAgo(3), daysAgo(1)];
+  const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+  const current = names.slice(0, 4);
+  const trash = [
+    ...names.map((name) => inTrash(name, wanted)),
+    ...names.slice(2).map((name) => inTrash(name, later)),
+  ];
+  await plant(stage, 'remote/in', [...current, ...trash]);
+  const command = stage.start(['restore', 'nightly', '--at', '4d']);
+  let renames = 0;
+  first.on('command', (verb) => {
+    if (verb !== 'RNTO') return;
+    renames += 1;
+    if (renames === nth) command.signal('SIGKILL');
+  });
+  await command.inTime();
+  // Only then has the server done what it was told before.
+  await first.close();
+  await using server = await stage.server();
+  await stage.writeNas(server);
+  expect(renames).toBeGreaterThanOrEqual(nth);
+  const all = [...current, ...trash].map(contentOf).sort();
+  expect(Object.values(await heldIn(stage, 'remote/in')).sort()).toEqual(all);
+
+  expect((await stage.ferryd('restore', 'nightly', '--at', '4d')).code).toBe(0);
+  const held = await heldIn(stage, 'remote/in');
+  expect(held).toMatchObject(planted(...names.map((name) => [name, inTrash(name, wanted)] as const)));
+  expect(Object.values(held).sort()).toEqual(all);
+  expect((await stage.ferryd('restore', 'nightly', '--at', '4d')).code).toBe(1);
+  expect(await heldIn(stage, 'remote/in')).toEqual(held);
 });
 
 describeReal('vsftpd', 'real vsftpd', () => {

@@ -217,6 +217,7 @@ describe('copy, pull', () => {
 
   it.each([
     ['another size, never agreed', { local: here, remote: grownThere }],
+    ['another time, never agreed', { local: here, remote: there }],
     ['changed here', { local: grownHere, remote: there, baseline }],
     ['changed here, of the same size', { local: editedHere, remote: there, baseline }],
     ['changed on both sides', { local: grownHere, remote: grownThere, baseline }],
@@ -237,19 +238,25 @@ describe('copy, pull', () => {
   });
 
   it('finds out whether both sides have come to the same, as they have where a run ended before its last step', () => {
-    const verdict = verdictOf({ local: editedHere, remote: editedThere, baseline }, policy);
-    expect(verdict).toMatchObject({
-      kind: 'meet',
-      proof: 'compared',
-      local: editedHere,
-      remote: editedThere,
-    });
+    const fetched = { ...here, mtimeMs: 7_000 };
+    const verdict = verdictOf({ local: fetched, remote: editedThere, baseline }, policy);
+    expect(verdict).toMatchObject({ kind: 'meet', proof: 'compared', local: fetched, remote: editedThere });
     const decide = decideOf(verdict);
     expect(decide(content('changed', 'changed'))).toMatchObject({ kind: 'blocked', why: 'differs' });
     expect(decide(content('same', 'changed'))).toMatchObject({ kind: 'download', reason: 'changed' });
-    const first = verdictOf({ local: here, remote: there }, policy);
+  });
+
+  it('finds that out by reading where the server tells no times', () => {
+    const untold = { ...there, modifiedMs: undefined };
+    const first = verdictOf({ local: here, remote: untold }, policy);
     expect(first).toMatchObject({ kind: 'meet', proof: 'compared' });
     expect(decideOf(first)(content('changed', 'changed'))).toMatchObject({ kind: 'blocked', why: 'differs' });
+  });
+
+  it('does not read what differs in time again and again', () => {
+    const differs = { kind: 'blocked', why: 'differs' };
+    expect(verdictOf({ local: here, remote: there }, policy)).toMatchObject(differs);
+    expect(verdictOf({ local: editedHere, remote: editedThere, baseline }, policy)).toMatchObject(differs);
   });
 });
 
@@ -529,6 +536,16 @@ describe.each(['push', 'pull'] as const)('two-way, %s', (direction) => {
       expect(decideOf(verdict)(content('changed', remote)).kind).toBe(changed);
       expect(decideOf(verdict)(content('same', remote)).kind).toBe(same);
     }
+  });
+
+  it('does not read what could not be sent', () => {
+    const shown = { local: touchedHere, baseline };
+    for (const remote of ['unreadable', 'foreign', 'left-out'] as const) {
+      expect(verdictOf({ ...shown, remote }, policy).kind).toBe(onlyHere);
+    }
+    const decide = decideOf(verdictOf({ ...shown, remote: 'unproven' }, policy));
+    expect(decide(content('same', 'same')).kind).toBe(onlyHere);
+    expect(decide(content('changed', 'same'))).toMatchObject({ kind: 'upload', reason: 'changed' });
   });
 
   it('compares two new versions with one another, where each was only held against the old one', () => {

@@ -1,7 +1,16 @@
 /* The trash's names: what is below it, and since when. */
 import fc from 'fast-check';
 import { expect, it, test } from 'vitest';
-import { fromTrash, inTrash, isTrash, stampMs, stampOf, TRASH } from '../../src/plan/trash.js';
+import {
+  fromNote,
+  fromTrash,
+  inTrash,
+  isTrash,
+  noteOf,
+  stampMs,
+  stampOf,
+  TRASH,
+} from '../../src/plan/trash.js';
 
 test.each([
   ['.ferryd-trash', true],
@@ -48,6 +57,10 @@ it('sorts by time, and finds back what it was given', () => {
       const trashed = inTrash(original, a);
       expect(isTrash(trashed)).toBe(true);
       expect(fromTrash(trashed)).toEqual({ stamp: a, path: original });
+      const note = noteOf(trashed, b);
+      expect(note.slice(0, note.lastIndexOf('/'))).toBe(trashed.slice(0, trashed.lastIndexOf('/')));
+      expect(fromNote(note)).toEqual({ trashed, stamp: b });
+      expect(fromNote(trashed)).toBeUndefined();
     }),
   );
 });
@@ -62,4 +75,15 @@ test.each([
   `a/${TRASH}/20261123T023015Z/a`,
 ])('%j was put there by no run', (path) => {
   expect(fromTrash(path)).toBeUndefined();
+});
+
+test.each([
+  `a.ferryd-restored-20261123T023015Z`,
+  `${TRASH}/20261123T023015Z.ferryd-restored-20261123T023015Z`,
+  `${TRASH}/20261123T023015Z/.ferryd-restored-20261123T023015Z`,
+  `${TRASH}/20261123T023015Z/a/.ferryd-restored-20261123T023015Z`,
+  `${TRASH}/20261123T023015Z/a.ferryd-restored-20260230T023015Z`,
+  `${TRASH}/20261123T023015Z/a.ferryd-restored-20261123T023015Z/b`,
+])('%j notes nothing', (path) => {
+  expect(fromNote(path)).toBeUndefined();
 });

@@ -56,7 +56,7 @@ export interface Outcome {
 /** The run was killed. */
 export class Killed extends Error {}
 
-const OTHER: Readonly<Record<SideName, SideName>> = { local: 'remote', remote: 'local' };
+export const OTHER: Readonly<Record<SideName, SideName>> = { local: 'remote', remote: 'local' };
 
 export class World {
   readonly times: Times;
@@ -83,6 +83,36 @@ export class World {
     copy.#tick = this.#tick;
     copy.#asides = this.#asides;
     return copy;
+  }
+
+  /** The same in whole seconds, and as if nothing had ever been touched: what can be told of both sides. */
+  levelled(): World {
+    const level = this.clone();
+    for (const [path, { id, mtimeMs }] of this.local) {
+      level.local.set(path, { id, mtimeMs: wholeSeconds(mtimeMs), ctimeMs: 0 });
+    }
+    for (const [path, row] of this.ledger) {
+      const mtimeMs = wholeSeconds(row.local.mtimeMs);
+      level.ledger.set(path, { ...row, local: { ...row.local, mtimeMs, ctimeMs: 0 } });
+    }
+    return level;
+  }
+
+  /** What lies here lies there, and the other way round; of a levelled world. */
+  mirrored(): World {
+    const mirrored = this.clone();
+    mirrored.local.clear();
+    mirrored.remote.clear();
+    for (const [path, { id, modifiedMs }] of this.remote) {
+      mirrored.local.set(path, { id, mtimeMs: modifiedMs, ctimeMs: 0 });
+    }
+    for (const [path, { id, mtimeMs }] of this.local) mirrored.remote.set(path, { id, modifiedMs: mtimeMs });
+    for (const [path, row] of this.ledger) {
+      const mtimeMs = row.remoteModifiedMs ?? 0;
+      const remoteModifiedMs = row.local.mtimeMs;
+      mirrored.ledger.set(path, { ...row, local: { ...row.local, mtimeMs }, remoteModifiedMs });
+    }
+    return mirrored;
   }
 
   sizeOf(id: ContentId): number {
@@ -250,7 +280,7 @@ export class World {
       case 'upload': {
         const file = this.local.get(path);
         if (file === undefined) throw new Error(`${path} is not there to be sent.`);
-        const modifiedMs = Math.floor(file.mtimeMs / 1000) * 1000;
+        const modifiedMs = wholeSeconds(file.mtimeMs);
         this.#atom(() => this.remote.set(path, { id: file.id, modifiedMs }));
         this.#agree(path);
         return;
@@ -267,9 +297,14 @@ export class World {
         return;
       }
       case 'unchanged':
-        // Touched, read, and found to be the same; or the remote's time is known by now.
+        // Read, and found to be the same; or the remote's time is known by now.
         if (verdict.kind === 'examine') this.#refresh(path);
         else if (last.learnt !== undefined) this.#write(path, last.learnt);
+        return;
+      case 'left-out':
+      case 'kept':
+        if (verdict.kind === 'examine' && this.local.get(path)?.id === this.baselineId(path))
+          this.#refresh(path);
         return;
       case 'finish': {
         const source = this.tree(last.side).get(path)?.id;
@@ -346,6 +381,10 @@ export class World {
 }
 
 const ASIDE = '~';
+
+export function wholeSeconds(ms: number): number {
+  return Math.floor(ms / 1000) * 1000;
+}
 
 /** The path under which the loser of a conflict stood. */
 export function beforeAside(path: string): string {

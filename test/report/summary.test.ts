@@ -55,7 +55,7 @@ describe('summaryLine', () => {
     [bad, 'nightly-backup: failed, no files, in 850 ms. nas refused the password: "530 No\\x1b[2J way".'],
     [
       { ...good, outcome: 'held' as const, tally: emptyTally(), durationMs: 2000 },
-      'nightly-backup: held by the guard, nothing was changed, no files, in 2.0 s.',
+      'nightly-backup: held by the guard, no files, in 2.0 s.',
     ],
     [
       {

@@ -7,12 +7,14 @@ import { dirname } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
 import { comparePaths } from '../../src/plan/entry.js';
-import { fromTrash, inTrash, stampMs, stampOf, TRASH } from '../../src/plan/trash.js';
+import { fromTrash, inTrash, noteOf, stampMs, stampOf, TRASH } from '../../src/plan/trash.js';
 import {
   localPlace,
   type Pruned,
+  type PutBack,
   patientPlace,
   pruneTrash,
+  type RestorePlace,
   reachesBack,
   restorable,
   stampsIn,
@@ -33,7 +35,7 @@ const daysAgo = (days: number): string => stampOf(NOW - days * DAY_MS);
 
 /** A side with a trash, and a look at what it really holds. */
 interface Ground extends AsyncDisposable {
-  readonly place: TrashPlace;
+  readonly place: RestorePlace;
   write(path: string, content?: string, modifiedMs?: number): void;
   makeDirectory(path: string): void;
   link(path: string): void;
@@ -90,12 +92,16 @@ const prune = (place: TrashPlace, more: { signal?: AbortSignal } = {}): Promise<
 async function versionsOf(
   places: readonly TrashPlace[],
   wants?: (path: string) => boolean,
-): Promise<{ versions: (readonly Version[])[]; problems: TrashProblem[] }> {
+): Promise<{ versions: Version[][]; notes: PutBack[]; problems: TrashProblem[] }> {
   const problems: TrashProblem[] = [];
-  const versions: (readonly Version[])[] = [];
+  const versions: Version[][] = [];
+  const notes: PutBack[] = [];
   const options = { onProblem: (problem: TrashProblem) => problems.push(problem), ...(wants && { wants }) };
-  for await (const some of restorable(places, options)) versions.push(some);
-  return { versions, problems };
+  for await (const some of restorable(places, options)) {
+    notes.push(...some.filter((one) => one.kind === 'put-back'));
+    versions.push(some.filter((one) => one.kind === 'version'));
+  }
+  return { versions, notes, problems };
 }
 
 describe.each([
@@ -106,7 +112,7 @@ describe.each([
     await using ground = await open();
     ground.write('a');
     expect(await stampsIn(ground.place)).toEqual([]);
-    expect(await versionsOf([ground.place])).toEqual({ versions: [], problems: [] });
+    expect(await versionsOf([ground.place])).toEqual({ versions: [], notes: [], problems: [] });
     expect(await prune(ground.place)).toEqual({
       files: 0,
       bytes: 0,
@@ -209,6 +215,36 @@ describe.each([
       file: { path: inTrash('a/x', first), sizeBytes: 5, modifiedMs: NOW - 25 * DAY_MS },
     });
     expect(await stampsIn(ground.place)).toEqual([first, second, third]);
+  });
+
+  test('shows what was put back, in the place of its path; a note is not believed while the file is there', async () => {
+    await using ground = await open();
+    const [first, second, third] = [daysAgo(20), daysAgo(10), daysAgo(1)];
+    ground.makeDirectory(noteOf(inTrash('d/a', first), second));
+    ground.makeDirectory(noteOf(inTrash('d/a', first), third));
+    ground.write(inTrash('d/a', second));
+    ground.write(inTrash('d/a-b', first));
+    ground.write(inTrash('d/a.b', first));
+    ground.makeDirectory(noteOf(inTrash('d/a.b', first), third));
+    ground.write(inTrash('d/b', second));
+    const shown: string[] = [];
+    for await (const some of restorable([ground.place], {
+      onProblem: ({ message }) => shown.push(message),
+    })) {
+      for (const one of some) {
+        const back = one.kind === 'put-back' ? ` ${stampOf(one.backMs)}` : '';
+        shown.push(`${one.path} ${one.kind} ${one.stamp}${back}`);
+      }
+    }
+    expect(shown).toEqual([
+      `d/a put-back ${first} ${third}`,
+      `d/a version ${second}`,
+      `d/a-b version ${first}`,
+      `d/a.b version ${first}`,
+      `d/b version ${second}`,
+    ]);
+    expect(await pruneTrash(ground.place, { keepMs: 0, nowMs: NOW })).toMatchObject({ files: 4, dates: 2 });
+    expect(ground.directories(TRASH)).toEqual([]);
   });
 
   test('looks only where what is wanted may be', async () => {
@@ -437,6 +473,7 @@ describe('two places', () => {
 describe('the version of a moment', () => {
   const place = localPlace('/nowhere');
   const version = (stamp: string): Version => ({
+    kind: 'version',
     place,
     path: 'a',
     stamp,
@@ -455,6 +492,30 @@ describe('the version of a moment', () => {
     ['2026-11-20T00:00:00Z', undefined],
   ])('%s is that of %s', (moment, stamp) => {
     expect(at(moment)).toBe(stamp);
+  });
+
+  test('that was put back is what was current from then on', () => {
+    const elsewhere = localPlace('/elsewhere');
+    const back = (stamp: string, again: string, where = place): PutBack => ({
+      kind: 'put-back',
+      place: where,
+      path: 'a',
+      stamp,
+      untilMs: stampMs(stamp) ?? 0,
+      backMs: stampMs(again) ?? 0,
+    });
+    const [one, two, three] = ['20261101T000000Z', '20261110T000000Z', '20261120T000000Z'] as const;
+    const atMs = Date.UTC(2026, 9, 1);
+    const chosen = (...entries: (Version | PutBack)[]): string | undefined => versionAt(entries, atMs)?.stamp;
+    expect(chosen(back(one, two), version(two))).toBeUndefined();
+    expect(chosen(back(one, two), version(two), version(three))).toBe(three);
+    expect(chosen(back(one, two), version(two), back(three, '20261122T000000Z'))).toBeUndefined();
+    expect(chosen(back(one, two, elsewhere), version(two), version(three))).toBeUndefined();
+    expect(chosen(version(one), back(two, three))).toBe(one);
+    // The clock was set back in between.
+    expect(chosen(back(two, one), version(three))).toBe(three);
+    expect(chosen(back(two, one), back(three, one))).toBeUndefined();
+    expect(versionAt([version(one), version(two), back(three, three)], undefined)?.stamp).toBe(two);
   });
 
   test('is the newest where no moment is told', () => {

@@ -9,44 +9,26 @@
  * | proven | what the server holds is what was sent | RNFR, RNTO: with the STOR after that |
  * | published | it stands under its final name | - |
  *
+ * Where what stands under the final name is to be moved aside, the SIZE of that name is asked with the proof, and only
+ * a file that finds the name free is renamed in a packet.
+ *
  * What a packet cannot settle (a time form or a rename that the server refuses, a hash that does not agree) is settled
  * by single commands before the next packet. When the connection is lost, every file in the lane is told so, and
  * whoever sent it finds out from the remote what became of it.
  */
-import type { Convoy, Proof, ProveStep, Reply, Settled } from '../../ftp/client.js';
+import type { Convoy, Proof, ProveStep, Settled } from '../../ftp/client.js';
 import { FtpError } from '../../ftp/errors.js';
 import type { Digest } from '../../plan/digest.js';
 import { judge } from '../failure.js';
-import { AsideTaken, type Delivered, type Delivery, type Digests, wholeSeconds } from '../remote.js';
+import { wholeSeconds } from '../remote.js';
+import { Asides, type Before, isFree } from './aside.js';
 import type { Directories } from './directories.js';
-import { cannotMove, type Moves } from './moves.js';
+import type { Moves } from './moves.js';
 import type { Names } from './names.js';
+import type { Passage, Proven, Sent } from './passage.js';
 import type { Held } from './proofs.js';
 import { isRefusal } from './refusal.js';
 import type { FtpSession } from './session.js';
-
-/** One file on its way through a lane. */
-export interface Passage {
-  readonly delivery: Delivery;
-  /** Server paths. */
-  readonly temporary: string;
-  readonly final: string;
-  readonly aside: string | undefined;
-  readonly signal: AbortSignal | undefined;
-  readonly resolve: (delivered: Delivered) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-interface Sent {
-  readonly passage: Passage;
-  readonly digests: Digests;
-  /** Where the sending began: behind a part that was proven, or at the end, where all of it was there; else 0. */
-  readonly fromByte: number;
-}
-
-interface Proven extends Sent {
-  readonly modifiedMs: number | undefined;
-}
 
 /** What became of permissions; `open` where they were refused for now. */
 type Permissions = 'set' | 'refused' | 'open';
@@ -58,7 +40,7 @@ export class Lane {
   readonly #session: FtpSession;
   readonly #directories: Directories;
   readonly #names: Names;
-  readonly #moves: Moves;
+  readonly #asides: Asides;
   #sent: Sent | undefined;
   #proven: Proven | undefined;
   /** For the next data connection, told behind the last STOR. */
@@ -73,7 +55,7 @@ export class Lane {
     this.#session = session;
     this.#directories = shared.directories;
     this.#names = shared.names;
-    this.#moves = shared.moves;
+    this.#asides = new Asides(session, shared.moves);
   }
 
   /**
@@ -97,7 +79,7 @@ export class Lane {
       }
       if (passage.aside !== undefined && passage.temporary === passage.final) {
         this.#port = undefined;
-        await this.#unlessOverwritten(passage);
+        await this.#asides.unlessOverwritten(passage);
       }
       this.#sent = await this.#sendFrom(passage, await this.#provenPart(passage));
     } catch (error) {
@@ -147,24 +129,6 @@ export class Lane {
       (await session.proofs.hash(temporary, there)) ?? (await session.downloads.readBack(temporary, signal));
     if (claim === 'refused') return 0;
     return (await source.digestOf(there, claim.algorithm)) === claim.hex ? there : 0;
-  }
-
-  /**
-   * A server that cannot rename would write over what stands there, and cannot move it aside. The first bytes of this
-   * very content are no loss.
-   *
-   * @throws {MoveRefused} where anything else stands there
-   */
-  async #unlessOverwritten({ delivery, final, signal }: Passage): Promise<void> {
-    const { part, source } = delivery;
-    const { tree, proofs, downloads, where } = this.#session;
-    const there = await tree.size(final);
-    if (there === undefined) return;
-    if (part === 'possible' && there <= source.sizeBytes) {
-      const held = (await proofs.hash(final, there)) ?? (await downloads.readBack(final, signal));
-      if (held !== 'refused' && (await source.digestOf(there, held.algorithm)) === held.hex) return;
-    }
-    throw cannotMove(delivery.path, where);
   }
 
   async #sendFrom(passage: Passage, fromByte: number): Promise<Sent> {
@@ -288,7 +252,7 @@ export class Lane {
         } else {
           // Something came to stand there since it was looked.
           await tree.occupiedAfter(end.error, temporary, final);
-          await this.#publishAside(proven, aside);
+          done(proven, await this.#asides.publish(proven, aside));
         }
       });
   }
@@ -379,7 +343,7 @@ export class Lane {
     const { passage } = proven;
     try {
       if (passage.temporary === passage.final) done(proven, 'overwritten');
-      else if (passage.aside !== undefined) await this.#publishAside(proven, passage.aside);
+      else if (passage.aside !== undefined) done(proven, await this.#asides.publish(proven, passage.aside));
       else {
         await this.#session.tree.replace(passage.temporary, passage.final);
         done(proven, 'overwritten');
@@ -387,43 +351,6 @@ export class Lane {
     } catch (error) {
       passage.reject(error);
     }
-  }
-
-  /** What stands under the final name is moved aside first: never is it overwritten without that. */
-  async #publishAside(proven: Proven, aside: string): Promise<void> {
-    const { temporary, final } = proven.passage;
-    const session = this.#session;
-    const moved = await this.#moves.move(session, { from: final, to: aside });
-    if (moved === 'occupied') {
-      // An attempt whose end nobody heard may have published this very content.
-      if (!(await this.#isHeldAt(final, proven))) throw asideTaken(proven.passage, aside, session.where);
-      await session.tree.replace(temporary, final);
-      done(proven, 'set-aside');
-      return;
-    }
-    try {
-      await session.tree.rename(temporary, final);
-    } catch (error) {
-      // Answered, so that it is known where both files are: the old one goes back.
-      if (moved === 'moved' && session.usable) await this.#moves.move(session, { from: aside, to: final });
-      throw error;
-    }
-    const before =
-      moved === 'moved' || (await this.#wasSetAside(proven, aside)) ? 'set-aside' : 'overwritten';
-    done(proven, before);
-  }
-
-  /** By an attempt that was cut off between the two renames. */
-  async #wasSetAside({ passage }: Proven, aside: string): Promise<boolean> {
-    return passage.delivery.part === 'possible' && (await this.#session.tree.standing(aside)) === 'file';
-  }
-
-  /** Whether a file of just these bytes stands there. */
-  async #isHeldAt(path: string, { passage, digests }: Proven): Promise<boolean> {
-    const { tree, downloads } = this.#session;
-    if ((await tree.size(path)) !== passage.delivery.source.sizeBytes) return false;
-    const held = await downloads.readBack(path, passage.signal);
-    return held !== 'refused' && held.hex === digests.sha256;
   }
 
   async #proveAlone(sent: Sent): Promise<void> {
@@ -494,19 +421,8 @@ function becameOf(reply: Proof['permissionsReply']): Permissions {
   return code >= 400 ? 'open' : 'set';
 }
 
-/** The server says that no file stands there; also where it was not asked. */
-function isFree(reply: Reply | undefined): boolean {
-  return reply === undefined || reply.code === 550;
-}
-
-function asideTaken({ delivery }: Passage, aside: string, where: string): AsideTaken {
-  return new AsideTaken(
-    `${where} has a file at ${aside} already, so ${delivery.path} cannot be moved there and is left as it is; the next run has another place for it.`,
-  );
-}
-
 /** @param before what became of a file that stood under the final name */
-function done({ passage, digests, fromByte, modifiedMs }: Proven, before: 'overwritten' | 'set-aside'): void {
+function done({ passage, digests, fromByte, modifiedMs }: Proven, before: Before): void {
   const bytes = passage.delivery.source.sizeBytes;
   const setAside = before === 'set-aside';
   passage.resolve({ bytes, fromByte, sha256: digests.sha256, modifiedMs, setAside });

@@ -31,6 +31,12 @@ export function isMissing(error: unknown): boolean {
   return error instanceof FtpError && (error.reply?.code === 550 || error.reply?.code === 450);
 }
 
+/** The words say that there is nothing to list, and not that it may not be listed (550 and 450 are said of both). */
+export function saysEmpty(error: unknown): boolean {
+  const words = error instanceof FtpError ? (error.reply?.lines.join(' ') ?? '') : '';
+  return /\bempty\b|\bno (such )?(files?|entries|members?|data ?sets?|match\w*)\b|\bnot found\b/i.test(words);
+}
+
 /** The file that was just stored is not there. */
 export function isMissingSize(error: unknown): boolean {
   return error instanceof FtpError && error.verb === 'SIZE' && isMissing(error);

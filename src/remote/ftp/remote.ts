@@ -26,9 +26,10 @@ import {
   wholeSeconds,
 } from '../remote.js';
 import { Directories } from './directories.js';
-import { Lane, type Passage } from './lane.js';
+import { Lane } from './lane.js';
 import { type Moved, Moves } from './moves.js';
 import { Names } from './names.js';
+import type { Passage } from './passage.js';
 import { isRefusal } from './refusal.js';
 import type { FtpSession } from './session.js';
 

@@ -7,7 +7,7 @@ import { FtpError } from '../../ftp/errors.js';
 import { judge } from '../failure.js';
 import { TemporaryRefused } from '../remote.js';
 import type { Line } from './line.js';
-import { isAnswer, isMissing, isRefusal, lacksRename, lacksSize } from './refusal.js';
+import { isAnswer, isMissing, isRefusal, lacksRename, lacksSize, saysEmpty } from './refusal.js';
 
 /** What the server says of one file. */
 export interface FileStatus {
@@ -221,7 +221,8 @@ export class Tree {
   async list(path: string): Promise<ReceivedListing> {
     if (this.#line.profile.facts.listing === 'MLSD') {
       try {
-        return await this.#line.transfer((mode) => this.#line.client.machineListing(path, { mode }));
+        const found = await this.#line.transfer((mode) => this.#line.client.machineListing(path, { mode }));
+        return await this.#provenEmpty(found, path);
       } catch (error) {
         if (!(error instanceof FtpError && [500, 501, 502, 504].includes(error.reply?.code ?? 0)))
           return this.#emptyAfter(error, path);
@@ -355,12 +356,23 @@ export class Tree {
   }
 
   /**
-   * Some servers refuse to list a directory that is empty. It counts as empty only where it can be entered and a
-   * listing of the names agrees: an empty guess would be mirrored as a deletion.
+   * ProFTPD and pyftpdlib show a directory that may be read and not entered as an empty one: what is in it cannot be
+   * looked at.
+   */
+  async #provenEmpty(listing: ReceivedListing, path: string): Promise<ReceivedListing> {
+    const { entries, unusable, unreadable } = listing;
+    if (entries.length + unusable.length + unreadable > 0 || (await this.isDirectory(path))) return listing;
+    return { ...listing, ending: 'truncated' };
+  }
+
+  /**
+   * Some servers refuse to list a directory that is empty. It counts as empty only where the refusal says so, it can be
+   * entered and a listing of the names agrees: an empty guess would be mirrored as a deletion. The last two alone prove
+   * nothing: ProFTPD lists no names of a directory that it may not read, and says that all went well.
    */
   async #emptyAfter(error: unknown, path: string): Promise<ReceivedListing> {
     const code = error instanceof FtpError && error.phase === 'transfer' ? error.reply?.code : undefined;
-    if ((code !== 450 && code !== 550) || !path.startsWith('/')) throw error;
+    if ((code !== 450 && code !== 550) || !path.startsWith('/') || !saysEmpty(error)) throw error;
     if (!(await this.isDirectory(path)) || !(await this.#hasNoNames())) throw error;
     return { entries: [], unusable: [], unreadable: 0, form: 'empty', ending: 'whole' };
   }

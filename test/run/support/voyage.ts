@@ -34,7 +34,7 @@ export interface VoyageOptions {
   readonly settings?: Partial<Server>;
 }
 
-type RunOptions = Partial<Pick<RunContext, 'stop' | 'cut' | 'skipped' | 'accounts' | 'listener'>> & {
+type RunOptions = Partial<Pick<RunContext, 'stop' | 'cut' | 'skipped' | 'accounts' | 'listener' | 'now'>> & {
   readonly job?: Job;
 };
 

@@ -1,0 +1,201 @@
+/*
+ * The same promises where things are odd, over FTPS and through the command line: servers that keep no times, let in one
+ * connection or refuse what a trash needs; a ledger that is older than the world; a job that is pointed at another
+ * server; a kill in the middle.
+ */
+import { copyFile, mkdir, readdir, rm } from 'node:fs/promises';
+import { expect, test } from 'vitest';
+import { describeReal } from '../support/real-server.js';
+import { startVsftpd } from '../support/servers/vsftpd.js';
+import { RealStage, SERVERS, vsftpdWith } from './real-stage.js';
+import { pathsBelow } from './stage.js';
+
+const THEN_S = 1_700_000_000;
+
+describeReal('vsftpd', 'odd servers and worlds, vsftpd', () => {
+  test('a server that keeps no times: nothing is sent twice, and conflicts are found all the same', async () => {
+    await using real = await RealStage.open(vsftpdWith({ mdtm_write: 'NO' }));
+    await real.job('both', 'from: ../source', 'to: nas:both', 'mode: two-way');
+    await real.job('site', 'from: ../source', 'to: nas:site', 'mode: mirror', 'compare: remote');
+    await real.put('source', { a: 'a', 'sub/b': 'b', c: 'c' }, THEN_S);
+    await real.put('remote/both', { there: 't' }, THEN_S);
+    expect((await real.run('both')).counts).toEqual([3, 1, 0, 0]);
+    expect((await real.run('site')).counts).toEqual([4, 0, 0, 0]);
+    for (const job of ['both', 'site'])
+      expect([job, (await real.run(job)).counts]).toEqual([job, [0, 0, 0, 0]]);
+    await real.put('source', { a: 'here' });
+    await real.put('remote/both', { a: 'there, later' }, Math.floor(Date.now() / 1000) + 60);
+    await real.drop('remote/both', 'sub/b');
+    const did = await real.run('both');
+    expect(did.result).toMatchObject({ deleted: 1, renamed: 1, skipped: 0 });
+    expect(await real.held('source')).toEqual(await real.held('remote/both'));
+    expect(await real.held('source')).toMatchObject({ a: 'there, later', c: 'c', there: 't' });
+    expect((await real.run('both')).counts).toEqual([0, 0, 0, 0]);
+  });
+
+  test('one connection is enough for a run that lists and sends at the same time', async () => {
+    await using real = await RealStage.open((root) =>
+      startVsftpd({ security: 'explicit', requireTls: true, requireSessionReuse: true, root, maxClients: 1 }),
+    );
+    await real.job('both', 'from: ../source', 'to: nas:in', 'mode: two-way', 'emptyDirectories: keep');
+    const here: Record<string, string> = {};
+    const there: Record<string, string> = {};
+    for (let number = 0; number < 30; number += 1) {
+      here[`d${number % 6}/here ${number}`] = `here ${number}`;
+      there[`d${number % 6}/there ${number}`] = `there ${number}`;
+    }
+    await real.put('source', here, THEN_S);
+    await real.put('remote/in', there, THEN_S);
+    await mkdir(real.stage.at('source/empty/here'), { recursive: true });
+    await mkdir(real.stage.at('remote/in/empty/there'), { recursive: true });
+    expect((await real.run('both')).counts).toEqual([30, 30, 0, 0]);
+    for (const side of ['source', 'remote/in']) {
+      expect(await real.held(side)).toEqual({ ...here, ...there });
+      expect((await readdir(real.stage.at(side, 'empty'))).sort()).toEqual(['here', 'there']);
+    }
+    await rm(real.stage.at('source/empty/there'), { recursive: true });
+    await rm(real.stage.at('remote/in/d0'), { recursive: true });
+    expect((await real.run('both')).counts).toEqual([0, 0, 10, 0]);
+    expect(await readdir(real.stage.at('remote/in/empty'))).toEqual(['here']);
+    expect(await readdir(real.stage.at('source'))).not.toContain('d0');
+    expect((await real.run('both')).counts).toEqual([0, 0, 0, 0]);
+  });
+
+  test('a server that does not delete: told, with its words, and the rest goes on', async () => {
+    await using real = await RealStage.open(vsftpdWith({ cmds_denied: 'DELE' }));
+    await real.job('site', 'from: ../source', 'to: nas:in', 'mode: mirror', 'deletes: { policy: delete }');
+    await real.put('source', { a: 'a', b: 'b' }, THEN_S);
+    await real.run('site');
+    await real.drop('source', 'a');
+    await real.put('source', { c: 'c' });
+    const did = await real.run('site', 3);
+    expect(did.counts).toEqual([1, 0, 0, 1]);
+    expect(did.warnings).toContainEqual(expect.stringContaining('550'));
+    expect(await real.held('remote/in')).toEqual({ a: 'a', b: 'b', c: 'c' });
+  });
+
+  test('a server that refuses the trash: nothing is deleted, nothing written over, and that is said', async () => {
+    await using real = await RealStage.open(vsftpdWith({ deny_file: '{.ferryd-trash*}' }));
+    await real.job('site', 'from: ../source', 'to: nas:in', 'mode: mirror');
+    await real.put('source', { a: 'a', b: 'b' }, THEN_S);
+    await real.run('site');
+    await real.drop('source', 'a');
+    await real.put('source', { b: 'another', c: 'c' });
+    const did = await real.run('site', 3);
+    expect(did.counts).toEqual([1, 0, 0, 2]);
+    expect(did.warnings).toContainEqual(expect.stringMatching(/^Skipped: a|^a: skipped/));
+    expect(did.warnings).toContainEqual(expect.stringMatching(/^Skipped: b|^b: skipped/));
+    expect(await pathsBelow(real.stage.at('remote/in'))).toEqual(['a', 'b', 'c']);
+    expect(await real.held('remote/in')).toEqual({ a: 'a', b: 'b', c: 'c' });
+    // The way out that is told, taken.
+    await real.job('site', 'from: ../source', 'to: nas:in', 'mode: mirror', 'deletes: { policy: delete }');
+    expect((await real.run('site')).counts).toEqual([1, 0, 1, 0]);
+    expect(await real.held('remote/in')).toEqual({ b: 'another', c: 'c' });
+  });
+
+  test('a ledger from an old backup: no conflicts, no deletions, nothing lost', async () => {
+    await using real = await RealStage.open(SERVERS.vsftpd);
+    await real.job('both', 'from: ../source', 'to: nas:both', 'mode: two-way');
+    await real.job('site', 'from: ../source', 'to: nas:site', 'mode: mirror');
+    await real.put('source', { old: 'old', changed: 'one', gone: 'gone', 'sub/x': 'x' }, THEN_S);
+    await real.run('both');
+    await real.run('site');
+    await copyFile(real.stage.ledger, real.stage.at('backup.db'));
+
+    await real.put('source', { changed: 'another', young: 'young' }, THEN_S + 60);
+    await real.put('remote/both', { 'sub/x': 'changed there' }, THEN_S + 60);
+    await real.drop('source', 'gone');
+    await real.run('both');
+    await real.run('site');
+    const all = { old: 'old', changed: 'another', young: 'young', 'sub/x': 'changed there' };
+    expect(await real.held('remote/both')).toEqual(all);
+
+    for (const suffix of ['-wal', '-shm']) await rm(`${real.stage.ledger}${suffix}`, { force: true });
+    await copyFile(real.stage.at('backup.db'), real.stage.ledger);
+    // Taken before this file was there: whether it is new or was left behind, nobody knows; so it stays.
+    await real.drop('source', 'young');
+    const both = await real.run('both');
+    expect(both.result).toMatchObject({ deleted: 0, renamed: 0, skipped: 0, downloaded: 1 });
+    expect([await real.held('source'), await real.held('remote/both')]).toEqual([all, all]);
+    expect((await real.run('site')).result).toMatchObject({ deleted: 0, skipped: 0 });
+    expect(await real.held('remote/site')).toEqual(all);
+    for (const job of ['both', 'site'])
+      expect([job, (await real.run(job)).counts]).toEqual([job, [0, 0, 0, 0]]);
+  });
+
+  test('a job that is pointed at another server begins anew there, and deletes nothing that it finds', async () => {
+    await using real = await RealStage.open(SERVERS.vsftpd);
+    await using other = await RealStage.open(SERVERS.vsftpd);
+    await real.job('site', 'from: ../source', 'to: nas:in', 'mode: mirror');
+    await real.put('source', { a: 'a', b: 'b' }, THEN_S);
+    await real.run('site');
+    await other.put('remote/in', { theirs: 'theirs', a: 'their a' }, THEN_S - 60);
+    await real.pointAt(other.server);
+    await real.drop('source', 'b');
+    await real.put('source', { c: 'c' });
+    expect((await real.run('site')).counts).toEqual([2, 0, 0, 0]);
+    expect(await other.held('remote/in')).toEqual({ a: 'a', c: 'c', theirs: 'theirs' });
+    // What stood there of the same name was not ours: it is in the trash.
+    expect(await other.trash('remote/in')).toEqual(['a = their a']);
+    expect(await real.held('remote/in')).toEqual({ a: 'a', b: 'b' });
+    // An unmounted disk is one for the new server, too.
+    await real.drop('source', 'a', 'c');
+    expect((await real.run('site', 6)).result.failure).toMatchObject({ code: 'source-empty' });
+    await real.pointAt(real.server);
+    expect((await real.run('site', 6)).result.failure).toMatchObject({ code: 'source-empty' });
+    expect(await real.held('remote/in')).toEqual({ a: 'a', b: 'b' });
+  });
+
+  test('a daemon that watches a two-way job comes to rest, and carries deletions over', async () => {
+    await using real = await RealStage.open(SERVERS.vsftpd);
+    await real.job(
+      'notes',
+      'from: ../source',
+      'to: nas:in',
+      'mode: two-way',
+      'triggers: [{ watch: { settle: 200ms, rescan: 1h } }]',
+    );
+    await real.put('source', { a: 'a', 'sub/b': 'b' });
+    await real.put('remote/in', { c: 'c', 'sub/d': 'd' });
+    const daemon = real.start(['daemon']);
+    const idle = async (): Promise<void> => {
+      // What a run writes here is a hint to look again; that look must be the last.
+      let runs = -1;
+      while (runs !== daemon.lines('run.ended').length || daemon.lines('run.started').length !== runs) {
+        runs = daemon.lines('run.ended').length;
+        await new Promise((done) => setTimeout(done, 1_000));
+      }
+    };
+    await daemon.until('file.downloaded', ({ path }) => path === 'sub/d');
+    await idle();
+    const all = { a: 'a', 'sub/b': 'b', c: 'c', 'sub/d': 'd' };
+    expect([await real.held('source'), await real.held('remote/in')]).toEqual([all, all]);
+    await real.drop('source', 'sub', 'a');
+    await daemon.until('file.deleted', ({ path }) => path === 'sub/d');
+    await idle();
+    expect(daemon.lines('run.ended').length).toBeLessThan(8);
+    expect((await daemon.end('SIGTERM')).code).toBe(0);
+    expect([await real.held('source'), await real.held('remote/in')]).toEqual([{ c: 'c' }, { c: 'c' }]);
+    expect(await real.trash('remote/in')).toEqual(['a = a', 'sub/b = b', 'sub/d = d']);
+  });
+
+  test('killed in the middle of a move: whatever is left of it, each file is on one side at least, and whole', async () => {
+    // Slow enough to be caught in the middle.
+    await using real = await RealStage.open(vsftpdWith({ anon_max_rate: '500000' }));
+    await real.job('outbox', 'from: ../source', 'to: nas:in', 'mode: move');
+    const big = 'b'.repeat(600_000);
+    const all = { 'a small': 'small', big, 'c small': 'small too' };
+    await real.put('source', all, THEN_S);
+    const killed = real.start(['run', 'outbox']);
+    await killed.until('file.uploaded');
+    await killed.end('SIGKILL');
+    const source = await real.held('source');
+    const there = await real.held('remote/in');
+    for (const [path, text] of Object.entries(all))
+      expect([path, source[path] ?? there[path]]).toEqual([path, text]);
+    await real.run('outbox');
+    expect(await real.held('source')).toEqual({});
+    expect(await real.held('remote/in')).toEqual(all);
+    expect(await real.trash('remote/in')).toEqual([]);
+  });
+});
