@@ -205,12 +205,13 @@ class Judgement {
 
   #examine(file: LocalFile, baseline: Baseline): Verdict {
     const remote = this.#policy.proof === 'content' ? this.#there : undefined;
-    const unread = remote === undefined ? { remote: this.#remoteChange() } : {};
-    const decide: Decide = (content) =>
-      new Judgement(this.#met, this.#policy, {
-        content: { ...content, ...unread },
-        against: 'baseline',
-      }).verdict();
+    const byTime = this.#remoteChange();
+    const decide: Decide = ({ local, remote: told }) => {
+      // Once it is another one here, nobody reads what is there: a new version is not to be taken for the old one.
+      const unread = remote === undefined || (local === 'changed' && byTime === 'changed');
+      const content = { local, remote: unread ? byTime : told };
+      return new Judgement(this.#met, this.#policy, { content, against: 'baseline' }).verdict();
+    };
     return { kind: 'examine', ...this.#at(), file, baseline, remote, decide };
   }
 
@@ -291,8 +292,7 @@ class Judgement {
     if (alike && proof === 'times' && mode !== 'move') {
       return { kind: 'meet', ...this.#at(), local, remote, proof: 'trusted', decide: this.#decide };
     }
-    const asked = alike || mode === 'two-way' || proof === 'content';
-    const compared = asked ? this.#comparison() : undefined;
+    const compared = alike || proof === 'content' ? this.#comparison() : undefined;
     if (compared !== undefined) return compared;
     return mode === 'two-way' ? this.#clash() : this.#replace();
   }

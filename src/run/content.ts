@@ -35,7 +35,14 @@ export class Comparer {
     const verdict = action.decide({ local, remote: differs ? 'changed' : 'same' });
     if (verdict.kind !== 'unchanged') return hands.turnTo(verdict, task);
     const fingerprint = settledFingerprint(file, seenAtMs);
-    this.#desk.record({ kind: 'refreshed', bindingId: binding, path, local: fingerprint });
+    const modifiedMs = remote?.modifiedMs ?? baseline.remoteModifiedMs;
+    if (modifiedMs === baseline.remoteModifiedMs) {
+      this.#desk.record({ kind: 'refreshed', bindingId: binding, path, local: fingerprint });
+    } else {
+      // Touched there: that it is the same still is known now.
+      const agreed = { ...baseline, local: fingerprint, remoteModifiedMs: modifiedMs };
+      this.#desk.record({ kind: 'adopted', bindingId: binding, baseline: agreed, temporary: undefined });
+    }
     tally.unchanged += 1;
     return 'done';
   }

@@ -14,6 +14,8 @@ export interface Whole {
   /** How many files the scan has seen on each side. */
   readonly seen: { readonly local: number; readonly remote: number };
   readonly doomed: Doomed;
+  /** How much is gone, and stays because it is not in the plan that is carried out. */
+  readonly unplanned: number;
   /** How many the ledger remembers: of these two places, and of the same source with another target. */
   readonly remembered: { readonly here: number; readonly elsewhere: number };
 }
@@ -57,7 +59,7 @@ export function judgeWhole(job: Job, whole: Whole): Refusal | undefined {
 }
 
 /** A side that had files of this job and has none now. What a person has released in full may be deleted all the same. */
-function emptied(job: Job, { seen, doomed, remembered }: Whole): Refusal | undefined {
+function emptied(job: Job, { seen, doomed, unplanned, remembered }: Whole): Refusal | undefined {
   // A move empties its source.
   if (job.mode === 'move') return undefined;
   const looks = looksAt(job);
@@ -70,7 +72,8 @@ function emptied(job: Job, { seen, doomed, remembered }: Whole): Refusal | undef
   if (side === undefined) return undefined;
   // A target with a date in it begins a new account each day.
   const known = remembered.here > 0 ? remembered.here : remembered.elsewhere;
-  if (known === 0 || (doomed.total > 0 && doomed.approved === doomed.total)) return undefined;
+  const released = doomed.total > 0 && doomed.approved === doomed.total && unplanned === 0;
+  if (known === 0 || released) return undefined;
   const place = side === 'local' ? `The source ${job.local}` : `The server's side ${remoteOf(job)}`;
   const found = `${place} of job ${job.name} has no file for this job, and ${known} ${known === 1 ? 'was' : 'were'} delivered from it before. Is its disk mounted, and do the patterns still fit?`;
   return {

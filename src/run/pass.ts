@@ -31,10 +31,11 @@ export class Pass {
   /** Transfers whose intents are not written yet, and deletions that are not. */
   #transfers: Transfer[] = [];
   #doomed: PlannedDeletion[] = [];
+  #forgotten = 0;
   /** What could not come because something has to go first; the first few by name. */
   #waiting: { count: number; first: RelativePath | undefined } = { count: 0, first: undefined };
-  /** Deletions that a person has released with the plan that is carried out. */
-  readonly #released = { total: 0, directories: 0 };
+  /** Deletions that a person has released with the plan that is carried out, and those that are not in it. */
+  readonly #released = { total: 0, directories: 0, unplanned: 0 };
 
   /** @param parts.number counted from 1 */
   constructor(
@@ -52,9 +53,14 @@ export class Pass {
     return this.#seen;
   }
 
-  /** How much of what is to be deleted is released by the plan that is carried out; nothing where there is none. */
-  get released(): { readonly total: number; readonly directories: number } {
+  /** How much of what is gone is released by the plan that is carried out, and how much is not in it. */
+  get released(): { readonly total: number; readonly directories: number; readonly unplanned: number } {
     return this.#released;
+  }
+
+  /** How much the ledger knew that is gone on both sides, and is in nobody's way any more. */
+  get forgotten(): number {
+    return this.#forgotten;
   }
 
   /** How many things wait until something else is deleted. */
@@ -160,6 +166,7 @@ export class Pass {
   #taskOf(verdict: Verdict): Task | undefined {
     const { tally, context, binding } = this.#voyage;
     if (context.only?.takes(verdict) === false) {
+      if (verdict.kind === 'remove') this.#released.unplanned += 1;
       this.#tellNotPlanned(verdict);
       return undefined;
     }
@@ -173,6 +180,7 @@ export class Pass {
         if (this.#doomed.length >= AT_ONCE) this.#write();
         return undefined;
       case 'forget':
+        this.#forgotten += 1;
         context.ledger.record({ kind: 'forgotten', bindingId: binding, path: verdict.path });
         return undefined;
       case 'unchanged':

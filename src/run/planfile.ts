@@ -290,9 +290,8 @@ export class PlanWriter {
   async end(): Promise<number> {
     if (this.#actions > 0) this.#text += '\n';
     await this.#flush();
-    const last = JSON.stringify({ count: this.#actions, sha256: this.#hash.digest('hex') });
     try {
-      await this.#handle.writeFile(`],${last.slice(1)}\n`);
+      await this.#handle.writeFile(lastLine(this.#actions, this.#hash.digest('hex')));
       await this.#handle.sync();
       await this.#handle.close();
       await checkPlace(this.#file);
@@ -364,11 +363,12 @@ export class PlanFile implements Only {
         `${file} was written by another version of ferryd (its format is ${head}, this one reads ${VERSION}). Make the plan anew.`,
       );
     }
-    const end = lastStart < headEnd ? undefined : endIn(bytes.toString('utf8', lastStart));
     const digest = createHash('sha256').update(bytes.subarray(0, lastStart)).digest('hex');
-    if (end?.sha256 !== digest) throw damaged(file);
-    const actions = await actionsIn(bytes.toString('utf8', headEnd, lastStart));
-    if (actions?.size !== end.count) throw damaged(file);
+    const actions =
+      lastStart < headEnd ? undefined : await actionsIn(bytes.toString('utf8', headEnd, lastStart));
+    if (actions === undefined || bytes.toString('utf8', lastStart) !== lastLine(actions.size, digest)) {
+      throw damaged(file);
+    }
     return new PlanFile(head, actions);
   }
 
@@ -458,11 +458,9 @@ function isBinding(value: unknown): value is BindingKey {
   );
 }
 
-function endIn(line: string): { readonly count: number; readonly sha256: string } | undefined {
-  const found = fieldsIn(`{${line.slice(2)}`);
-  if (!line.startsWith('],') || typeof found?.count !== 'number' || typeof found.sha256 !== 'string')
-    return undefined;
-  return { count: found.count, sha256: found.sha256 };
+/** The last line, of what is before it. */
+function lastLine(count: number, sha256: string): string {
+  return `],${JSON.stringify({ count, sha256 }).slice(1)}\n`;
 }
 
 async function actionsIn(text: string): Promise<Map<RelativePath, string> | undefined> {

@@ -166,7 +166,7 @@ async function carryAll(voyage: Voyage, carrier: Carrier, lister: Lister): Promi
     if (deletes(job)) await pass.remove();
     if (failure !== undefined) return failure;
     if (isStopped(context)) return undefined;
-    const cleared = pass.waiting > 0 && carrier.cleared > before.cleared;
+    const cleared = pass.waiting > 0 && (carrier.cleared > before.cleared || pass.forgotten > 0);
     if (number < PASSES && (cleared || carrier.setAside > before.setAside)) continue;
     pass.tellWaiting();
     ledger.endPlan(binding);
@@ -185,6 +185,7 @@ function wholeOf({ context, binding }: Voyage, { seen, released }: Pass): Omit<W
   return {
     seen,
     doomed: only === undefined ? doomed : { ...doomed, ...approved },
+    unplanned: released.unplanned,
   };
 }
 

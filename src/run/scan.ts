@@ -13,6 +13,7 @@ import {
   type LocalEntry,
   type RelativePath,
   type RemoteEntry,
+  type RemoteFile,
 } from '../plan/entry.js';
 import { judge, type Policy } from '../plan/judge.js';
 import { type Meeting, march } from '../plan/march.js';
@@ -25,7 +26,10 @@ import { isMarker, waitsFor } from './ready.js';
 import { type Lists, type LocalItem, localSights, type OnFinding, remoteSights } from './sights.js';
 
 /** What a scan needs to know of the remote besides listings. */
-export type Asks = Lists & { keepsApart(difference: Difference): Promise<boolean> };
+export type Asks = Lists & {
+  keepsApart(difference: Difference): Promise<boolean>;
+  stat(path: RelativePath): Promise<RemoteFile | undefined>;
+};
 
 export interface Scan {
   /** With paths of this run. */
@@ -113,8 +117,27 @@ class Scanner {
     const rows: Iterator<Known> =
       ledger === undefined || binding === undefined ? [].values() : ledger.known(binding);
     for await (const met of march<LocalItem, RemoteEntry>({ local, remote }, rows)) {
-      yield (await this.#leftOut(met)) ? { kind: 'left-out', path: met.path } : await this.#judge(met);
+      yield (await this.#leftOut(met))
+        ? { kind: 'left-out', path: met.path }
+        : await this.#judge(await this.#lookedFor(met));
     }
+  }
+
+  /**
+   * A listing that may have been cut does not show all. In two-way what is there may be a person's work, so before
+   * anything is put in its place it is asked for by itself.
+   */
+  async #lookedFor(met: Met): Promise<Met> {
+    const { job, policy, placement } = this.#scan;
+    const { path, local, remote, known } = met;
+    if (job.mode !== 'two-way' || remote.kind !== 'unseen' || remote.why !== 'unproven') return met;
+    if (local.kind !== 'there' || isDirectory<LocalEntry>(local.item)) return met;
+    const { kind } = judge(met, policy);
+    if (kind !== 'upload' && kind !== 'examine') return met;
+    const { mtimeMs } = local.item;
+    const place = { baseline: known?.baseline, modifiedMs: mtimeMs, there: undefined };
+    const item = await (await this.#scan.remote()).stat(placement.place(path, place).there);
+    return item === undefined ? met : { ...met, remote: { kind: 'there', item } };
   }
 
   /** What the job does not want is left alone on both sides, be it there or gone. */

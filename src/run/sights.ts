@@ -179,8 +179,17 @@ async function inOrder({ wants }: RemoteView, all: readonly Entry[]): Promise<En
   return entries.sort((a, b) => comparePaths(a.key, b.key));
 }
 
+/** As long as a path can be, in bytes. A server that shows a directory below itself would be listed without end. */
+const LONGEST_PATH_BYTES = 4_095;
+
 /** A directory that the server does not list is told, and does not keep the others from being looked at. */
 async function* listedBelow(view: RemoteView, directory: RelativePath): AsyncGenerator<Told<RemoteEntry>> {
+  if (Buffer.byteLength(directory) > LONGEST_PATH_BYTES) {
+    const message = `${directory.slice(0, 80)}... is deeper than any path can be: does the server show a directory below itself? It is not looked into.`;
+    view.onFinding({ kind: 'unreadable', path: directory, code: 'ENAMETOOLONG', message });
+    yield { kind: 'blind', path: `${view.pathOf(directory)}/`, why: 'unreadable' };
+    return;
+  }
   let listing: RemoteDirectory;
   try {
     listing = await view.remote.list(directory);

@@ -4,9 +4,12 @@
  * the promise, the server's own log is asked.
  */
 import { mkdir, readdir } from 'node:fs/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { describeReal } from '../support/real-server.js';
 import { RealStage, SERVERS } from './real-stage.js';
+
+// Many processes one after the other, on a machine that may have other work.
+vi.setConfig({ testTimeout: 90_000 });
 
 /** Whole seconds, long before any test: what was written then has settled. */
 const THEN_S = 1_700_000_000;
@@ -130,8 +133,9 @@ for (const [name, start] of Object.entries(SERVERS) as [keyof typeof SERVERS, ty
     });
 
     test.each([
-      ['from here', 'from: ../source', 'to: nas:in'],
-      ['from there', 'from: nas:in', 'to: ../source'],
+      ['from here', 'from: ../source', 'to: nas:in'] as const,
+      // Which of them is `from` is nothing that the server sees.
+      ...(name === 'vsftpd' ? [['from there', 'from: nas:in', 'to: ../source'] as const] : []),
     ])(
       'two-way, %s: changes and deletions both ways, and both versions of a conflict',
       async (_, from, to) => {

@@ -3,9 +3,12 @@
  * both sides), settle, ready markers, files that change while they are read, times and permissions.
  */
 import { appendFile, chmod, mkdir, stat, symlink } from 'node:fs/promises';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { describeReal } from '../support/real-server.js';
 import { RealStage, SERVERS, vsftpdWith } from './real-stage.js';
+
+// Many processes one after the other, on a machine that may have other work.
+vi.setConfig({ testTimeout: 90_000 });
 
 const THEN_S = 1_700_000_000;
 

@@ -4,10 +4,13 @@
  */
 import { existsSync } from 'node:fs';
 import { chmod, rename, rm, stat } from 'node:fs/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { describeReal, describeWhere } from '../support/real-server.js';
 import { FERRYD } from './command.js';
 import { RealStage, SERVERS, type Texts, vsftpdWith } from './real-stage.js';
+
+// Many processes one after the other, on a machine that may have other work.
+vi.setConfig({ testTimeout: 90_000 });
 
 const THEN_S = 1_700_000_000;
 const MIRROR = ['from: ../source', 'to: nas:in', 'mode: mirror'];

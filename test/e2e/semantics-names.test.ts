@@ -4,9 +4,12 @@
  */
 import { readdir, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { describeReal } from '../support/real-server.js';
 import { RealStage, SERVERS } from './real-stage.js';
+
+// Many processes one after the other, on a machine that may have other work.
+vi.setConfig({ testTimeout: 90_000 });
 
 const THEN_S = 1_700_000_000;
 /** Half an hour before February in UTC: in February already in Kiritimati, fourteen hours ahead. */

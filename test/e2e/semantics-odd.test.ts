@@ -4,11 +4,14 @@
  * server; a kill in the middle.
  */
 import { copyFile, mkdir, readdir, rm } from 'node:fs/promises';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { describeReal } from '../support/real-server.js';
 import { startVsftpd } from '../support/servers/vsftpd.js';
 import { RealStage, SERVERS, vsftpdWith } from './real-stage.js';
 import { pathsBelow } from './stage.js';
+
+// Many processes one after the other, on a machine that may have other work.
+vi.setConfig({ testTimeout: 90_000 });
 
 const THEN_S = 1_700_000_000;
 

@@ -4,11 +4,14 @@
  * at all.
  */
 import { readdir, readFile } from 'node:fs/promises';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { openLedger } from '../../src/ledger/ledger.js';
 import { inTrash, stampOf, TRASH } from '../../src/plan/trash.js';
 import { describeReal } from '../support/real-server.js';
 import { RealStage, SERVERS } from './real-stage.js';
+
+// Many processes one after the other, on a machine that may have other work.
+vi.setConfig({ testTimeout: 90_000 });
 
 const THEN_S = 1_700_000_000;
 const DAY_MS = 86_400_000;

@@ -253,10 +253,15 @@ describe('copy, pull', () => {
     expect(decideOf(first)(content('changed', 'changed'))).toMatchObject({ kind: 'blocked', why: 'differs' });
   });
 
-  it('does not read what differs in time again and again', () => {
+  it('does not read what differs in time, or what only a person here has changed, again and again', () => {
     const differs = { kind: 'blocked', why: 'differs' };
     expect(verdictOf({ local: here, remote: there }, policy)).toMatchObject(differs);
     expect(verdictOf({ local: editedHere, remote: editedThere, baseline }, policy)).toMatchObject(differs);
+    const untold = { ...there, modifiedMs: undefined };
+    const untoldBaseline = baselineOf('f', { remoteModifiedMs: undefined });
+    expect(verdictOf({ local: editedHere, remote: untold, baseline: untoldBaseline }, policy)).toMatchObject(
+      differs,
+    );
   });
 });
 
@@ -538,6 +543,16 @@ describe.each(['push', 'pull'] as const)('two-way, %s', (direction) => {
     }
   });
 
+  it('takes a new time there for a new version, where it was read only that there is another one here', () => {
+    const shown = { local: touchedHere, remote: editedThere, baseline };
+    const examined = verdictOf(shown, { ...policy, proof: 'content' });
+    expect(examined).toMatchObject({ kind: 'examine', remote: editedThere });
+    const decide = decideOf(examined);
+    expect(decide(content('changed', 'same'))).toMatchObject({ kind: 'meet', proof: 'compared' });
+    expect(decide(content('same', 'same'))).toMatchObject({ kind: 'unchanged' });
+    expect(decide(content('same', 'changed'))).toMatchObject({ kind: 'download' });
+  });
+
   it('does not read what could not be sent', () => {
     const shown = { local: touchedHere, baseline };
     for (const remote of ['unreadable', 'foreign', 'left-out'] as const) {
@@ -662,7 +677,9 @@ describe('times', () => {
     expect(verdictOf(shown, { direction: 'pull' }).kind).toBe(pull);
     // In two-way a time that is told on one occasion only is no change of either side.
     const twoWay = pull === 'download' && push === 'unchanged' ? 'unchanged' : pull;
-    expect(verdictOf(shown, { mode: 'two-way' }).kind).toBe(twoWay);
+    for (const direction of ['push', 'pull'] as const) {
+      expect(verdictOf(shown, { mode: 'two-way', direction }).kind).toBe(twoWay);
+    }
   });
 
   it('are learnt where the ledger had none', () => {

@@ -254,7 +254,7 @@ describe('a plan that was carried out', () => {
           } else expect(NOTHING_TO_DO, why).toContain(last?.kind);
         }
       }),
-      { numRuns: 2_000 },
+      { numRuns: 1_200 },
     );
   });
 
@@ -278,7 +278,7 @@ describe('a plan that was carried out', () => {
           expect(heaps(world, side)).toEqual(all.sort());
         }
       }),
-      { numRuns: 3_000 },
+      { numRuns: 2_000 },
     );
   });
 
@@ -334,7 +334,7 @@ describe('no run', () => {
           }
         }
       }),
-      { numRuns: 2_000 },
+      { numRuns: 1_200 },
     );
   });
 
@@ -417,7 +417,7 @@ describe('two-way', () => {
           }
         }
       }),
-      { numRuns: 2_000 },
+      { numRuns: 1_200 },
     );
   });
 
@@ -444,7 +444,7 @@ describe('two-way', () => {
         mirrored.settle(mirroredPolicy, mirroredLook);
         for (const side of SIDES) expect(heaps(mirrored, OTHER[side])).toEqual(heaps(world, side));
       }),
-      { numRuns: 2_000 },
+      { numRuns: 1_200 },
     );
   });
 });

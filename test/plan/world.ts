@@ -257,7 +257,7 @@ export class World {
     const against = (id: ContentId | undefined): Content['local'] => (id === was ? 'same' : 'changed');
     if (verdict.kind === 'examine') {
       // What is not read is told wrongly, so that nobody comes to rely on it.
-      const told = verdict.remote === undefined ? 'changed' : against(remote);
+      const told = verdict.remote === undefined ? 'changed' : local === was ? against(remote) : 'same';
       return this.#read(verdict.decide({ local: against(local), remote: told }));
     }
     if (verdict.kind !== 'meet') return verdict;

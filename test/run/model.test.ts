@@ -3,10 +3,10 @@
  * as a simple model (support/model-rules.ts) says, for every mode and both directions. Runs go over a remote in memory
  * that fails on demand; killed processes and real sockets are model-kill.test.ts's.
  *
- * A sequence that fails prints its seed and all its steps. FERRYD_SEED=<seed> plays that one alone, FERRYD_SEQUENCES=<n>
- * plays more of them.
+ * A sequence that fails prints its seed and all its steps. FERRYD_SEED=<seed>[,<seed>] plays those alone,
+ * FERRYD_SEQUENCES=<n> plays more of them.
  */
-import { cpSync, mkdirSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { RunReport } from '../../src/run/context.js';
 import { MemoryTree, type Step } from '../support/memory-remote.js';
@@ -14,20 +14,19 @@ import { diskSoil, Ground, memorySoil } from './support/model-ground.js';
 import {
   type Disturbance,
   type DisturbedRun,
+  expectUnbroken,
   jobOf,
   type Lot,
-  type Played,
+  nameOf,
   play,
+  seedsOf,
   type Stage,
 } from './support/model-play.js';
 import { type Trouble, Weather, WeatherRemote } from './support/model-remote.js';
 import type { Promised, Side } from './support/model-rules.js';
 import { World } from './support/voyage.js';
 
-const SEQUENCES = Number(process.env['FERRYD_SEQUENCES'] ?? 64);
-const SEED = process.env['FERRYD_SEED'];
-const SEEDS =
-  SEED === undefined ? Array.from({ length: SEQUENCES }, (_, i) => i) : SEED.split(',').map(Number);
+const SEEDS = seedsOf(64);
 
 /** A world whose remote is in memory. */
 class MemoryStage implements Stage, AsyncDisposable {
@@ -120,6 +119,10 @@ class MemoryStage implements Stage, AsyncDisposable {
     });
   }
 
+  strayed(): string[] {
+    return readdirSync(this.#world.directory.join('elsewhere'));
+  }
+
   saveLedger(): void {
     this.#world.closeLedger();
     rmSync(this.#world.directory.join('saved'), { recursive: true, force: true });
@@ -181,11 +184,6 @@ function trouble(lot: Lot, directories: readonly string[]): Trouble {
   }
 }
 
-function nameOf(seed: number): string {
-  const { mode, direction, conflicts } = jobOf(seed);
-  return `${mode}${mode === 'two-way' ? ` (${conflicts})` : ''}, ${direction}`;
-}
-
 let steps = 0;
 
 describe('a random sequence', () => {
@@ -197,13 +195,6 @@ describe('a random sequence', () => {
   });
 });
 
-function expectUnbroken(seed: number, { broken, record }: Played): void {
-  if (broken.length === 0) return;
-  expect.fail(
-    `FERRYD_SEED=${seed} plays this again:\n${record.map((line) => `  ${line}`).join('\n')}\nBroken:\n${broken.map((line) => `  ${line}`).join('\n')}`,
-  );
-}
-
 afterAll(() => {
-  if (SEED === undefined && SEQUENCES >= 64) expect(steps).toBeGreaterThanOrEqual(2_000);
+  if (SEEDS.length >= 64) expect(steps).toBeGreaterThanOrEqual(2_000);
 });

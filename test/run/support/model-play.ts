@@ -3,6 +3,7 @@
  * and then a rest, in which runs have to bring both sides to what the rules foretell. Everything is drawn from one seed,
  * and every step is written down, so that a sequence that failed can be read and played again.
  */
+import { expect } from 'vitest';
 import type { RunReport } from '../../../src/run/context.js';
 import { randomNumbers } from '../../support/tree.js';
 import type { Ground, Look } from './model-ground.js';
@@ -59,6 +60,8 @@ export interface Stage {
   disturbedRun(lot: Lot, how: DisturbedRun): Promise<Disturbance>;
   /** What was skipped since this was asked last, and why. */
   skips(): readonly string[];
+  /** What has come to the place outside that links lead to. */
+  strayed(): readonly string[];
   saveLedger(): void;
   restoreLedger(): void;
 }
@@ -90,6 +93,26 @@ const MODES = [
   ['two-way', 'from'],
   ['two-way', 'to'],
 ] as const;
+
+/** For the name of a test. */
+export function nameOf(seed: number): string {
+  const { mode, direction, conflicts } = jobOf(seed);
+  return `${mode}${mode === 'two-way' ? ` (${conflicts})` : ''}, ${direction}`;
+}
+
+/** The first so many, unless the environment asks for others. */
+export function seedsOf(count: number): number[] {
+  const { FERRYD_SEED: seeds, FERRYD_SEQUENCES: sequences = count } = process.env;
+  if (seeds !== undefined) return seeds.split(',').map(Number);
+  return Array.from({ length: Number(sequences) }, (_, i) => i);
+}
+
+/** Fails with all that is needed to see why, and to play it again. */
+export function expectUnbroken(seed: number, { broken, record }: Played): void {
+  if (broken.length === 0) return;
+  const lines = (some: readonly string[]): string => some.map((line) => `  ${line}`).join('\n');
+  expect.fail(`FERRYD_SEED=${seed} plays this again:\n${lines(record)}\nBroken:\n${lines(broken)}`);
+}
 
 /** Few names, so that they meet; some sort around the slash, some are files here and directories there. */
 const NAMES = ['a', 'b.txt', 'd', 'd-1', 'd.x', 'd/a', 'd/b', 'd/e', 'd/e/a', 'd/e/b', 'g/a', 'g/h/a', 'g/h/b'];
@@ -221,7 +244,7 @@ class Play {
     const went = { undisturbed: false, limit, blind, edited: new Set(edited.keys()) };
     this.#broken.push(...this.#rules.afterRun(before, after, went));
     for (const [path, content] of edited) {
-      if (content === undefined || isStillThere(after, content)) continue;
+      if (content === undefined || isStillThere(after, content) || this.#rules.mayOverwrite('local')) continue;
       this.#broken.push(`local ${path}: what was written while a run was under way is lost`);
     }
   }
@@ -371,6 +394,7 @@ class Play {
   }
 
   #tellSkips(): void {
+    for (const name of this.#stage.strayed()) this.#broken.push(`${name} was written outside, through a link`);
     for (const skip of this.#stage.skips()) this.#record.push(`   ${skip}`);
   }
 

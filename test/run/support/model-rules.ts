@@ -79,6 +79,13 @@ export class Rules {
     return may.size === 1 && !may.has(undefined) && !SIDES.some((side) => this.#tampered[side].has(path));
   }
 
+  /** True where a person's edit on a side may be overwritten for good, by what the job says. */
+  mayOverwrite(side: Side): boolean {
+    const { mode, policy, conflicts } = this.promised;
+    if (policy === 'trash') return false;
+    return mode === 'two-way' ? conflicts !== 'keep-both' : side === this.target;
+  }
+
   madeDirectory(side: Side, path: string): void {
     this.#made[side].add(path);
   }
@@ -105,7 +112,8 @@ export class Rules {
       broken.push(...this.#strange(side, before, after, went));
       broken.push(...this.#vanished(side, before, after, went));
       for (const path of before[side].others) {
-        if (!after[side].others.has(path) && !went.edited.has(path)) broken.push(`${side} ${path}: the link is gone`);
+        const isSeen = side === 'local' || (this.#looks() && went.blind.length === 0);
+        if (!after[side].others.has(path) && isSeen && !went.edited.has(path)) broken.push(`${side} ${path}: the link is gone`);
       }
       for (const [path, content] of before[side].trash) {
         if (after[side].trash.get(path) !== content) broken.push(`${side}: ${path} is gone from the trash`);
@@ -170,7 +178,8 @@ export class Rules {
   ): string | undefined {
     const { mode, policy, conflicts, extraneous } = this.promised;
     const there = before[other(side)].files.get(path);
-    if (isAtOrBelow(path, before[other(side)].others)) return 'and the other side has a link in its place';
+    const isLink = isAtOrBelow(path, before[other(side)].others);
+    if (isLink && (this.#looks() || side === 'remote')) return 'and the other side has a link in its place';
     if (mode !== 'two-way' && side === this.source) {
       if (mode !== 'move') return 'and it is the source';
       return after[this.target].files.get(path)?.content === file.content
@@ -185,6 +194,9 @@ export class Rules {
     if (policy === 'trash' && !isKept) return 'and is not in the trash';
     const ours = this.#mayAgree(path).has(file.content);
     if (now === undefined) {
+      // Between the old one and the new one nothing stands there, and there the run was cut off.
+      const isCutOff = !went.undisturbed && isKept && after[side].temporaries.length > 0;
+      if (isCutOff && there !== undefined) return undefined;
       const unseen = this.source === 'remote' || mode === 'two-way' ? went.blind : [];
       if (side === 'local' && unseen.some((directory) => isBelow(path, directory))) {
         return 'although nobody could look at the other side';
@@ -265,9 +277,12 @@ export class Rules {
     const { mode, emptyDirectories, extraneous } = this.promised;
     if (emptyDirectories === 'skip') return;
     const [source, target] = [end[this.source].directories, end[this.target].directories];
+    // What holds nothing but a link can neither go nor come.
+    const links = SIDES.flatMap((side) => [...end[side].others]);
     for (const path of source) {
       // Where nobody looks, nobody knows that a person has taken it away.
       const isMissed = this.#looks() || !this.#tampered[this.target].has(path);
+      if (mode === 'two-way' && links.some((one) => isBelow(one, path))) continue;
       if (!target.has(path) && isMissed && tangled.familyOf(path) === undefined) {
         yield `${path}: the directory did not come`;
       }
@@ -275,6 +290,7 @@ export class Rules {
     if (mode !== 'mirror' && mode !== 'two-way') return;
     for (const path of target) {
       if (source.has(path) || tangled.familyOf(path) !== undefined) continue;
+      if (mode === 'two-way' && links.some((one) => isBelow(one, path))) continue;
       const isUsed = [...end[this.target].files.keys(), ...end[this.target].others].some((one) =>
         isBelow(one, path),
       );
