@@ -54,7 +54,7 @@ export function lineOf(verdict: Verdict, terms: Terms): PlannedLine | undefined 
       return removalLine(verdict, terms);
     case 'make-directory': {
       const { side } = verdict;
-      const why = `${on(side)}, a directory without a file${laterOf(verdict)}`;
+      const why = `${on(side)}${laterOf(verdict)}`;
       return { action: 'mkdir', path, why, side, at: otherPath(path, verdict[PLACES[side]]) };
     }
     case 'set-aside': {

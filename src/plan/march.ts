@@ -80,6 +80,7 @@ class Side<Item> {
   /** Found by name: a path lies in few places, however many there are and in whatever order they were told. */
   readonly #blind = new Map<string, Blindness>();
   #manyPlaces = FEW_PLACES;
+  #last: RelativePath | undefined;
 
   constructor(told: AsyncIterable<Told<Item>> | undefined) {
     this.#told = told?.[Symbol.asyncIterator]();
@@ -96,6 +97,13 @@ class Side<Item> {
       const { done, value } = await this.#told.next();
       if (done === true) return;
       if (value.kind === 'there') {
+        // Out of order it would look as if what was skipped were not there.
+        if (this.#last !== undefined && comparePaths(value.path, this.#last) <= 0) {
+          throw new Error(
+            `The scan came to ${value.path} behind ${this.#last}: nothing can be planned by that.`,
+          );
+        }
+        this.#last = value.path;
         this.#next = value;
         return;
       }

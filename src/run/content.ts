@@ -6,8 +6,9 @@
 
 import { settledFingerprint } from '../local/fingerprint.js';
 import { LocalSource } from '../local/source.js';
+import type { Content, Verdict } from '../plan/action.js';
 import type { Digest } from '../plan/digest.js';
-import type { LocalFile } from '../plan/entry.js';
+import { type Fingerprint, type LocalFile, sameFingerprint } from '../plan/entry.js';
 import type { Result } from './crew.js';
 import type { Desk } from './desk.js';
 import { hashOf } from './recover.js';
@@ -22,8 +23,8 @@ export class Comparer {
 
   async examine(task: PlainTask<'examine'>): Promise<Result<Task>> {
     const { voyage, hands } = this.#desk;
-    const { root, tally, binding } = voyage;
-    const { path, action } = task;
+    const { root, tally } = voyage;
+    const { action } = task;
     const { file, baseline, remote, there } = action;
     const settling = this.#desk.settlesInMs(file);
     if (settling > 0) return { again: task, inMs: settling };
@@ -33,27 +34,37 @@ export class Comparer {
     const differs =
       remote !== undefined && local === 'same' && (await this.#holdsAnother(there, file, remote.sizeBytes));
     const verdict = action.decide({ local, remote: differs ? 'changed' : 'same' });
+    // Else it would be read again in every run, whatever becomes of it.
+    if (local === 'same') this.#agree(action, settledFingerprint(file, seenAtMs), verdict);
     if (verdict.kind !== 'unchanged') return hands.turnTo(verdict, task);
-    const fingerprint = settledFingerprint(file, seenAtMs);
-    const modifiedMs = remote?.modifiedMs ?? baseline.remoteModifiedMs;
-    if (modifiedMs === baseline.remoteModifiedMs) {
-      this.#desk.record({ kind: 'refreshed', bindingId: binding, path, local: fingerprint });
-    } else {
-      // Touched there: that it is the same still is known now.
-      const agreed = { ...baseline, local: fingerprint, remoteModifiedMs: modifiedMs };
-      this.#desk.record({ kind: 'adopted', bindingId: binding, baseline: agreed, temporary: undefined });
-    }
     tally.unchanged += 1;
     return 'done';
+  }
+
+  #agree(
+    { path, baseline, remote }: PlainTask<'examine'>['action'],
+    local: Fingerprint,
+    verdict: Verdict,
+  ): void {
+    const bindingId = this.#desk.voyage.binding;
+    const modifiedMs = remote?.modifiedMs ?? baseline.remoteModifiedMs;
+    if (verdict.kind === 'unchanged' && modifiedMs !== baseline.remoteModifiedMs) {
+      // Touched there: that it is the same still is known now.
+      const agreed = { ...baseline, local, remoteModifiedMs: modifiedMs };
+      this.#desk.record({ kind: 'adopted', bindingId, baseline: agreed, temporary: undefined });
+    } else if (!sameFingerprint(local, baseline.local)) {
+      this.#desk.record({ kind: 'refreshed', bindingId, path, local });
+    }
   }
 
   async meet(task: PlainTask<'meet'>): Promise<Result<Task>> {
     const { voyage, hands } = this.#desk;
     const { root, tally, binding, placement, job } = voyage;
     const { path, action } = task;
-    const { local, remote, there, proof } = action;
-    if (proof === 'compared' && (await this.#holdsAnother(there, local, remote.sizeBytes))) {
-      return hands.turnTo(action.decide({ local: 'changed', remote: 'changed' }), task);
+    const { local, remote, proof } = action;
+    if (proof === 'compared') {
+      const content = await this.#difference(action);
+      if (content !== undefined) return hands.turnTo(action.decide(content), task);
     }
     const seenAtMs = Date.now();
     const baseline = {
@@ -70,12 +81,32 @@ export class Comparer {
     return hands.turnTo({ ...action, kind: 'finish', side, baseline }, task);
   }
 
+  /** Which side differs from what they agreed on last, or both where they never did; undefined where they are the same. */
+  async #difference(action: PlainTask<'meet'>['action']): Promise<Content | undefined> {
+    const { root } = this.#desk.voyage;
+    const { local, remote, there, baseline } = action;
+    const told = await this.#digestThere(there, remote.sizeBytes);
+    if (told !== undefined && (await agrees(root, local, told))) return undefined;
+    if (baseline === undefined) return { local: 'changed', remote: 'changed' };
+    const isBaseline = told?.algorithm === 'SHA-256' && told.hex === baseline.sha256;
+    return {
+      local: (await hashOf(root, local)) === baseline.sha256 ? 'same' : 'changed',
+      remote: isBaseline ? 'same' : 'changed',
+    };
+  }
+
   async #holdsAnother(there: string, file: LocalFile, sizeBytes: number): Promise<boolean> {
-    const { root, remote, context } = this.#desk.voyage;
+    const told = await this.#digestThere(there, sizeBytes);
+    return told === undefined || !(await agrees(this.#desk.voyage.root, file, told));
+  }
+
+  /** Undefined where the file is not there any more. */
+  async #digestThere(there: string, sizeBytes: number): Promise<Digest | undefined> {
+    const { remote, context } = this.#desk.voyage;
     this.#desk.hands.goOn();
     const told = await remote.digest(there, { sizeBytes, signal: context.cut });
     this.#desk.hands.fared();
-    return told === undefined || !(await agrees(root, file, told));
+    return told;
   }
 }
 

@@ -53,6 +53,8 @@ export class Finisher {
     hands.goOn();
     if (await this.#targetHolds(action)) {
       hands.fared();
+      // That both agree may have been found out just now.
+      this.#desk.voyage.context.ledger.flush();
       await this.#takeAway(action);
       return 'done';
     }

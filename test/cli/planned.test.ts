@@ -90,7 +90,7 @@ test.each<[string, Verdict, Terms]>([
     { ...PUSH, mode: 'move' },
   ],
   [
-    'mkdir: on the server, a directory without a file',
+    'mkdir: on the server',
     { kind: 'make-directory', path: 'a/', here: 'a/', there: 'a/', side: 'remote' },
     PUSH,
   ],

@@ -315,6 +315,21 @@ describe('a plan in a file', () => {
     expect(await there(stage)).toEqual(['.ferryd-trash/DATE/gone.txt', 'a.txt']);
   });
 
+  test('that is interrupted leaves nothing behind', async () => {
+    await using stage = await Stage.open();
+    await using server = await stage.server();
+    await stage.writeNas(server);
+    await stage.write('remote/out/a.txt', 'from afar');
+    await mkdir(stage.at('target'));
+    await stage.writeJob('fetch', { from: 'nas:out', to: '../target' });
+    server.script({ on: 'MLSD', do: { kind: 'dataStall', atByte: 0 } });
+    const plan = stage.start(['plan', 'fetch', '-o', 'plan.json']);
+    await server.waitFor('MLSD');
+    const { code, stdout } = await plan.end('SIGINT');
+    expect({ code, stdout }).toEqual({ code: 130, stdout: '' });
+    expect((await readdir(stage.directory.path)).filter((name) => name.includes('plan.json'))).toEqual([]);
+  });
+
   test('takes the place of nothing but an older plan, and what is no plan is not carried out', async () => {
     await using world = await mirrored(['a.txt']);
     const { stage } = world;

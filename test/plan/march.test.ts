@@ -369,9 +369,10 @@ describe('what it reads', () => {
 
   it('is let go of where one of them cannot even be ended', async () => {
     const log = logOf();
+    const items = [there('a'), there('b')][Symbol.iterator]();
     const stubborn: AsyncIterable<Told<Item>> = {
       [Symbol.asyncIterator]: () => ({
-        next: async () => ({ done: false, value: there('a') }),
+        next: async () => items.next(),
         return: async () => {
           throw new Error('stays');
         },
@@ -382,5 +383,18 @@ describe('what it reads', () => {
     await met.next();
     await expect(met.return(undefined)).rejects.toThrow('stays');
     expect(log.ended.sort()).toEqual(['ledger', 'remote']);
+  });
+
+  it.each([
+    ['comes out of order', ['b', 'a']],
+    ['comes twice', ['a', 'a']],
+  ])('is refused where a path %s', async (_what, paths) => {
+    const log = logOf();
+    const met = march({ local: logged(log, 'local', paths.map(there)) }, rows(log, []));
+    const all = (async () => {
+      for await (const _ of met);
+    })();
+    await expect(all).rejects.toThrow(/nothing can be planned by that/);
+    expect(log.ended.sort()).toEqual(['ledger', 'local']);
   });
 });
