@@ -7,6 +7,7 @@ import { resolve } from 'node:path';
 import type { Job } from '../job/job.js';
 import type { Ledger } from '../ledger/ledger.js';
 import { lockDirectory, whoHolds } from '../ledger/lock.js';
+import type { Verdict } from '../plan/action.js';
 import { printable } from '../report/printable.js';
 import { formatBytes, runLine, summaryLine } from '../report/summary.js';
 import { Accounts } from '../run/accounts.js';
@@ -100,12 +101,18 @@ async function holdAgainst(
   const told: string[] = [];
   let differences = 0;
   const verdicts = planJob(job, { ledger, accounts, onFinding: () => {} });
-  for await (const difference of planned.compare(verdicts)) {
-    if (stop.aborted) throw new CommandFailed(130, 'Interrupted: nothing was done.');
+  for await (const difference of planned.compare(until(stop, verdicts))) {
     differences += 1;
     if (told.length < SHOWN) told.push(differenceWords(difference));
   }
   if (differences > 0) throw refused(file, planned.header, told, differences);
+}
+
+async function* until(stop: AbortSignal, verdicts: AsyncIterable<Verdict>): AsyncGenerator<Verdict> {
+  for await (const verdict of verdicts) {
+    if (stop.aborted) throw new CommandFailed(130, 'Interrupted: nothing was done.');
+    yield verdict;
+  }
 }
 
 function refused(

@@ -8,6 +8,8 @@ import { lockDirectory, whoHolds } from '../ledger/lock.js';
 import { TRASH } from '../plan/trash.js';
 import { printable } from '../report/printable.js';
 import { formatBytes } from '../report/summary.js';
+import { withoutAdvice } from '../run/guard.js';
+import { heldNow } from '../run/plan.js';
 import { nextRun } from '../trigger/cron.js';
 import { CommandFailed, type ExitCode } from './exit.js';
 import { deletionsOf, heldJson, heldSince } from './held.js';
@@ -39,6 +41,12 @@ export async function approve(name: string, options: GlobalOptions): Promise<Exi
   const ledger = openForWriting(options, log.listener);
   try {
     const before = ledger.heldPlan(name);
+    if (before !== undefined && heldNow(job, ledger, nowMs) === undefined) {
+      throw new CommandFailed(
+        1,
+        `Job ${name} was held ${heldSince(before, nowMs)}, when its job file named other places: the next run would not delete that, so there is nothing to release. "ferryd plan ${name}" shows what it would do.`,
+      );
+    }
     const plan = released(name, ledger.approve(name, nowMs));
     const deletions: PlannedDeletion[] = [];
     for (const deletion of ledger.heldDeletions(plan.bindingId)) {
@@ -53,7 +61,9 @@ export async function approve(name: string, options: GlobalOptions): Promise<Exi
       );
       return 0;
     }
-    process.stdout.write(`${headText(plan, isNews, nowMs)}\n${deletionsText(deletions, plan, job)}`);
+    process.stdout.write(
+      `${headText(name, { plan, isNews, nowMs })}\n${deletionsText(deletions, plan, job)}`,
+    );
     const daemon = whoHolds(lockDirectory(ledgerFile(options)), 'daemon');
     process.stdout.write(`${nextText(job, daemon !== undefined)}\n`);
     return 0;
@@ -93,11 +103,15 @@ function insteadOf(code: string, name: string): string {
   return `Put it right, ${run} If the place is empty on purpose, there is nothing to do; to begin afresh, give the job another name.`;
 }
 
-function headText({ approvedAtMs, ...plan }: HeldPlan, isNews: boolean, nowMs: number): string {
-  const held = `${plan.message}\nHeld ${heldSince({ ...plan, approvedAtMs }, nowMs)}.`;
+function headText(
+  name: string,
+  parts: { readonly plan: HeldPlan; readonly isNews: boolean; readonly nowMs: number },
+): string {
+  const { plan, isNews, nowMs } = parts;
+  const held = `${withoutAdvice(name, plan.message)}\nHeld ${heldSince(plan, nowMs)}.`;
   return isNews
     ? `${held} Released now: the deletion of ${deletionsOf(plan)}.`
-    : `${held} The deletion of ${deletionsOf(plan)} was released already, ${moment(approvedAtMs)}.`;
+    : `${held} The deletion of ${deletionsOf(plan)} was released already, ${moment(plan.approvedAtMs)}.`;
 }
 
 function deletionsText(

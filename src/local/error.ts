@@ -36,7 +36,7 @@ export function localSentence(code: string, path: string): string {
       return `${path} is not a directory.`;
     case 'ENOSPC':
     case 'EDQUOT':
-      return `There is no room left on the disk for ${path}.`;
+      return `There is no room left on the disk for ${path}. Make some there; the next run goes on.`;
     case 'EROFS':
       return `${path} lies on a read-only file system.`;
     case 'ENAMETOOLONG':

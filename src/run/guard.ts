@@ -97,9 +97,17 @@ function tooMany(job: Job, { doomed, remembered }: Whole): Refusal | undefined {
 }
 
 function howToApprove({ name }: Job, { total }: Doomed): string {
-  return total === 0
-    ? ''
-    : ` See what it is about with "ferryd plan ${name}"; if it is meant so, release exactly that with "ferryd approve ${name}".`;
+  return total === 0 ? '' : adviceOf(name);
+}
+
+function adviceOf(name: string): string {
+  return ` See what it is about with "ferryd plan ${name}"; if it is meant so, release exactly that with "ferryd approve ${name}".`;
+}
+
+/** The message of a refusal as it is told to a person who has just followed its advice. */
+export function withoutAdvice(name: string, message: string): string {
+  const advice = adviceOf(name);
+  return message.endsWith(advice) ? message.slice(0, -advice.length) : message;
 }
 
 function remoteOf({ server, remotePath }: Job): string {

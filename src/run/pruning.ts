@@ -12,6 +12,9 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 /** The name under which the ledger keeps when it is next looked at. */
 const SCHEDULE = 'trash';
 
+/** And the name under which it keeps until when the clock is not believed. */
+const DOUBT = 'trash clock';
+
 /** @param used whether this run has put something there */
 export async function pruneWhenDue(voyage: Voyage, lister: Lister, used: 'used' | 'unused'): Promise<void> {
   const { job, context, run, root } = voyage;
@@ -19,10 +22,12 @@ export async function pruneWhenDue(voyage: Voyage, lister: Lister, used: 'used' 
   if (job.deletes.policy === 'delete' || context.stop?.aborted === true) return;
   const nowMs = Date.now();
   const due = ledger.coveredUntil(job.name, SCHEDULE);
-  if (due === undefined || due > nowMs) {
-    if (due === undefined && used === 'used') ledger.setCoveredUntil(job.name, SCHEDULE, nowMs + DAY_MS);
+  // Never looked at yet; or the clock was ahead when that was done, and has been put right.
+  if (due === undefined || due > nowMs + DAY_MS) {
+    if (due !== undefined || used === 'used') ledger.setCoveredUntil(job.name, SCHEDULE, nowMs + DAY_MS);
     return;
   }
+  if (due > nowMs || isInDoubt(voyage, { dueMs: due, nowMs })) return;
   const places: TrashPlace[] = [];
   if (job.direction === 'push' || job.mode === 'two-way') places.push(lister);
   if (job.direction === 'pull' || job.mode === 'two-way') places.push(localPlace(root));
@@ -41,4 +46,22 @@ export async function pruneWhenDue(voyage: Voyage, lister: Lister, used: 'used' 
     listener({ event: 'trash.pruned', job: job.name, run, path: '.ferryd-trash', message });
   }
   if (whole) ledger.setCoveredUntil(job.name, SCHEDULE, nowMs + DAY_MS);
+}
+
+/**
+ * Nobody has looked for so long that all of the trash would go at once: it may be the clock that has jumped. Then it
+ * has a day to be put right.
+ */
+function isInDoubt(
+  { job, context }: Voyage,
+  { dueMs, nowMs }: { readonly dueMs: number; readonly nowMs: number },
+): boolean {
+  const { ledger } = context;
+  if (nowMs - dueMs <= job.deletes.keepMs) return false;
+  const untilMs = ledger.coveredUntil(job.name, DOUBT);
+  // An old doubt was settled by a look since; one of a clock that was further ahead is none.
+  const isPresent = untilMs !== undefined && untilMs > dueMs && untilMs <= nowMs + DAY_MS;
+  if (isPresent) return untilMs > nowMs;
+  ledger.setCoveredUntil(job.name, DOUBT, nowMs + DAY_MS);
+  return true;
 }

@@ -108,6 +108,8 @@ async function sail(begun: Begun): Promise<RunFailure | undefined> {
     const lister = new Lister(voyage, outage);
     let held: RunFailure | undefined;
     try {
+      // A run that was killed may have left deletions planned; nobody holds those.
+      context.ledger.beginPlan(voyage.binding);
       await checkMarker(voyage, (marker) => lister.stat(marker));
       await recover(voyage, carrier);
       held = await carryAll(voyage, carrier, lister);

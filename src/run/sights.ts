@@ -152,8 +152,17 @@ async function* listed(
   ]);
   let before: string | undefined;
   for (const { key, what } of entries) {
-    // A listing may name one thing twice; the march needs each path once.
-    if (key === before) continue;
+    // A listing may name one thing twice, or two that are called the same here; the march needs each path once.
+    if (key === before) {
+      onFinding({
+        kind: 'unfit',
+        path: key,
+        code: 'name',
+        message: `The server lists ${key} twice, or two names for which this is one: only the first is looked at, and nothing is deleted there.`,
+      });
+      yield { kind: 'blind', path: key, why: 'unreadable' };
+      continue;
+    }
     before = key;
     if ('file' in what) {
       yield { kind: 'there', path: key, item: what.file };

@@ -4,9 +4,9 @@
  * the promise, the server's own log is asked.
  */
 import { mkdir, readdir } from 'node:fs/promises';
-import { describe, expect, test, vi } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { describeReal } from '../support/real-server.js';
-import { RealStage, SERVERS } from './real-stage.js';
+import { RealStage, SERVERS, type Texts } from './real-stage.js';
 
 // Many processes one after the other, on a machine that may have other work.
 vi.setConfig({ testTimeout: 90_000 });
@@ -163,21 +163,27 @@ for (const [name, start] of Object.entries(SERVERS) as [keyof typeof SERVERS, ty
         expect([await real.held('source'), await real.held('remote/in')]).toEqual([agreed, agreed]);
         expect((await real.run('notes')).counts).toEqual([0, 0, 0, 0]);
 
+        // One conflict that this side loses, and one that the server loses.
         await real.put('source', { 'edit here': '2', 'sub/both': 'changed here' }, THEN_S + 100);
-        await real.put('remote/in', { theirs: 'theirs 2', 'sub/both': 'changed there too' }, THEN_S + 200);
+        await real.put('source', { mine: 'changed here, later' }, THEN_S + 300);
+        const there = { theirs: 'theirs 2', 'sub/both': 'changed there too', mine: 'changed there' };
+        await real.put('remote/in', there, THEN_S + 200);
         await real.drop('source', 'gone here');
         await real.drop('remote/in', 'sub/gone there');
         const third = await real.run('notes');
-        expect(third.result).toMatchObject({ deleted: 2, renamed: 1, skipped: 0 });
+        expect(third.result).toMatchObject({ deleted: 2, renamed: 2, skipped: 0 });
         const merged = await real.held('source');
-        const loser = Object.keys(merged).find((path) => path.includes('.conflict-')) ?? '';
-        expect(loser).toMatch(/^sub\/both\.conflict-\d{8}-\d{6}$/);
+        const losers = Object.entries(merged).filter(([path]) => path.includes('.conflict-'));
+        expect(losers.map(([path, text]) => [path.replace(/\d{8}-\d{6}$/, 'WHEN'), text])).toEqual([
+          ['mine.conflict-WHEN', 'changed there'],
+          ['sub/both.conflict-WHEN', 'changed here'],
+        ]);
         expect(merged).toEqual({
-          mine: 'mine',
+          mine: 'changed here, later',
           theirs: 'theirs 2',
           'edit here': '2',
           'sub/both': 'changed there too',
-          [loser]: 'changed here',
+          ...Object.fromEntries(losers),
         });
         expect(await real.held('remote/in')).toEqual(merged);
         expect(await real.trash('remote/in')).toEqual(['edit here = 1', 'gone here = x']);
@@ -185,9 +191,9 @@ for (const [name, start] of Object.entries(SERVERS) as [keyof typeof SERVERS, ty
         expect((await real.run('notes')).counts).toEqual([0, 0, 0, 0]);
 
         // Work is stronger than its deletion, whichever side it was done on.
-        await real.put('source', { mine: 'worked on' }, THEN_S + 300);
+        await real.put('source', { mine: 'worked on' }, THEN_S + 400);
         await real.drop('remote/in', 'mine');
-        await real.put('remote/in', { theirs: 'worked on, too' }, THEN_S + 300);
+        await real.put('remote/in', { theirs: 'worked on, too' }, THEN_S + 400);
         await real.drop('source', 'theirs');
         expect((await real.run('notes')).counts).toEqual([1, 1, 0, 0]);
         const back = { ...merged, mine: 'worked on', theirs: 'worked on, too' };
@@ -204,8 +210,10 @@ describeReal('vsftpd', 'modes over FTPS, vsftpd alone', () => {
     await real.job('back', 'from: nas:in', 'to: ../target');
     const all = { a: 'one', 'sub/b': 'b', 'sub/empty': '' };
     await real.put('source', all, THEN_S);
-    expect((await real.run('there')).counts).toEqual([3, 0, 0, 0]);
-    expect((await real.run('back')).counts).toEqual([0, 3, 0, 0]);
+    expect(await real.runAll('there', 'back')).toEqual([
+      [3, 0, 0, 0],
+      [0, 3, 0, 0],
+    ]);
     expect(await real.held('target')).toEqual(all);
     expect(await real.times('target', 'a', 'sub/b', 'sub/empty')).toEqual([THEN_S, THEN_S, THEN_S]);
 
@@ -229,24 +237,31 @@ describeReal('vsftpd', 'modes over FTPS, vsftpd alone', () => {
     expect((await real.ferryd(['status', 'back'])).stdout).toContain('it is not overwritten');
   });
 
-  describe('two-way: who wins where both sides have changed', () => {
-    test.each([
-      ['newer', 'there, later', 'source'],
-      ['from', 'here', 'remote/in'],
-      ['to', 'there, later', 'source'],
-    ])('%s: %s; the other one is in the trash', async (conflicts, winner, losing) => {
-      await using real = await RealStage.open(SERVERS.vsftpd);
-      await real.job('notes', 'from: ../source', 'to: nas:in', 'mode: two-way', `conflicts: ${conflicts}`);
-      await real.put('source', { a: 'agreed' }, THEN_S);
-      await real.run('notes');
-      await real.put('source', { a: 'here' }, THEN_S + 10);
-      await real.put('remote/in', { a: 'there, later' }, THEN_S + 20);
-      await real.run('notes');
-      expect([await real.held('source'), await real.held('remote/in')]).toEqual([
-        { a: winner },
-        { a: winner },
-      ]);
-      expect(await real.trash(losing)).toEqual([`a = ${winner === 'here' ? 'there, later' : 'here'}`]);
+  test('two-way: who wins where both sides have changed; the other one is in the trash', async () => {
+    await using real = await RealStage.open(SERVERS.vsftpd);
+    const policies = ['newer', 'from', 'to'];
+    for (const policy of policies) {
+      const ends = [`from: ../${policy}`, `to: nas:${policy}`];
+      await real.job(policy, ...ends, 'mode: two-way', `conflicts: ${policy}`);
+      await real.put(policy, { a: 'agreed', b: 'agreed' }, THEN_S);
+    }
+    await real.runAll(...policies);
+    for (const policy of policies) {
+      await real.put(policy, { a: 'here', b: 'here, later' }, THEN_S + 10);
+      await real.put(`remote/${policy}`, { a: 'there, later' }, THEN_S + 20);
+      await real.put(`remote/${policy}`, { b: 'there' }, THEN_S + 5);
+    }
+    await real.runAll(...policies);
+    const won: Record<string, readonly [Texts, here: string[], there: string[]]> = {};
+    for (const policy of policies) {
+      const held = await real.held(policy);
+      expect(await real.held(`remote/${policy}`)).toEqual(held);
+      won[policy] = [held, await real.trash(policy), await real.trash(`remote/${policy}`)];
+    }
+    expect(won).toEqual({
+      newer: [{ a: 'there, later', b: 'here, later' }, ['a = here'], ['b = there']],
+      from: [{ a: 'here', b: 'here, later' }, [], ['a = there, later', 'b = there']],
+      to: [{ a: 'there, later', b: 'there' }, ['a = here', 'b = here, later'], []],
     });
   });
 

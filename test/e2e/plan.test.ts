@@ -173,6 +173,29 @@ describe('what is shown', () => {
     const here = await pathsBelow(stage.at('source'));
     expect(here.filter((path) => /^c\.conflict-\d{8}-\d{6}\.txt$/.test(path))).toHaveLength(1);
   });
+
+  test('what is left as it is has one line, with what to do about it', async () => {
+    await using world = await mirrored(['gone.txt', 'same.txt'], { compare: 'remote' });
+    const { stage } = world;
+    await remove(stage, 'gone.txt');
+    await stage.write('remote/in/gone.txt', 'changed by somebody');
+    const planned = await stage.ferryd('plan', 'nightly');
+    expect(planned.code).toBe(0);
+    expect(linesOf(planned)).toEqual([
+      'skip     gone.txt  (gone.txt is gone at the source, and was changed on the server since it was put there: it is not deleted. Delete it by hand, or set deletes.extraneous.)',
+      expect.stringMatching(/^A run would upload 0 files .+ unchanged, 1 skipped\.$/),
+    ]);
+
+    await stage.write('target/same.txt', 'not what was fetched');
+    await stage.writeJob('fetch', { from: 'nas:in', to: '../target', compare: 'remote' });
+    expect(linesOf(await stage.ferryd('plan', 'fetch'))).toEqual([
+      'download gone.txt  (new, 19 B)',
+      expect.stringMatching(
+        /^blocked {2}same\.txt {2}\(same\.txt exists here and is not what was fetched last/,
+      ),
+      expect.stringMatching(/^A run would download 1 file \(19 B\); 0 unchanged, 1 blocked\.$/),
+    ]);
+  });
 });
 
 describe('a plan in a file', () => {
@@ -230,53 +253,41 @@ describe('a plan in a file', () => {
   });
 
   test('is refused when anything has moved on either side, and then nothing at all is done', async () => {
-    const files = ['gone.txt', 'a.txt', 'b.txt', 'c.txt', 'd.txt', 'e.txt'];
+    const files = ['a.txt', 'b.txt', 'c.txt', 'd.txt', 'e.txt', 'f.txt', 'gone.txt', 'gone too.txt'];
     await using world = await mirrored(
       files,
       { compare: 'remote', deletes: { extraneous: true } },
       'believed',
     );
     const { stage } = world;
-    await remove(stage, 'gone.txt');
+    await remove(stage, 'gone.txt', 'gone too.txt');
+    await stage.write('source/a.txt', 'changed once');
     await stage.write('source/b.txt', 'changed once');
-    const moves: readonly (readonly [string, () => Promise<unknown>])[] = [
-      [
-        'added.txt: not in the plan, and a run would upload it now.',
-        () => stage.write('source/added.txt', 'x'),
-      ],
-      [
-        'b.txt: the plan is to upload it, but it had 12 B here, and has 13 B now.',
-        () => stage.write('source/b.txt', 'changed twice'),
-      ],
-      [
-        'b.txt: the plan is to upload it, but it was modified here since.',
-        () => utimes(stage.at('source/b.txt'), LONG_AGO, LONG_AGO),
-      ],
-      ['c.txt: not in the plan, and a run would delete it on the server now.', () => remove(stage, 'c.txt')],
-      [
-        'd.txt: not in the plan, and a run would upload it now.',
-        () => stage.write('remote/in/d.txt', 'somebody else was here'),
-      ],
-      ['e.txt: not in the plan, and a run would upload it now.', () => rm(stage.at('remote/in/e.txt'))],
-      [
-        'foreign.txt: not in the plan, and a run would delete it on the server now.',
-        () => stage.write('remote/in/foreign.txt', 'foreign'),
-      ],
-      [
-        'gone.txt: the plan is to delete it on the server, and there is nothing to do about it now.',
-        () => rm(stage.at('remote/in/gone.txt')).then(() => stage.run('nightly')),
-      ],
-    ];
-    for (const [words, move] of moves) {
-      expect((await stage.ferryd('plan', 'nightly', '-o', 'plan.json')).code).toBe(0);
-      await move();
-      const before = await there(stage);
-      const { code, words: told, stdout } = await stage.ferryd('apply', 'plan.json');
-      expect({ code, stdout }).toEqual({ code: 6, stdout: '' });
-      const line = told.find((one) => one.trim().startsWith(words.slice(0, words.indexOf(':') + 1)));
-      expect(line?.trim()).toBe(words);
-      expect(await there(stage)).toEqual(before);
-    }
+    expect((await stage.ferryd('plan', 'nightly', '-o', 'plan.json')).code).toBe(0);
+
+    await stage.write('source/a.txt', 'changed twice');
+    await stage.write('source/added.txt', 'x');
+    await utimes(stage.at('source/b.txt'), LONG_AGO, LONG_AGO);
+    await remove(stage, 'c.txt');
+    await stage.write('remote/in/d.txt', 'somebody else was here');
+    await rm(stage.at('remote/in/e.txt'));
+    await stage.write('remote/in/foreign.txt', 'foreign');
+    await rm(stage.at('remote/in/gone.txt'));
+    const before = await there(stage);
+    const { code, words, stdout } = await stage.ferryd('apply', 'plan.json');
+    expect({ code, stdout }).toEqual({ code: 6, stdout: '' });
+    expect(words.map((line) => line.trim()).slice(1, -1)).toEqual([
+      'a.txt: the plan is to upload it, but it had 12 B here, and has 13 B now.',
+      'added.txt: not in the plan, and a run would upload it now.',
+      'b.txt: the plan is to upload it, but it was modified here since.',
+      'c.txt: not in the plan, and a run would delete it on the server now.',
+      'd.txt: not in the plan, and a run would upload it now.',
+      'e.txt: not in the plan, and a run would upload it now.',
+      'foreign.txt: not in the plan, and a run would delete it on the server now.',
+      'gone.txt: the plan is to delete it on the server; a run would forget it now.',
+    ]);
+    expect(words.at(-1)).toBe(`Make a new one with "ferryd plan nightly -o ${stage.at('plan.json')}".`);
+    expect(await there(stage)).toEqual(before);
   });
 
   test('is refused when the job is another one now, or the file is', async () => {
@@ -388,8 +399,17 @@ describe('what is held', () => {
       held: { run: 2, code: 'deletions', files: 3, directories: 0, releasedAt: null },
     });
 
+    // Pointed elsewhere, the job would delete something else.
+    const job = await readFile(stage.at('jobs/nightly.yaml'), 'utf8');
+    await stage.writePush('nightly', { mode: 'mirror', to: 'nas:elsewhere' });
+    const elsewhere = await stage.ferryd('approve', 'nightly');
+    expect(elsewhere.code).toBe(1);
+    expect(elsewhere.words.join('')).toContain('when its job file named other places');
+    await stage.write('jobs/nightly.yaml', job);
+
     const approved = await stage.ferryd('approve', 'nightly');
     expect(approved.code).toBe(0);
+    expect(approved.stdout).not.toContain('See what it is about');
     expect(approved.stdout).toMatch(
       /Released now: the deletion of 3 files\.\n {2}trash {2}a\.txt {2}5 B {2}on the server, into \.ferryd-trash\n/,
     );

@@ -124,15 +124,26 @@ export class RealStage implements AsyncDisposable {
     return this.read(await this.ferryd(['--json', 'run', job], options), code);
   }
 
+  /**
+   * `ferryd run JOB...`: several jobs, one after the other, all of which have to end well.
+   *
+   * @returns what each of them counted
+   */
+  async runAll(...jobs: string[]): Promise<Did['counts'][]> {
+    const { code, stdout, stderr } = await this.ferryd(['--json', 'run', ...jobs]);
+    if (code !== 0) throw new Error(`Exit code ${code}, and 0 was due.\n${stdout}\n${stderr}`);
+    const lines = stdout.split('\n').filter((line) => line !== '');
+    return lines.map((line) => countsOf(JSON.parse(line) as RunResult));
+  }
+
   /** What a `--json run` that has ended did. @throws Error where its exit code is another one than was due */
   read(ended: Ended, code = 0): Did {
     if (ended.code !== code)
       throw new Error(`Exit code ${ended.code}, and ${code} was due.\n${ended.stdout}\n${ended.stderr}`);
     const result = resultOf(ended);
     const warnings = ended.log.filter(({ level }) => level !== 'info').map(({ message }) => message);
-    const { uploaded, downloaded, deleted, skipped } = result;
     const { log, words } = ended;
-    return { code, log, words, result, counts: [uploaded, downloaded, deleted, skipped], warnings };
+    return { code, log, words, result, counts: countsOf(result), warnings };
   }
 
   /** The files below a directory of the stage, with what is in them; without the trash. */
@@ -182,4 +193,8 @@ export class RealStage implements AsyncDisposable {
     await this.server.stop();
     await this.stage[Symbol.asyncDispose]();
   }
+}
+
+function countsOf({ uploaded, downloaded, deleted, skipped }: RunResult): Did['counts'] {
+  return [uploaded, downloaded, deleted, skipped];
 }

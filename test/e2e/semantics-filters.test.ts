@@ -156,9 +156,7 @@ describeReal('proftpd', 'attributes, proftpd', () => {
       await real.put('source', { [path]: path }, THEN_S);
       await chmod(real.stage.at('source', path), mode);
     }
-    await real.run('there');
-    await real.run('back');
-    await real.run('plain');
+    await real.runAll('there', 'back', 'plain');
     const modeOf = async (path: string) => (await stat(real.stage.at(path))).mode & 0o7777;
     for (const [path, mode] of Object.entries(modes)) {
       expect([path, await modeOf(`remote/in/${path}`)]).toEqual([path, mode]);

@@ -135,8 +135,7 @@ describeReal('vsftpd', 'the guard, vsftpd', () => {
     await real.job('site', ...MIRROR, 'marker: .mounted');
     await real.job('fetch', 'from: nas:in', 'to: ../target', 'mode: mirror', 'marker: .mounted');
     await real.put('source', { '.mounted': '', a: 'a', b: 'b' }, THEN_S);
-    await real.run('site');
-    await real.run('fetch');
+    await real.runAll('site', 'fetch');
     const all = { '.mounted': '', a: 'a', b: 'b' };
 
     // Another disk, or none, in its place: files are there, the marker is not.

@@ -14,6 +14,8 @@ import { pathsBelow } from './stage.js';
 vi.setConfig({ testTimeout: 90_000 });
 
 const THEN_S = 1_700_000_000;
+/** What a run counts that had nothing to do. */
+const NOTHING = [0, 0, 0, 0];
 
 describeReal('vsftpd', 'odd servers and worlds, vsftpd', () => {
   test('a server that keeps no times: nothing is sent twice, and conflicts are found all the same', async () => {
@@ -22,10 +24,11 @@ describeReal('vsftpd', 'odd servers and worlds, vsftpd', () => {
     await real.job('site', 'from: ../source', 'to: nas:site', 'mode: mirror', 'compare: remote');
     await real.put('source', { a: 'a', 'sub/b': 'b', c: 'c' }, THEN_S);
     await real.put('remote/both', { there: 't' }, THEN_S);
-    expect((await real.run('both')).counts).toEqual([3, 1, 0, 0]);
-    expect((await real.run('site')).counts).toEqual([4, 0, 0, 0]);
-    for (const job of ['both', 'site'])
-      expect([job, (await real.run(job)).counts]).toEqual([job, [0, 0, 0, 0]]);
+    expect(await real.runAll('both', 'site')).toEqual([
+      [3, 1, 0, 0],
+      [4, 0, 0, 0],
+    ]);
+    expect(await real.runAll('both', 'site')).toEqual([NOTHING, NOTHING]);
     await real.put('source', { a: 'here' });
     await real.put('remote/both', { a: 'there, later' }, Math.floor(Date.now() / 1000) + 60);
     await real.drop('remote/both', 'sub/b');
@@ -101,15 +104,13 @@ describeReal('vsftpd', 'odd servers and worlds, vsftpd', () => {
     await real.job('both', 'from: ../source', 'to: nas:both', 'mode: two-way');
     await real.job('site', 'from: ../source', 'to: nas:site', 'mode: mirror');
     await real.put('source', { old: 'old', changed: 'one', gone: 'gone', 'sub/x': 'x' }, THEN_S);
-    await real.run('both');
-    await real.run('site');
+    await real.runAll('both', 'site');
     await copyFile(real.stage.ledger, real.stage.at('backup.db'));
 
     await real.put('source', { changed: 'another', young: 'young' }, THEN_S + 60);
     await real.put('remote/both', { 'sub/x': 'changed there' }, THEN_S + 60);
     await real.drop('source', 'gone');
-    await real.run('both');
-    await real.run('site');
+    await real.runAll('both', 'site');
     const all = { old: 'old', changed: 'another', young: 'young', 'sub/x': 'changed there' };
     expect(await real.held('remote/both')).toEqual(all);
 
@@ -122,8 +123,7 @@ describeReal('vsftpd', 'odd servers and worlds, vsftpd', () => {
     expect([await real.held('source'), await real.held('remote/both')]).toEqual([all, all]);
     expect((await real.run('site')).result).toMatchObject({ deleted: 0, skipped: 0 });
     expect(await real.held('remote/site')).toEqual(all);
-    for (const job of ['both', 'site'])
-      expect([job, (await real.run(job)).counts]).toEqual([job, [0, 0, 0, 0]]);
+    expect(await real.runAll('both', 'site')).toEqual([NOTHING, NOTHING]);
   });
 
   test('a job that is pointed at another server begins anew there, and deletes nothing that it finds', async () => {

@@ -153,7 +153,7 @@ describe('what is refused', () => {
     vi.spyOn(prototype as { write(): Promise<never> }, 'write').mockRejectedValue(systemError('ENOSPC'));
     expect(await localError(sink.write(Buffer.from('x')))).toMatchObject({
       code: 'ENOSPC',
-      message: 'There is no room left on the disk for f.',
+      message: 'There is no room left on the disk for f. Make some there; the next run goes on.',
     });
     await sink.discard();
     expect(readdirSync(root.path)).toEqual([]);
@@ -274,7 +274,7 @@ describeMounted('a disk of its own', () => {
     };
     expect(await localError(filling())).toMatchObject({
       code: 'ENOSPC',
-      message: 'There is no room left on the disk for d/f.',
+      message: 'There is no room left on the disk for d/f. Make some there; the next run goes on.',
     });
     expect(readdirSync(root.join('d')).sort()).toEqual(['.ferryd-1.part', 'f']);
     expect(await fs.readFile(root.join('d/f'), 'utf8')).toBe('old');

@@ -21,8 +21,8 @@ import {
   type Lot,
   nameOf,
   play,
-  seedsOf,
   type Stage,
+  seedsOf,
 } from './support/model-play.js';
 import type { Promised, Side } from './support/model-rules.js';
 import { World } from './support/voyage.js';

@@ -19,8 +19,8 @@ import {
   type Lot,
   nameOf,
   play,
-  seedsOf,
   type Stage,
+  seedsOf,
 } from './support/model-play.js';
 import { type Trouble, Weather, WeatherRemote } from './support/model-remote.js';
 import type { Promised, Side } from './support/model-rules.js';

@@ -7,7 +7,7 @@ import { expect } from 'vitest';
 import type { RunReport } from '../../../src/run/context.js';
 import { randomNumbers } from '../../support/tree.js';
 import type { Ground, Look } from './model-ground.js';
-import { type Both, other, type Promised, Rules, type Side, SIDES } from './model-rules.js';
+import { type Both, other, type Promised, Rules, SIDES, type Side } from './model-rules.js';
 
 /** Draws from a seed. */
 export class Lot {
@@ -115,7 +115,21 @@ export function expectUnbroken(seed: number, { broken, record }: Played): void {
 }
 
 /** Few names, so that they meet; some sort around the slash, some are files here and directories there. */
-const NAMES = ['a', 'b.txt', 'd', 'd-1', 'd.x', 'd/a', 'd/b', 'd/e', 'd/e/a', 'd/e/b', 'g/a', 'g/h/a', 'g/h/b'];
+const NAMES = [
+  'a',
+  'b.txt',
+  'd',
+  'd-1',
+  'd.x',
+  'd/a',
+  'd/b',
+  'd/e',
+  'd/e/a',
+  'd/e/b',
+  'g/a',
+  'g/h/a',
+  'g/h/b',
+];
 
 const SIZES_BYTES = [12, 12, 12, 40, 300] as const;
 /** Worth going on with where it was cut off. */
@@ -236,7 +250,11 @@ class Play {
       for (const [path, content] of this.#edit('local')) edited.set(path, content);
     };
     const happens = this.#lot.chance(0.3) ? meanwhile : undefined;
-    const { what, blind, report } = await this.#stage.disturbedRun(this.#lot, { limit, directories, meanwhile: happens });
+    const { what, blind, report } = await this.#stage.disturbedRun(this.#lot, {
+      limit,
+      directories,
+      meanwhile: happens,
+    });
     this.#did(`run with ${what}: ${report === undefined ? 'killed' : endOf(report)}`);
     this.#tellSkips();
     if (report?.failure?.code === 'unexpected') this.#broken.push(`unexpected: ${report.failure.message}`);
@@ -244,7 +262,8 @@ class Play {
     const went = { undisturbed: false, limit, blind, edited: new Set(edited.keys()) };
     this.#broken.push(...this.#rules.afterRun(before, after, went));
     for (const [path, content] of edited) {
-      if (content === undefined || isStillThere(after, content) || this.#rules.mayOverwrite('local')) continue;
+      if (content === undefined || isStillThere(after, content) || this.#rules.mayOverwrite('local'))
+        continue;
       this.#broken.push(`local ${path}: what was written while a run was under way is lost`);
     }
   }
@@ -366,9 +385,7 @@ class Play {
     const { files, others, directories } = this.#stage.grounds[side].look();
     const isBelow = (one: string): boolean => one === path || one.startsWith(`${path}/`);
     for (const one of directories) if (isBelow(one)) this.#rules.edited(side, one);
-    const gone = [...files.keys(), ...others].filter(
-      (one) => isBelow(one) || path.startsWith(`${one}/`),
-    );
+    const gone = [...files.keys(), ...others].filter((one) => isBelow(one) || path.startsWith(`${one}/`));
     for (const one of [path, ...gone]) this.#rules.edited(side, one);
     for (const one of pathsAbove(path)) this.#rules.madeDirectory(side, one);
     return new Map([path, ...gone].map((one) => [one, undefined]));
@@ -394,7 +411,8 @@ class Play {
   }
 
   #tellSkips(): void {
-    for (const name of this.#stage.strayed()) this.#broken.push(`${name} was written outside, through a link`);
+    for (const name of this.#stage.strayed())
+      this.#broken.push(`${name} was written outside, through a link`);
     for (const skip of this.#stage.skips()) this.#record.push(`   ${skip}`);
   }
 

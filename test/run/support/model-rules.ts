@@ -113,7 +113,8 @@ export class Rules {
       broken.push(...this.#vanished(side, before, after, went));
       for (const path of before[side].others) {
         const isSeen = side === 'local' || (this.#looks() && went.blind.length === 0);
-        if (!after[side].others.has(path) && isSeen && !went.edited.has(path)) broken.push(`${side} ${path}: the link is gone`);
+        if (!after[side].others.has(path) && isSeen && !went.edited.has(path))
+          broken.push(`${side} ${path}: the link is gone`);
       }
       for (const [path, content] of before[side].trash) {
         if (after[side].trash.get(path) !== content) broken.push(`${side}: ${path} is gone from the trash`);
@@ -214,7 +215,9 @@ export class Rules {
         : 'and it should have won';
     }
     const spares = mode === 'copy' || (mode === 'move' && !this.#looks() && policy === 'delete');
-    return this.promised.direction === 'pull' && spares && !ours ? 'and it is nothing that was fetched' : undefined;
+    return this.promised.direction === 'pull' && spares && !ours
+      ? 'and it is nothing that was fetched'
+      : undefined;
   }
 
   *#tooMany(before: Both, after: Both, { limit, edited }: Went): Generator<string> {
@@ -269,7 +272,8 @@ export class Rules {
     for (const path of new Set([...end.local.files.keys(), ...end.remote.files.keys()])) {
       const [here, there] = [end.local.files.get(path)?.content, end.remote.files.get(path)?.content];
       const isTangled = [path, baseOf(path) ?? path].some((one) => tangled.familyOf(one) !== undefined);
-      if (here !== there && !isTangled) yield `${path}: ${shown(here)} here and ${shown(there)} there at rest`;
+      if (here !== there && !isTangled)
+        yield `${path}: ${shown(here)} here and ${shown(there)} there at rest`;
     }
   }
 
@@ -295,7 +299,8 @@ export class Rules {
         isBelow(one, path),
       );
       const isForeign = mode === 'mirror' && !extraneous && this.#made[this.target].has(path);
-      if (mode === 'two-way' || !(isUsed || isForeign)) yield `${path}: the directory stays although it is gone`;
+      if (mode === 'two-way' || !(isUsed || isForeign))
+        yield `${path}: the directory stays although it is gone`;
     }
   }
 
@@ -426,7 +431,9 @@ export class Rules {
   /** Whether a run looks at what stands at the target. */
   #looks(): boolean {
     const { mode, direction, compare, extraneous } = this.promised;
-    return mode === 'two-way' || compare !== 'ledger' || (direction === 'push' ? extraneous : mode === 'mirror');
+    return (
+      mode === 'two-way' || compare !== 'ledger' || (direction === 'push' ? extraneous : mode === 'mirror')
+    );
   }
 
   #stoodAside({ files }: Look, path: string, content: string): boolean {
@@ -440,7 +447,10 @@ export class Rules {
   /** After any run: what stands on both sides may be agreed on, and what is gone may be forgotten. */
   #learn(before: Both, after: Both, edited: ReadonlySet<string>): void {
     for (const path of new Set([...pathsOf(before, after), ...edited])) {
-      const [s, t] = [after[this.source].files.get(path)?.content, after[this.target].files.get(path)?.content];
+      const [s, t] = [
+        after[this.source].files.get(path)?.content,
+        after[this.target].files.get(path)?.content,
+      ];
       const was = before[this.source].files.get(path)?.content;
       const may = new Set(this.#mayAgree(path));
       if (s !== undefined && s === t) may.add(s);
