@@ -56,6 +56,15 @@ export async function openRoot(root: string): Promise<string> {
   }
 }
 
+/** Which directory stands at a root, of which disk; undefined where that cannot be seen. */
+export async function whichRoot(root: string): Promise<string | undefined> {
+  try {
+    return identityOf(await fs.stat(`${root}/`));
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * What stands at one place: a regular file, nothing, or something else (a link, a directory, a pipe).
  *

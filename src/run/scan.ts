@@ -61,37 +61,19 @@ export function looksAt({ mode, direction, compare, deletes }: Job): { local: bo
 }
 
 /** The verdicts of a run, in the order of the paths. */
-export async function* scanJob(scan: Scan): AsyncGenerator<Verdict> {
-  const looks = looksAt(scan.job);
-  const ignored = new IgnoreMap();
-  // A pull that does not look at its target heeds the rules at its root.
-  if (!looks.local) {
-    try {
-      ignored.note('', IgnoreRules.NONE.with('', (await readIgnoreFile(scan.root, '')) ?? []));
-    } catch (error) {
-      // They cannot be known, and so nothing may be fetched.
-      scan.onFinding({
-        kind: 'unreadable',
-        path: '',
-        code: IGNORE_FILE_CODE,
-        message: judgeFailure(error).message,
-      });
-      return;
-    }
-  }
-  yield* new Scanner(scan, ignored).verdicts(looks);
+export function scanJob(scan: Scan): AsyncGenerator<Verdict> {
+  return new Scanner(scan).verdicts();
 }
 
 type Met = Meeting<LocalItem, RemoteEntry>;
 
 class Scanner {
   readonly #scan: Scan;
-  readonly #ignored: IgnoreMap;
+  readonly #ignored = new IgnoreMap();
   readonly #wants: Filter;
 
-  constructor(scan: Scan, ignored: IgnoreMap) {
+  constructor(scan: Scan) {
     this.#scan = scan;
-    this.#ignored = ignored;
     const { job } = scan;
     const wanted = filterOf(job);
     const { ready } = job;
@@ -99,10 +81,12 @@ class Scanner {
       wanted(path) && (ready === undefined || path.endsWith('/') || !isMarker(path, ready));
   }
 
-  async *verdicts(looks: { local: boolean; remote: boolean }): AsyncGenerator<Verdict> {
+  async *verdicts(): AsyncGenerator<Verdict> {
     const { job, root, ledger, binding, onFinding, placement } = this.#scan;
     const wants = this.#wants;
     const ignored = this.#ignored;
+    const looks = looksAt(job);
+    if (!looks.local && !(await this.#heedsRoot())) return;
     const local = looks.local ? localSights({ root, job, wants, ignored, onFinding }) : undefined;
     const remote = looks.remote
       ? remoteSights({
@@ -117,10 +101,33 @@ class Scanner {
     const rows: Iterator<Known> =
       ledger === undefined || binding === undefined ? [].values() : ledger.known(binding);
     for await (const met of march<LocalItem, RemoteEntry>({ local, remote }, rows)) {
-      yield (await this.#leftOut(met))
-        ? { kind: 'left-out', path: met.path }
-        : await this.#judge(await this.#lookedFor(met));
+      // Waited for only where somebody has to be asked: each wait is paid by every path.
+      if (this.#leftOut(met)) yield { kind: 'left-out', path: met.path };
+      else yield this.#judge(this.#mayBeHidden(met) ? await this.#lookedFor(met) : met);
     }
+  }
+
+  /**
+   * A pull that does not look at its target heeds the rules at its root.
+   *
+   * @returns false where they cannot be known, and so nothing may be fetched
+   */
+  async #heedsRoot(): Promise<boolean> {
+    const { root, onFinding } = this.#scan;
+    try {
+      this.#ignored.note('', IgnoreRules.NONE.with('', (await readIgnoreFile(root, '')) ?? []));
+      return true;
+    } catch (error) {
+      const { message } = judgeFailure(error);
+      onFinding({ kind: 'unreadable', path: '', code: IGNORE_FILE_CODE, message });
+      return false;
+    }
+  }
+
+  /** In two-way, something here that a listing does not show which may have been cut. */
+  #mayBeHidden({ local, remote }: Met): boolean {
+    if (this.#scan.job.mode !== 'two-way' || remote.kind !== 'unseen') return false;
+    return remote.why === 'unproven' && local.kind === 'there' && !isDirectory<LocalEntry>(local.item);
   }
 
   /**
@@ -128,20 +135,19 @@ class Scanner {
    * anything is put in its place it is asked for by itself.
    */
   async #lookedFor(met: Met): Promise<Met> {
-    const { job, policy, placement } = this.#scan;
-    const { path, local, remote, known } = met;
-    if (job.mode !== 'two-way' || remote.kind !== 'unseen' || remote.why !== 'unproven') return met;
-    if (local.kind !== 'there' || isDirectory<LocalEntry>(local.item)) return met;
+    const { policy, placement } = this.#scan;
+    const { path, local, known } = met;
     const { kind } = judge(met, policy);
     if (kind !== 'upload' && kind !== 'examine') return met;
-    const { mtimeMs } = local.item;
-    const place = { baseline: known?.baseline, modifiedMs: mtimeMs, there: undefined };
+    const modifiedMs =
+      local.kind === 'there' && !isDirectory<LocalEntry>(local.item) ? local.item.mtimeMs : undefined;
+    const place = { baseline: known?.baseline, modifiedMs, there: undefined };
     const item = await (await this.#scan.remote()).stat(placement.place(path, place).there);
     return item === undefined ? met : { ...met, remote: { kind: 'there', item } };
   }
 
   /** What the job does not want is left alone on both sides, be it there or gone. */
-  async #leftOut({ path, local, remote, known }: Met): Promise<boolean> {
+  #leftOut({ path, local, remote, known }: Met): boolean {
     const { seen } = this.#scan;
     if (local.kind === 'there') {
       seen.local += isDirectory<LocalEntry>(local.item) ? 0 : 1;
@@ -180,7 +186,7 @@ class Scanner {
     return fit === 'fits';
   }
 
-  async #judge(met: Met): Promise<Verdict> {
+  #judge(met: Met): Verdict | Promise<Verdict> {
     const verdict = judge(met, this.#scan.policy);
     switch (verdict.kind) {
       case 'upload':

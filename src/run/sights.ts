@@ -5,7 +5,7 @@
 import type { Job } from '../job/job.js';
 import { IGNORE_FILE_CODE, type IgnoreMap, Turns } from '../local/ignore.js';
 import type { Remark, Twin } from '../local/sight.js';
-import { walk } from '../local/walk.js';
+import { walk, whichRoot } from '../local/walk.js';
 import {
   comparePaths,
   type LocalEntry,
@@ -44,9 +44,15 @@ export interface LocalView {
   readonly onFinding: OnFinding;
 }
 
-/** The local side. */
+/**
+ * The local side.
+ *
+ * @throws {RunEnded} where another directory stands in its place in the end: the disk was unmounted meanwhile, and all
+ *   that had not been looked at yet seems to be gone
+ */
 export async function* localSights(view: LocalView): AsyncGenerator<Told<LocalItem>> {
   const { root, job, wants, ignored } = view;
+  const which = await whichRoot(root);
   const sights = walk(root, {
     wants,
     links: job.links,
@@ -78,6 +84,12 @@ export async function* localSights(view: LocalView): AsyncGenerator<Told<LocalIt
         yield { kind: 'blind', path: sight.path, why: 'unreadable' };
     }
   }
+  if ((await whichRoot(root)) === which) return;
+  throw new RunEnded(
+    'failed',
+    'root-replaced',
+    `${root} was unmounted or replaced while it was looked at, so nobody knows what is gone there: nothing is deleted. Is its disk mounted?`,
+  );
 }
 
 function withTwin<Entry extends LocalFile | LocalEntry>(entry: Entry, twin: Twin | undefined): LocalItem {
@@ -150,20 +162,19 @@ async function* listed(
     ...directories.map((path) => ({ key: `${pathOf(path)}/`, what: { directory: path } })),
     ...others.map((path) => ({ key: pathOf(path), what: { other: path } })),
   ]);
-  let before: string | undefined;
-  for (const { key, what } of entries) {
+  for (const [place, { key, what }] of entries.entries()) {
     // A listing may name one thing twice, or two that are called the same here; the march needs each path once.
-    if (key === before) {
+    if (entries[place - 1]?.key === key) continue;
+    if (entries[place + 1]?.key === key) {
       onFinding({
         kind: 'unfit',
         path: key,
         code: 'name',
         message: `The server lists ${key} twice, or two names for which this is one: only the first is looked at, and nothing is deleted there.`,
       });
+      // Before all that lies in it: what only the second of them has is not gone.
       yield { kind: 'blind', path: key, why: 'unreadable' };
-      continue;
     }
-    before = key;
     if ('file' in what) {
       yield { kind: 'there', path: key, item: what.file };
     } else if ('other' in what) {

@@ -96,37 +96,44 @@ interface Measured {
 /** @returns the exit code */
 function all(size: Size): number {
   const directory = mkdtempSync(join(placeFor(size), 'ferryd-bench-'));
-  let code = 0;
   try {
-    child('make', directory, size);
+    child('make', { directory, size, name: '' });
     const entries = size.directories * (size.files + goneIn(size));
     say(
       `${entries.toLocaleString('en')} entries in ${size.directories} directories; at most ${LIMIT_MIB} MiB`,
     );
-    for (const [name, { title, expected }] of Object.entries(ROWS)) {
-      const { counts, ms, peakMiB } = JSON.parse(child('measure', directory, size, name)) as Measured;
-      const wanted = expected(size.directories * size.files, size.directories * goneIn(size));
-      const right =
-        JSON.stringify(Object.entries(counts).sort()) === JSON.stringify(Object.entries(wanted).sort());
-      if (!right || peakMiB > LIMIT_MIB) code = 1;
-      const rate = Math.round(entries / (ms / 1000)).toLocaleString('en');
-      const verdict = right ? (peakMiB > LIMIT_MIB ? 'TOO MUCH' : 'ok') : `WRONG: ${JSON.stringify(counts)}`;
-      say(
-        `${title.padEnd(44)} ${peakMiB.toFixed(0).padStart(4)} MiB  ${(ms / 1000).toFixed(1).padStart(6)} s  ${rate.padStart(8)} entries/s  ${verdict}`,
+    const verdicts = Object.entries(ROWS).map(([name, row]) => {
+      const measured = JSON.parse(child('measure', { directory, size, name })) as Measured;
+      const verdict = verdictOn(
+        measured,
+        row.expected(size.directories * size.files, size.directories * goneIn(size)),
       );
-    }
+      const { ms, peakMiB } = measured;
+      const rate = Math.round(entries / (ms / 1000)).toLocaleString('en');
+      const figures = [
+        `${peakMiB.toFixed(0).padStart(4)} MiB`,
+        `${(ms / 1000).toFixed(1).padStart(6)} s`,
+        `${rate.padStart(8)} entries/s`,
+      ];
+      say(`${row.title.padEnd(44)} ${figures.join('  ')}  ${verdict}`);
+      return verdict;
+    });
+    return verdicts.every((verdict) => verdict === 'ok') ? 0 : 1;
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
-  return code;
 }
 
-function child(
-  ...[task, directory, { directories, files }, row]: ['make' | 'measure', string, Size, string?]
-): string {
-  const words = [task, directory, String(directories), String(files), ...(row === undefined ? [] : [row])];
-  const program = fileURLToPath(import.meta.url);
-  return execFileSync(process.execPath, [program, ...words], {
+function verdictOn({ counts, peakMiB }: Measured, expected: Counts): string {
+  const sorted = (some: Counts): string => JSON.stringify(Object.entries(some).sort());
+  if (sorted(counts) !== sorted(expected)) return `WRONG: ${sorted(counts)}`;
+  return peakMiB > LIMIT_MIB ? 'TOO MUCH' : 'ok';
+}
+
+/** Does a part of the work in a process of its own. @returns what that printed */
+function child(task: 'make' | 'measure', { directory, size, name }: Stage): string {
+  const words = [task, directory, String(size.directories), String(size.files), name];
+  return execFileSync(process.execPath, [fileURLToPath(import.meta.url), ...words], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
   });

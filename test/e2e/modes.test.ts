@@ -237,6 +237,30 @@ describeReal('vsftpd', 'modes over FTPS, vsftpd alone', () => {
     expect((await real.ferryd(['status', 'back'])).stdout).toContain('it is not overwritten');
   });
 
+  test('move, pull: what is here already is compared by content before the server loses it', async () => {
+    await using real = await RealStage.open(SERVERS.vsftpd);
+    await real.job('kept', 'from: nas:kept', 'to: ../kept', 'mode: move');
+    await real.job(
+      'strict',
+      'from: nas:strict',
+      'to: ../strict',
+      'mode: move',
+      'deletes: { policy: delete }',
+    );
+    const there = { same: 'same', alike: 'there', longer: 'longer there' };
+    for (const job of ['kept', 'strict']) {
+      await real.put(`remote/${job}`, there, THEN_S);
+      await real.put(job, { same: 'same', alike: 'here!', longer: 'here' }, THEN_S);
+    }
+    expect((await real.run('kept')).result).toMatchObject({ downloaded: 2, unchanged: 1, skipped: 0 });
+    expect([await real.held('kept'), await real.held('remote/kept')]).toEqual([there, {}]);
+    expect(await real.trash('kept')).toEqual(['alike = here!', 'longer = here']);
+    // Without a trash nothing of a person's is written over, and what was not delivered stays there.
+    expect((await real.run('strict', 3)).result).toMatchObject({ downloaded: 0, unchanged: 1, skipped: 2 });
+    expect(await real.held('strict')).toEqual({ same: 'same', alike: 'here!', longer: 'here' });
+    expect(await real.held('remote/strict')).toEqual({ alike: 'there', longer: 'longer there' });
+  });
+
   test('two-way: who wins where both sides have changed; the other one is in the trash', async () => {
     await using real = await RealStage.open(SERVERS.vsftpd);
     const policies = ['newer', 'from', 'to'];

@@ -5,6 +5,7 @@
  */
 import { copyFile, mkdir, readdir, rm } from 'node:fs/promises';
 import { expect, test, vi } from 'vitest';
+import { describeMounted, mounted } from '../local/mounted.js';
 import { describeReal } from '../support/real-server.js';
 import { startVsftpd } from '../support/servers/vsftpd.js';
 import { RealStage, SERVERS, vsftpdWith } from './real-stage.js';
@@ -162,7 +163,7 @@ describeReal('vsftpd', 'odd servers and worlds, vsftpd', () => {
     await real.put('remote/in', { c: 'c', 'sub/d': 'd' });
     const daemon = real.start(['daemon']);
     const idle = async (): Promise<void> => {
-      // What a run writes here is a hint to look again; that look must be the last.
+      // What a run writes here is a hint to look again; that look must be the last. Only time shows that it was.
       let runs = -1;
       while (runs !== daemon.lines('run.ended').length || daemon.lines('run.started').length !== runs) {
         runs = daemon.lines('run.ended').length;
@@ -174,7 +175,8 @@ describeReal('vsftpd', 'odd servers and worlds, vsftpd', () => {
     const all = { a: 'a', 'sub/b': 'b', c: 'c', 'sub/d': 'd' };
     expect([await real.held('source'), await real.held('remote/in')]).toEqual([all, all]);
     await real.drop('source', 'sub', 'a');
-    await daemon.until('file.deleted', ({ path }) => path === 'sub/d');
+    for (const gone of ['a', 'sub/b', 'sub/d'])
+      await daemon.until('file.deleted', ({ path }) => path === gone);
     await idle();
     expect(daemon.lines('run.ended').length).toBeLessThan(8);
     expect((await daemon.end('SIGTERM')).code).toBe(0);
@@ -200,5 +202,51 @@ describeReal('vsftpd', 'odd servers and worlds, vsftpd', () => {
     expect(await real.held('source')).toEqual({});
     expect(await real.held('remote/in')).toEqual(all);
     expect(await real.trash('remote/in')).toEqual([]);
+  });
+});
+
+describeMounted('disks of their own', () => {
+  describeReal('vsftpd', 'vsftpd', () => {
+    test('a disk here that fills during a pull: nothing half stands there, nothing is deleted, and it goes on', async () => {
+      await using real = await RealStage.open(SERVERS.vsftpd);
+      const big = 'b'.repeat(1_500_000);
+      await real.job('fetch', 'from: nas:out', 'to: ../target', 'mode: mirror');
+      await real.put('remote/out', { 'a small': 'a', old: 'old' }, THEN_S);
+      {
+        using _ = mounted('tmpfs', real.stage.at('target'), 1024 * 1024);
+        expect((await real.run('fetch')).counts).toEqual([0, 2, 0, 0]);
+        await real.put('remote/out', { big, 'a small': 'changed' }, THEN_S + 10);
+        await real.drop('remote/out', 'old');
+        const full = await real.run('fetch', 1);
+        expect(full.result.failure?.message).toMatch(/no room left on the disk for big/);
+        const held = await real.held('target');
+        expect(['a', 'changed']).toContain(held['a small']);
+        expect(held).toEqual({ 'a small': held['a small'], old: 'old' });
+        // Room enough for all but the big one, as soon as that is there no more.
+        await real.drop('remote/out', 'big');
+        expect((await real.run('fetch')).result).toMatchObject({ outcome: 'ok', deleted: 1, skipped: 0 });
+        expect(await real.held('target')).toEqual({ 'a small': 'changed' });
+      }
+      // The disk is away: what is below it is another directory, and an empty one.
+      const away = await real.run('fetch');
+      expect(away.result).toMatchObject({ deleted: 0 });
+      expect(await real.held('remote/out')).toEqual({ 'a small': 'changed' });
+    });
+
+    test('a source whose disk is away: held, until it is back', async () => {
+      await using real = await RealStage.open(SERVERS.vsftpd);
+      await real.job('site', 'from: ../source', 'to: nas:in', 'mode: mirror');
+      await real.job('notes', 'from: ../source', 'to: nas:both', 'mode: two-way');
+      {
+        using _ = mounted('tmpfs', real.stage.at('source'));
+        await real.put('source', { a: 'a', 'sub/b': 'b' }, THEN_S);
+        await real.runAll('site', 'notes');
+      }
+      for (const job of ['site', 'notes'])
+        expect((await real.run(job, 6)).result.failure).toMatchObject({ code: 'source-empty' });
+      for (const side of ['remote/in', 'remote/both'])
+        expect(await real.held(side)).toEqual({ a: 'a', 'sub/b': 'b' });
+      expect(await real.held('source')).toEqual({});
+    });
   });
 });

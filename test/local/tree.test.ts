@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, promises as fs, lstatSync, readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { makeDirectory, moveFile, removeDirectory, removeFile } from '../../src/local/tree.js';
+import { discardFile, makeDirectory, moveFile, removeDirectory, removeFile } from '../../src/local/tree.js';
 import { lookAt } from '../../src/local/walk.js';
 import type { Fingerprint, LocalFile } from '../../src/plan/entry.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
@@ -83,6 +83,30 @@ const CHANGES: readonly (readonly [string, (path: string) => Promise<unknown>])[
     },
   ],
 ];
+
+describe('discardFile', () => {
+  it('takes a file away whatever it has become, and one that is gone is no failure', async () => {
+    const file = await put('d/f', 'one');
+    await fs.writeFile(root.join('d/f'), 'another');
+    expect(await lookAt(root.path, 'd/f')).not.toEqual(file);
+    await discardFile(root.path, 'd/f');
+    expect(readdirSync(root.join('d'))).toEqual([]);
+    await discardFile(root.path, 'd/f');
+    await discardFile(root.path, 'nowhere/f');
+  });
+
+  it('takes nothing else away, and nothing behind a link', async () => {
+    await put('d/f');
+    await fs.symlink('d/f', root.join('link'));
+    await fs.mkdir(root.join('directory'));
+    await discardFile(root.path, 'link');
+    await discardFile(root.path, 'directory');
+    expect(readdirSync(root.path).sort()).toEqual(['d', 'directory', 'link']);
+    await swap('d');
+    expect(await localError(discardFile(root.path, 'd/f'))).toMatchObject({ code: 'OUTSIDE' });
+    expect(readdirSync(outside.join('away'))).toEqual(['f']);
+  });
+});
 
 describe('removeFile', () => {
   it('takes away the file that was seen, and nothing beside it', async () => {

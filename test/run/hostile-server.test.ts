@@ -155,7 +155,7 @@ describe.each(DELETING_HERE.slice(0, 2))(
 
 /**
  * What servers answer about a directory that they may enter and not read (mode 0311), or read and not enter (0444), as
- * it was measured: vsftpd 3.0.3, Pure-FTPd 1.0.49, ProFTPD 1.3.8, pyftpdlib 1.5.7. Each of them looks like an empty
+ * it was measured: vsftpd 3.0.3, Pure-FTPd 1.0.50, ProFTPD 1.3.8, pyftpdlib 1.5.7. Each of them looks like an empty
  * directory somewhere.
  */
 const UNLISTABLE: readonly (readonly [string, Partial<FtpServerOptions>, readonly Rule[]])[] = [
@@ -433,6 +433,25 @@ describe.each(PULLING)('what changes between its listing and its fetch, %s %s', 
   });
 });
 
+it.each(['copy', 'mirror', 'move'] as const)(
+  '%s: a server that sends without end does not fill the disk',
+  async (mode) => {
+    world = await openHostile(mode, 'pull', {
+      job: { retries: { attempts: 2, firstDelayMs: 1, maxDelayMs: 2 } },
+    });
+    for (const path of ['f', 'g']) await world.putRemote(path);
+    const bytes = Buffer.alloc(48 * 1024 * 1024, 'endless ');
+    world.server.script({ on: 'RETR', path: '/dumps/f', nth: 'every', do: { kind: 'content', bytes } });
+    const report = await world.run();
+    expect(report).toMatchObject({ tally: { downloaded: 1, skipped: 1 }, failure: { kind: 'verification' } });
+    const [, came] =
+      /sends more than (\d+) bytes of \/dumps\/f, which has 1\./.exec(report.failure?.message ?? '') ?? [];
+    expect(Number(came)).toBeLessThan(17 * 1024 * 1024);
+    expect(world.here()).toEqual({ g: 'g' });
+    expect(world.held().f).toBe('f');
+  },
+);
+
 describe('a file here and a directory of its name there', () => {
   it.each<[Mode, 'push' | 'pull']>([
     ['copy', 'push'],
@@ -614,3 +633,29 @@ it('a directory on the server that may not be written to: told, and the others g
   expect(inPlace(world.held())).toEqual({ 'closed/f': 'closed/f', 'open/g': 'newer' });
   await chmod(world.remote('closed'), 0o755);
 });
+
+describe.each(DELETING_HERE)(
+  'two names on the server for which there is one here, %s %s',
+  (mode, direction) => {
+    it('files that only the second of two directories has are not deleted here', async () => {
+      world = await openHostile(mode, direction);
+      for (const path of ['x:/a', 'x:/c', 'x:/e', 'good']) await world.putRemote(path);
+      await settle(world);
+      // A job that begins to encode names, and a directory that somebody has made as it would.
+      world.change({ job: { names: 'encode' } });
+      for (const path of ['x%3A/b', 'x%3A/d']) await world.putRemote(path);
+      const bytes = line('x%3A', 'dir') + line('x:', 'dir') + line('good');
+      world.server.script({ on: 'MLSD', path: '/dumps', nth: 'every', do: { kind: 'content', bytes } });
+      const report = await world.run();
+      expect(report).toMatchObject({ outcome: 'partial', tally: { deleted: 0 } });
+      expect(inPlace(world.here())).toMatchObject({
+        'x:/a': 'x:/a',
+        'x:/c': 'x:/c',
+        'x:/e': 'x:/e',
+        good: 'good',
+      });
+      expect(inTrashOf(world.here())).toEqual({});
+      expect(sentences(world)).toContain('x:/ twice, or two names for which this is one');
+    });
+  },
+);

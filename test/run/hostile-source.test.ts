@@ -5,10 +5,10 @@
  */
 import { execFileSync } from 'node:child_process';
 import { promises as fs, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { appendFile, chmod, chown, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { itWithDevices } from '../local/mounted.js';
+import { describeMounted, itWithDevices, mounted } from '../local/mounted.js';
 import {
   expectOutsideUntouched,
   inPlace,
@@ -307,6 +307,35 @@ describe.each(['mirror', 'two-way'] as const)('gone at the scan and there again,
   });
 });
 
+describeMounted('a disk that is unmounted while it is looked at', () => {
+  it.each<[Mode, 'push' | 'pull']>([
+    ['mirror', 'push'],
+    ['two-way', 'push'],
+    ['two-way', 'pull'],
+  ])('%s %s: what could not be seen any more is not taken for deleted', async (mode, direction) => {
+    world = await openHostile(mode, direction);
+    const disk = mounted('tmpfs', world.local(''), 1024 * 1024);
+    const pull = once(() => disk[Symbol.dispose]());
+    try {
+      for (const path of ['a/f', 'b/f', 'c/f', 'd']) await world.put(path);
+      await settle(world);
+      const held = world.held();
+      rightBefore('readdir', `${world.local('b')}/`, 1, pull);
+      const report = await world.run();
+      expect(report).toMatchObject({
+        outcome: 'failed',
+        tally: { deleted: 0 },
+        failure: { code: 'root-replaced' },
+      });
+      expect(report.failure?.message).toContain('Is its disk mounted?');
+      expect(world.held()).toEqual(held);
+      expect(world.known()).toHaveLength(4);
+    } finally {
+      pull();
+    }
+  });
+});
+
 /** The run is carried out by a user to whom permissions mean something. */
 async function asNobody<T>(work: () => Promise<T>): Promise<T> {
   if (process.getuid?.() !== 0) return work();
@@ -462,18 +491,19 @@ describe('two-way: what is no file here', () => {
   });
 });
 
-it('a file that grows without end is given up, and nothing of it stays', async () => {
-  world = await openHostile('mirror', 'push', {
-    job: { retries: { attempts: 2, firstDelayMs: 1, maxDelayMs: 2 } },
-  });
+it('a file that grows without end is given up for this run, nothing half stays, and it comes when it is quiet', async () => {
+  const retries = { attempts: 2, firstDelayMs: 1, maxDelayMs: 2 };
+  world = await openHostile('mirror', 'push', { job: { retries } });
   await world.put('log', 'first line\n');
   await world.put('other');
-  world.server.on('command', (verb, argument) => {
-    if (verb === 'STOR' && !argument.includes('other'))
-      writeFileSync(world.local('log'), 'another line\n', { flag: 'a' });
+  const stop = world.server.on('command', (verb) => {
+    if (verb === 'STOR') writeFileSync(world.local('log'), 'another line\n', { flag: 'a' });
   });
-  const report = await world.run();
-  expect(report).toMatchObject({ outcome: 'partial' });
+  expect(await world.run()).toMatchObject({ outcome: 'partial', tally: { uploaded: 1, skipped: 1 } });
+  expect(world.told('file.skipped')).toMatchObject([{ path: 'log', code: 'CHANGED', remembered: false }]);
+  expect(inPlace(world.held())).toEqual({ other: 'other' });
   expect(world.temporaries()).toEqual([]);
-  await appendFile(world.local('log'), 'the last\n');
+  stop();
+  await settle(world);
+  expect(inPlace(world.held())).toEqual(world.here());
 });

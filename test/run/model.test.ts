@@ -6,11 +6,12 @@
  * A sequence that fails prints its seed and all its steps. FERRYD_SEED=<seed>[,<seed>] plays those alone,
  * FERRYD_SEQUENCES=<n> plays more of them.
  */
-import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { afterAll, describe, expect, it } from 'vitest';
+import { mkdirSync, readdirSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
 import type { RunReport } from '../../src/run/context.js';
 import { MemoryTree, type Step } from '../support/memory-remote.js';
 import { diskSoil, Ground, memorySoil } from './support/model-ground.js';
+import { restoreLedger, saveLedger } from './support/model-ledger.js';
 import {
   type Disturbance,
   type DisturbedRun,
@@ -26,11 +27,12 @@ import { type Trouble, Weather, WeatherRemote } from './support/model-remote.js'
 import type { Promised, Side } from './support/model-rules.js';
 import { World } from './support/voyage.js';
 
-const SEEDS = seedsOf(64);
+const SEEDS = seedsOf(48);
 
 /** A world whose remote is in memory. */
 class MemoryStage implements Stage, AsyncDisposable {
   readonly grounds: Readonly<Record<Side, Ground>>;
+  readonly replaces = 'at-once';
   readonly #world: World;
   readonly #tree: MemoryTree;
   #heard = 0;
@@ -124,15 +126,11 @@ class MemoryStage implements Stage, AsyncDisposable {
   }
 
   saveLedger(): void {
-    this.#world.closeLedger();
-    rmSync(this.#world.directory.join('saved'), { recursive: true, force: true });
-    cpSync(this.#world.directory.join('ledger'), this.#world.directory.join('saved'), { recursive: true });
+    saveLedger(this.#world);
   }
 
   restoreLedger(): void {
-    this.#world.closeLedger();
-    rmSync(this.#world.directory.join('ledger'), { recursive: true });
-    cpSync(this.#world.directory.join('saved'), this.#world.directory.join('ledger'), { recursive: true });
+    restoreLedger(this.#world);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -193,8 +191,8 @@ describe('a random sequence', () => {
     steps += played.steps;
     expectUnbroken(seed, played);
   });
-});
 
-afterAll(() => {
-  if (SEEDS.length >= 64) expect(steps).toBeGreaterThanOrEqual(2_000);
+  it.runIf(SEEDS.length >= 48)('there were at least 2,000 steps', () => {
+    expect(steps).toBeGreaterThanOrEqual(2_000);
+  });
 });

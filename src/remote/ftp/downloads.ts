@@ -2,11 +2,15 @@
  * Downloads over one session: a file, the rest of one, and the reading back of what was sent.
  */
 import { createHash } from 'node:crypto';
+import { FtpError } from '../../ftp/errors.js';
 import type { Digest } from '../../plan/digest.js';
 import { judge } from '../failure.js';
 import type { Line } from './line.js';
 import { isMissing, isRefusal, lacksResume, lacksSize } from './refusal.js';
 import type { Tree } from './tree.js';
+
+/** How much more may come of a file than the server says that it has: one that grows meanwhile is compared at its end. */
+const GROWTH_BYTES = 16 * 1024 * 1024;
 
 export class Downloads {
   readonly #line: Line;
@@ -50,6 +54,7 @@ export class Downloads {
    * A file's bytes and its size, which is asked for in the same moment as the port for the data.
    *
    * @returns the number of bytes given, and what the server says the whole file has; undefined where it does not say
+   * @throws {FtpError} `mismatch` where far more comes than that: it would fill the disk before anybody compared
    */
   async fetch(
     path: string,
@@ -63,7 +68,23 @@ export class Downloads {
             (error: unknown) => ({ error }),
           )
         : undefined;
-    const bytes = await this.retrieve(path, sink, options);
+    let told = Number.POSITIVE_INFINITY;
+    void sizing?.then((sized) => {
+      if ('sizeBytes' in sized) told = sized.sizeBytes;
+    });
+    let position = options.fromByte;
+    const bounded = async (chunk: Buffer): Promise<void> => {
+      position += chunk.length;
+      if (position > told + GROWTH_BYTES) {
+        throw new FtpError(
+          'mismatch',
+          `${this.#line.where} sends more than ${position} bytes of ${path}, which has ${told}.`,
+          { phase: 'transfer', verb: 'RETR' },
+        );
+      }
+      await sink(chunk);
+    };
+    const bytes = await this.retrieve(path, bounded, options);
     const sized = await sizing;
     if (sized === undefined || ('error' in sized && lacksSize(sized.error))) {
       return { bytes, sizeBytes: await this.#tree.size(path) };

@@ -7,7 +7,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { expect } from 'vitest';
 import type { Job } from '../../../src/job/job.js';
 import { readTree, type Tree } from '../../support/tree.js';
-import { EARLIER, type VoyageOptions, World } from './voyage.js';
+import { type VoyageOptions, World } from './voyage.js';
 
 export type Mode = Job['mode'];
 
@@ -102,5 +102,3 @@ export function inPlace(files: Readonly<Record<string, string>>): Record<string,
 export function sentences(world: World): string {
   return world.events.map((event) => ('message' in event ? event.message : '')).join('\n');
 }
-
-export { EARLIER };

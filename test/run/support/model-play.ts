@@ -7,7 +7,7 @@ import { expect } from 'vitest';
 import type { RunReport } from '../../../src/run/context.js';
 import { randomNumbers } from '../../support/tree.js';
 import type { Ground, Look } from './model-ground.js';
-import { type Both, other, type Promised, Rules, SIDES, type Side } from './model-rules.js';
+import { type Both, other, type Promised, Rules, SIDES, type Side, type Went } from './model-rules.js';
 
 /** Draws from a seed. */
 export class Lot {
@@ -55,6 +55,7 @@ export interface DisturbedRun {
 /** Where a sequence is played. */
 export interface Stage {
   readonly grounds: Readonly<Record<Side, Ground>>;
+  readonly replaces: Went['replaces'];
   run(how: { readonly limit: number; readonly skipped?: 'again' }): Promise<RunReport>;
   /** Draws something that goes wrong, and runs. */
   disturbedRun(lot: Lot, how: DisturbedRun): Promise<Disturbance>;
@@ -237,7 +238,8 @@ class Play {
     if (outcome !== 'ok' && outcome !== 'partial' && !mayHold) {
       this.#broken.push(`a run that nothing was in the way of ended ${outcome}: ${failure?.message}`);
     }
-    const went = { undisturbed: true, limit: how.limit, blind: [], edited: new Set<string>() };
+    const { replaces } = this.#stage;
+    const went = { undisturbed: true, replaces, limit: how.limit, blind: [], edited: new Set<string>() };
     this.#broken.push(...this.#rules.afterRun(before, this.#look(), went));
   }
 
@@ -259,7 +261,8 @@ class Play {
     this.#tellSkips();
     if (report?.failure?.code === 'unexpected') this.#broken.push(`unexpected: ${report.failure.message}`);
     const after = this.#look();
-    const went = { undisturbed: false, limit, blind, edited: new Set(edited.keys()) };
+    const { replaces } = this.#stage;
+    const went = { undisturbed: false, replaces, limit, blind, edited: new Set(edited.keys()) };
     this.#broken.push(...this.#rules.afterRun(before, after, went));
     for (const [path, content] of edited) {
       if (content === undefined || isStillThere(after, content) || this.#rules.mayOverwrite('local'))

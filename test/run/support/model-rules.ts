@@ -32,6 +32,11 @@ export interface Went {
   readonly undisturbed: boolean;
   /** How many files it was allowed to delete. */
   readonly limit: number;
+  /**
+   * How the new one takes the place of the old one on the remote. `in-two-steps`: the old one goes first, and a server
+   * that refuses the second step is left without it. `at-once`: only a run that was cut off leaves that.
+   */
+  readonly replaces: 'at-once' | 'in-two-steps';
   /** Directories of the remote that it could not look at. */
   readonly blind: readonly string[];
   /** Paths that a person edited while it ran. */
@@ -195,9 +200,9 @@ export class Rules {
     if (policy === 'trash' && !isKept) return 'and is not in the trash';
     const ours = this.#mayAgree(path).has(file.content);
     if (now === undefined) {
-      // Between the old one and the new one nothing stands there, and there the run was cut off.
-      const isCutOff = !went.undisturbed && isKept && after[side].temporaries.length > 0;
-      if (isCutOff && there !== undefined) return undefined;
+      // Between the old one and the new one nothing stands there.
+      const isAmid = went.replaces === 'in-two-steps' || (isKept && after[side].temporaries.length > 0);
+      if (!went.undisturbed && there !== undefined && isAmid) return undefined;
       const unseen = this.source === 'remote' || mode === 'two-way' ? went.blind : [];
       if (side === 'local' && unseen.some((directory) => isBelow(path, directory))) {
         return 'although nobody could look at the other side';
