@@ -6,12 +6,13 @@
 import { removeFile } from '../local/tree.js';
 import { standsAt } from '../local/walk.js';
 import type { Action } from '../plan/action.js';
-import type { Baseline, RemoteFile } from '../plan/entry.js';
+import { type Baseline, type RemoteFile, sameFingerprint } from '../plan/entry.js';
 import { judge } from '../remote/failure.js';
 import { fullStop } from '../report/summary.js';
 import type { Result } from './crew.js';
 import type { Desk } from './desk.js';
 import { RunEnded } from './end.js';
+import { markerOf } from './ready.js';
 import type { PlainTask, Task } from './task.js';
 
 type Finish = Extract<Action, { kind: 'finish' }>;
@@ -101,8 +102,20 @@ export class Finisher {
     }
   }
 
+  /** With its marker, which would vouch for the next file of its name; that one goes first. */
   async #removeHere({ here, local }: Departure): Promise<'removed' | 'missing' | 'changed'> {
-    return local === undefined ? 'changed' : removeFile(this.#desk.voyage.root, here, local);
+    const { root, job } = this.#desk.voyage;
+    if (local === undefined) return 'changed';
+    const now = await standsAt(root, here);
+    if (now === 'nothing') return 'missing';
+    if (now === 'other' || !sameFingerprint(now, local)) return 'changed';
+    // One of {stem} may stand for several files.
+    if (job.ready?.part === 'name') {
+      const marker = markerOf(here, job.ready);
+      const stands = await standsAt(root, marker);
+      if (typeof stands !== 'string') await removeFile(root, marker, stands);
+    }
+    return removeFile(root, here, local);
   }
 
   async #removeThere({ there, remote: file }: Departure): Promise<'removed' | 'missing' | 'changed'> {

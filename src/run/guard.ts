@@ -16,6 +16,8 @@ export interface Whole {
   readonly doomed: Doomed;
   /** How much is gone, and stays because it is not in the plan that is carried out. */
   readonly unplanned: number;
+  /** How many files the run has deleted before, when it went over both sides for the first time, on nobody's word. */
+  readonly deleted: number;
   /** How many the ledger remembers: of these two places, and of the same source with another target. */
   readonly remembered: { readonly here: number; readonly elsewhere: number };
 }
@@ -83,17 +85,21 @@ function emptied(job: Job, { seen, doomed, unplanned, remembered }: Whole): Refu
   };
 }
 
-function tooMany(job: Job, { doomed, remembered }: Whole): Refusal | undefined {
+function tooMany(job: Job, { doomed, deleted, remembered }: Whole): Refusal | undefined {
   const { percent, files } = job.deletes.limit;
   const limit = Math.max(files, Math.floor((remembered.here * percent) / 100));
-  const waiting = doomed.total - doomed.directories - (doomed.approved - doomed.approvedDirectories);
-  if (waiting <= limit) return undefined;
-  const found = `Job ${job.name} would delete ${waiting} ${waiting === 1 ? 'file' : 'files'} (${remembered.here} are remembered), and may delete ${limit} in a run without being asked.`;
-  return {
-    code: 'deletions',
-    found,
-    message: `${found} None of them was deleted.${howToApprove(job, doomed)}`,
-  };
+  const waiting = unreleased(doomed);
+  if (waiting === 0 || deleted + waiting <= limit) return undefined;
+  const some = `${waiting} ${deleted === 0 ? '' : 'more '}${waiting === 1 ? 'file' : 'files'}`;
+  const found = `Job ${job.name} would delete ${some} (${remembered.here} are remembered), and may delete ${limit} in a run without being asked.`;
+  const so =
+    deleted === 0 ? 'None of them was deleted.' : `None of them was deleted; ${deleted} went before.`;
+  return { code: 'deletions', found, message: `${found} ${so}${howToApprove(job, doomed)}` };
+}
+
+/** How many files would go without a person's word. */
+export function unreleased({ total, directories, approved, approvedDirectories }: Doomed): number {
+  return total - directories - (approved - approvedDirectories);
 }
 
 function howToApprove({ name }: Job, { total }: Doomed): string {

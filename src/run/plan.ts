@@ -67,7 +67,13 @@ export async function* planJob(job: Job, context: PlanContext): AsyncGenerator<V
     here: binding === undefined ? 0 : (ledger?.countKnown(binding) ?? 0),
     elsewhere: binding === undefined ? 0 : (ledger?.rememberedElsewhere(binding) ?? 0),
   };
-  const refusal = judgeWhole(resolved.job, { seen, doomed: released.doomed, unplanned: 0, remembered });
+  const refusal = judgeWhole(resolved.job, {
+    seen,
+    doomed: released.doomed,
+    unplanned: 0,
+    deleted: 0,
+    remembered,
+  });
   if (refusal !== undefined) context.onRefusal?.(refusal);
 }
 

@@ -1,6 +1,6 @@
 /*
- * When the trash is emptied of what is too old: once a day at the end of a run, from the day on which the job has put
- * the first thing there. A job that never deletes or overwrites asks nobody about a trash.
+ * When the trash is emptied of what is too old: once a day at the end of a run, for as long as there is something in
+ * it. A job that has put nothing there asks nobody about a trash.
  */
 import { formatBytes } from '../report/summary.js';
 import type { Voyage } from './context.js';
@@ -12,6 +12,9 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 /** The name under which the ledger keeps when it is next looked at. */
 const SCHEDULE = 'trash';
 
+/** In place of a time: there is nothing to look at. */
+const NOTHING = 0;
+
 /** And the name under which it keeps until when the clock is not believed. */
 const DOUBT = 'trash clock';
 
@@ -21,7 +24,8 @@ export async function pruneWhenDue(voyage: Voyage, lister: Lister, used: 'used' 
   const { ledger, listener } = context;
   if (job.deletes.policy === 'delete' || context.stop?.aborted === true) return;
   const nowMs = Date.now();
-  const due = ledger.coveredUntil(job.name, SCHEDULE);
+  const kept = ledger.coveredUntil(job.name, SCHEDULE);
+  const due = kept === NOTHING ? undefined : kept;
   // Never looked at yet; or the clock was ahead when that was done, and has been put right.
   if (due === undefined || due > nowMs + DAY_MS) {
     if (due !== undefined || used === 'used') ledger.setCoveredUntil(job.name, SCHEDULE, nowMs + DAY_MS);
@@ -32,10 +36,12 @@ export async function pruneWhenDue(voyage: Voyage, lister: Lister, used: 'used' 
   if (job.direction === 'push' || job.mode === 'two-way') places.push(lister);
   if (job.direction === 'pull' || job.mode === 'two-way') places.push(localPlace(root));
   let whole = true;
+  let next = NOTHING;
   for (const place of places) {
     const { keepMs } = job.deletes;
     const pruned = await pruneTrash(place, { keepMs, nowMs, signal: context.cut });
     whole = whole && pruned.ended === 'whole';
+    if (pruned.oldestMs !== undefined || pruned.problemsInAll > 0) next = nowMs + DAY_MS;
     for (const { path, code, message } of pruned.problems) {
       listener({ event: 'scan.problem', job: job.name, run, path, code, message });
     }
@@ -45,7 +51,7 @@ export async function pruneWhenDue(voyage: Voyage, lister: Lister, used: 'used' 
     const message = `${what} had been in the trash of ${place.label} for longer than the job keeps them, and are gone for good.`;
     listener({ event: 'trash.pruned', job: job.name, run, path: '.ferryd-trash', message });
   }
-  if (whole) ledger.setCoveredUntil(job.name, SCHEDULE, nowMs + DAY_MS);
+  if (whole) ledger.setCoveredUntil(job.name, SCHEDULE, next);
 }
 
 /**

@@ -1,7 +1,8 @@
 /*
  * Ready markers: whoever writes files for a job says of each that it is whole by putting a second file, its marker,
  * beside it. A file without its marker waits, which is no failure; a marker itself is never sent. Markers are only
- * looked at: they are not read, not taken away, and not held against `include` and `exclude`.
+ * looked at: they are not read, and not held against `include` and `exclude`. A move takes one of
+ * {name} away with its file.
  */
 import type { ReadyMarker } from '../job/job.js';
 import { standsAt } from '../local/walk.js';

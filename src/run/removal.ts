@@ -165,19 +165,24 @@ export class Remover {
     return went === 'missing' ? { kind: 'gone' } : { kind: 'deleted', to: trash };
   }
 
-  async #removeDirectory({ at, path, side }: PlannedDeletion): Promise<Outcome> {
+  async #removeDirectory({ at, side }: PlannedDeletion): Promise<Outcome> {
     const { root, remote, context } = this.#desk.voyage;
     const bare = at.slice(0, -1);
     const went =
       side === 'local'
         ? await removeDirectory(root, bare)
-        : await remote.removeDirectory(bare, { signal: context.cut });
-    if (went === 'removed') return { kind: 'deleted', to: undefined };
-    const where = side === 'local' ? 'here' : 'on the server';
-    return {
-      kind: 'left',
-      message: `The directory ${path.slice(0, -1)} is gone at the source and holds something ${where} that was not put there: it stays.`,
-    };
+        : await remote
+            .removeDirectory(bare, { signal: context.cut })
+            .catch((error: unknown) => this.#unlessAFile(bare, error));
+    // What else is in it was told by itself, or is nobody's business here: nothing is to be known of it any more.
+    return went === 'removed' ? { kind: 'deleted', to: undefined } : { kind: 'gone' };
+  }
+
+  /** Refused where a file stands in its place: the directory is gone, then. */
+  async #unlessAFile(at: RelativePath, error: unknown): Promise<'not-empty'> {
+    if (judge(error).decision === 'skip' && typeof (await this.#lookThere(at)) !== 'string')
+      return 'not-empty';
+    throw error;
   }
 
   /** A fresh look, one for all that lies in one directory. */

@@ -12,7 +12,7 @@ import { Crew } from './crew.js';
 import { failureOf } from './end.js';
 import { Endings } from './endings.js';
 import { weighOf } from './filter.js';
-import { checkMarker, judgeWhole, type Refusal, type Whole } from './guard.js';
+import { checkMarker, judgeWhole, type Refusal, unreleased, type Whole } from './guard.js';
 import { Lister } from './lister.js';
 import { Outage } from './outage.js';
 import { Pass } from './pass.js';
@@ -118,7 +118,8 @@ async function sail(begun: Begun): Promise<RunFailure | undefined> {
       throw error;
     }
     const failure = endings.finish();
-    await pruneWhenDue(voyage, lister, endings.trashed ? 'used' : 'unused');
+    // A run that is held changes nothing more than it has.
+    if (held === undefined) await pruneWhenDue(voyage, lister, endings.trashed ? 'used' : 'unused');
     return held ?? failure;
   } catch (error) {
     const failure = failureOf(error);
@@ -155,13 +156,18 @@ async function carryAll(voyage: Voyage, carrier: Carrier, lister: Lister): Promi
     here: ledger.countKnown(binding),
     elsewhere: ledger.rememberedElsewhere(binding),
   };
+  let judged = 0;
   for (let number = 1; ; number += 1) {
     const before = { cleared: carrier.cleared, setAside: carrier.setAside };
     ledger.beginPlan(binding);
     const pass = new Pass(voyage, { carrier, lister, number });
     await pass.carry();
     if (isStopped(context)) return undefined;
-    const refusal = judgeWhole(job, { ...wholeOf(voyage, pass), remembered });
+    const whole = wholeOf(voyage, pass);
+    // What a person has released counts for nothing; what was doomed and stayed, neither.
+    const deleted = Math.min(voyage.tally.deleted, judged);
+    const refusal = judgeWhole(job, { ...whole, deleted, remembered });
+    judged += unreleased(whole.doomed);
     const failure = refusal === undefined ? undefined : failureBy(refusal);
     // What a person has released stays in the plan, and is carried out.
     if (failure !== undefined) hold(voyage, failure);
@@ -180,7 +186,10 @@ function failureBy({ code, message }: Refusal): RunFailure {
   return { kind: 'held', code, message };
 }
 
-function wholeOf({ context, binding }: Voyage, { seen, released }: Pass): Omit<Whole, 'remembered'> {
+function wholeOf(
+  { context, binding }: Voyage,
+  { seen, released }: Pass,
+): Omit<Whole, 'deleted' | 'remembered'> {
   const { ledger, only } = context;
   const doomed = ledger.doomed(binding);
   const approved = { approved: released.total, approvedDirectories: released.directories };

@@ -221,6 +221,14 @@ class Scanner {
       );
       return { kind: 'left-out', path };
     }
+    if (looksAt(this.#scan.job).remote && UNLISTABLE.test(verdict.there)) {
+      this.#tell(
+        path,
+        'name',
+        `${path} has a backslash or a control character in its name. A listing that shows such a name is not believed, and this job needs the server's listings: it is not sent. Rename it, or set names: encode.`,
+      );
+      return { kind: 'left-out', path };
+    }
     if (verdict.baseline !== undefined) return verdict;
     if (this.#inTheWay(met)) return { ...verdict, after: 'deletions' };
     return this.#apart(verdict, met);
@@ -285,6 +293,9 @@ class Scanner {
     this.#scan.onFinding({ kind: 'unfit', path, code, message });
   }
 }
+
+/** What no name of a listing may have: who takes such a name for a path would be led elsewhere. */
+const UNLISTABLE = /[\\\p{Cc}\ufffd]/u;
 
 /** True where a run of the job may delete something. */
 export function deletes({ mode }: Pick<Job, 'mode'>): boolean {

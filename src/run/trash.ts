@@ -154,6 +154,8 @@ export interface Pruned {
   /** What was left, and why; at most 50 of them. */
   readonly problems: readonly TrashProblem[];
   readonly problemsInAll: number;
+  /** The date of the oldest that is kept, in milliseconds since 1970; undefined where there is none. */
+  readonly oldestMs: number | undefined;
   /** `early`: the signal, or a server that went away, kept it from looking at the rest. */
   readonly ended: 'whole' | 'early';
 }
@@ -183,6 +185,7 @@ class Pruning {
   #files = 0;
   #bytes = 0;
   #dates = 0;
+  #oldestMs: number | undefined;
   #ended: Pruned['ended'] = 'whole';
 
   constructor(place: TrashPlace, signal: AbortSignal | undefined) {
@@ -200,7 +203,11 @@ class Pruning {
     if (!trash.complete) this.#tell(TRASH, 'listing', 'could not be listed completely.');
     for (const stamp of stampsOf(trash)) {
       const atMs = stampMs(stamp);
-      if (atMs === undefined || atMs > beforeMs) continue;
+      if (atMs === undefined) continue;
+      if (atMs > beforeMs) {
+        this.#oldestMs = Math.min(this.#oldestMs ?? atMs, atMs);
+        continue;
+      }
       if (await this.#empty(`${TRASH}/${stamp}`, 1)) this.#dates += 1;
     }
   }
@@ -290,6 +297,7 @@ class Pruning {
       dates: this.#dates,
       problems: this.#problems,
       problemsInAll: this.#problemsInAll,
+      oldestMs: this.#oldestMs,
       ended: this.#ended,
     };
   }

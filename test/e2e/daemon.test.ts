@@ -238,7 +238,7 @@ describe('status and history while the daemon runs', () => {
     const history = await stage.ferryd('history');
     expect(history.stdout).toMatch(/^run 1 .*outbox {2}start-up scan {2}partial, 1 uploaded, 1 skipped/);
     const files = await stage.ferryd('history', '--run', '1');
-    expect(files.stdout).toMatch(/ {2}skipped {4}bad\.txt {3}.*Words of the server/);
+    expect(files.stdout).toMatch(/ {2}skipped {3}bad\.txt {3}.*Words of the server/);
     expect((await daemon.end('SIGTERM')).code).toBe(0);
     expect((await stage.ferryd('status')).stdout).toContain('No daemon is running');
   });

@@ -12,7 +12,7 @@ import {
   passwordSchema,
   serversSchema,
 } from '../../src/job/schema-server.js';
-import { newAjv } from '../../src/job/shape.js';
+import { newAjv, SCHEMAS } from '../../src/job/shape.js';
 import { simplify } from '../../src/job/suggest.js';
 import { type Node, reference } from './reference.js';
 
@@ -56,6 +56,10 @@ test('a server is the same inline and in servers.yaml, and every secret is writt
 
 describe('each property of the schemas', () => {
   const properties = [jobSchema, agentSchema, serversSchema].flatMap((schema) => walk(schema, schema.title));
+
+  test.each(Object.entries(SCHEMAS))('the schema of a %s is one of draft 7', (_, schema) => {
+    expect(() => newAjv('checked').compile(schema)).not.toThrow();
+  });
 
   test('there are some', () => {
     expect(properties.length).toBeGreaterThan(60);

@@ -471,6 +471,36 @@ describe.each(['copy', 'mirror', 'two-way'] as const)('what is no file, push %s'
   });
 });
 
+describe('names that a listing must not show', () => {
+  const NAMES = ['back\\slash', 'esc\u001b[2J', 'tab\there', 'del\u007f', 'c1\u0085x', 'dir\\x/f'];
+
+  it.each(NAMES)(
+    '%j: a job that needs the listings does not send it, and is not blinded by it',
+    async (name) => {
+      world = await openHostile('two-way', 'push');
+      for (const path of [name, 'good', 'gone']) await world.put(path);
+      expect(await world.run()).toMatchObject({ outcome: 'partial', tally: { uploaded: 2, skipped: 1 } });
+      expect(sentences(world)).toContain('Rename it, or set names: encode');
+      // What is deleted there is noticed beside it.
+      await rm(world.remote('gone'));
+      expect((await world.run()).tally).toMatchObject({ uploaded: 0, deleted: 1, skipped: 1 });
+      expect(Object.keys(inPlace(world.here())).sort()).toEqual([name, 'good'].sort());
+      world.change({ job: { names: 'encode' } });
+      expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1, skipped: 0 } });
+      expect(await settle(world)).toMatchObject({ outcome: 'ok', tally: { unchanged: 2 } });
+    },
+  );
+
+  it.each(NAMES)('%j: one that does not sends it as it is, and deletes beside it', async (name) => {
+    world = await openHostile('mirror', 'push');
+    for (const path of [name, 'good', 'gone']) await world.put(path);
+    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 3 } });
+    await rm(world.local('gone'));
+    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { deleted: 1 } });
+    expect(Object.keys(inPlace(world.held())).sort()).toEqual([name, 'good'].sort());
+  });
+});
+
 describe('two-way: what is no file here', () => {
   it.each<[string, (path: string) => unknown]>([
     ['a named pipe', (path) => execFileSync('mkfifo', [path])],

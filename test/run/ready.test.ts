@@ -106,6 +106,22 @@ describe('with a server', () => {
       expect(waiting()).toEqual(['a']);
     });
 
+    it.each([
+      ['{name}', DONE, []],
+      ['{stem}, which may stand for others', { before: '', part: 'stem', behind: '.done' }, ['a.done']],
+    ] as const)('a move takes the file away, and its marker: %s', async (_what, ready, left) => {
+      world = await World.open({ job: { ready, mode: 'move' } });
+      await world.put('a');
+      await world.put('b');
+      await world.put('a.done', '');
+      expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { uploaded: 1 } });
+      expect(world.held()).toEqual({ a: 'a' });
+      expect(Object.keys(world.here())).toEqual([...left, 'b'].sort());
+      // The next one of that name waits for a marker of its own.
+      await world.put('a', 'again');
+      expect((await world.run()).tally.uploaded).toBe(left.length);
+    });
+
     it('a file that changes waits for its marker again', async () => {
       await open();
       await world.put('a');

@@ -33,8 +33,8 @@ export interface Went {
   /** How many files it was allowed to delete. */
   readonly limit: number;
   /**
-   * How the new one takes the place of the old one on the remote. `in-two-steps`: the old one goes first, and a server
-   * that refuses the second step is left without it. `at-once`: only a run that was cut off leaves that.
+   * How a new one takes the place of an old one on the remote where there is no trash. `in-two-steps`: the old one goes
+   * first, and who is cut off then, or refused the second step, has nothing there. With a trash it is always so.
    */
   readonly replaces: 'at-once' | 'in-two-steps';
   /** Directories of the remote that it could not look at. */
@@ -201,7 +201,7 @@ export class Rules {
     const ours = this.#mayAgree(path).has(file.content);
     if (now === undefined) {
       // Between the old one and the new one nothing stands there.
-      const isAmid = went.replaces === 'in-two-steps' || (isKept && after[side].temporaries.length > 0);
+      const isAmid = isKept || went.replaces === 'in-two-steps';
       if (!went.undisturbed && there !== undefined && isAmid) return undefined;
       const unseen = this.source === 'remote' || mode === 'two-way' ? went.blind : [];
       if (side === 'local' && unseen.some((directory) => isBelow(path, directory))) {
@@ -521,7 +521,7 @@ export function other(side: Side): Side {
 
 /** The path that a conflict name was made from. */
 function baseOf(path: string): string | undefined {
-  return isConflictName(path) ? path.replace(/\.conflict-\d{8}-\d{6}(?=(\.[^./]+)?$)/, '') : undefined;
+  return isConflictName(path) ? path.replace(/\.conflict-\d{8}-\d{6}(?=(\.[^./]{1,15})?$)/, '') : undefined;
 }
 
 function pathsOf(...looks: readonly Both[]): Set<string> {
