@@ -187,8 +187,8 @@ export interface Remote {
     options?: OperationOptions,
   ): Promise<'moved' | 'missing' | 'occupied'>;
 
-  /** Makes a directory and those above it. One that is there is no failure; a file in its place is. */
-  makeDirectory(path: RelativePath, options?: OperationOptions): Promise<void>;
+  /** Makes a directory and those above it; `''` is the root. One that is there is no failure; a file in its place is. */
+  makeDirectory(path: RelativePath | '', options?: OperationOptions): Promise<void>;
 
   /** Removes a directory that is empty. One that is not there is removed already. */
   removeDirectory(path: RelativePath, options?: OperationOptions): Promise<'removed' | 'not-empty'>;

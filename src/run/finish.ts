@@ -106,11 +106,11 @@ export class Finisher {
   async #removeHere({ here, local }: Departure): Promise<'removed' | 'missing' | 'changed'> {
     const { root, job } = this.#desk.voyage;
     if (local === undefined) return 'changed';
-    const now = await standsAt(root, here);
-    if (now === 'nothing') return 'missing';
-    if (now === 'other' || !sameFingerprint(now, local)) return 'changed';
     // One of {stem} may stand for several files.
     if (job.ready?.part === 'name') {
+      const now = await standsAt(root, here);
+      if (now === 'nothing') return 'missing';
+      if (now === 'other' || !sameFingerprint(now, local)) return 'changed';
       const marker = markerOf(here, job.ready);
       const stands = await standsAt(root, marker);
       if (typeof stands !== 'string') await removeFile(root, marker, stands);

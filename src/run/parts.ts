@@ -5,6 +5,7 @@
  */
 import type { PlannedIntent } from '../ledger/record.js';
 import { type LocalFile, type RelativePath, sameFingerprint } from '../plan/entry.js';
+import { judge } from '../remote/failure.js';
 import type { Voyage } from './context.js';
 
 /** An intent whose temporary name holds something. */
@@ -46,9 +47,18 @@ export class Parts {
   }
 
   async #remove({ path, there, temporary }: LeftPart): Promise<void> {
-    const { remote, binding, context } = this.#voyage;
+    const { remote, binding, context, job, run } = this.#voyage;
     // Where the server cannot rename, it may be the version before, whole.
-    if (temporary !== there) await remote.remove(temporary);
+    if (temporary !== there) {
+      try {
+        await remote.remove(temporary);
+      } catch (error) {
+        if (judge(error).decision !== 'skip') throw error;
+        // Refused for good: asked again in every run, it would be refused in every run.
+        const message = `what is left of it on the server, ${temporary}, may not be removed there: have it removed by hand`;
+        context.listener({ event: 'run.recovered', job: job.name, run, path, message });
+      }
+    }
     context.ledger.record({ kind: 'intent-dropped', bindingId: binding, path, temporary });
   }
 }

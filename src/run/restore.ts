@@ -14,7 +14,7 @@ import { LocalSink } from '../local/sink.js';
 import { LocalSource } from '../local/source.js';
 import { lookAt, openRoot, standsAt } from '../local/walk.js';
 import type { RelativePath } from '../plan/entry.js';
-import { decodeName, fitsAName } from '../plan/names.js';
+import { decodeName, decodePath, fitsAName } from '../plan/names.js';
 import type { RunFailure } from '../plan/outcome.js';
 import { temporaryName } from '../plan/temporary.js';
 import { inTrash, noteOf, stampMs, stampOf, TRASH } from '../plan/trash.js';
@@ -59,6 +59,7 @@ export interface Wish {
 
 /** One file that is back. */
 export interface Restored {
+  /** Below the root of its side, or below the directory that was copied to. */
   readonly path: RelativePath;
   readonly side: 'remote' | 'local';
   /** It was current until then, in milliseconds since 1970. */
@@ -181,6 +182,8 @@ class Restoration {
   #trashes: TrashDates[] = [];
   /** Real path of the directory that is copied to. */
   #target = '';
+  /** What is being copied right now. */
+  readonly #copying = new Set<RelativePath>();
   #restored = 0;
   #bytes = 0;
   #left = 0;
@@ -411,12 +414,36 @@ class Restoration {
     this.#leave({ path, code: 'ASIDE', message });
   }
 
-  async #copy({ version, side }: Task): Promise<void> {
-    const { path, file } = version;
+  /** Where a copy goes: a name that the server could not hold is written there as it is here. */
+  #copyPath({ path }: Version, { from }: Side): RelativePath {
+    return from.side === 'remote' && this.#job.names === 'encode' ? decodePath(path) : path;
+  }
+
+  /** Two paths of the server may be one here, one of them written with percent signs: the first has the name. */
+  async #copy(task: Task): Promise<void> {
+    const path = this.#copyPath(task.version, task.side);
+    if (this.#copying.has(path)) {
+      this.#leaveExisting(path);
+      return;
+    }
+    this.#copying.add(path);
+    try {
+      await this.#copyTo(path, task);
+    } finally {
+      this.#copying.delete(path);
+    }
+  }
+
+  #leaveExisting(path: RelativePath): void {
+    const message = `${this.#target}/${path} exists already, and is not overwritten. Move it away, or name another directory.`;
+    this.#leave({ path, code: 'exists', message });
+  }
+
+  async #copyTo(path: RelativePath, { version, side }: Task): Promise<void> {
+    const { file } = version;
     const exists = async (): Promise<boolean> => {
       if ((await standsAt(this.#target, path)) === 'nothing') return false;
-      const message = `${this.#target}/${path} exists already, and is not overwritten. Move it away, or name another directory.`;
-      this.#leave({ path, code: 'exists', message });
+      this.#leaveExisting(path);
       return true;
     };
     if (await exists()) return;
@@ -438,7 +465,7 @@ class Restoration {
       if (await exists()) return;
       await sink.publish(file.modifiedMs, permissions);
       published = true;
-      this.#tell(version, side, false);
+      this.#tell({ ...version, path }, side, false);
     } finally {
       if (!published) await sink.discard();
     }

@@ -749,7 +749,10 @@ export function remoteContract(
   describe(`${name}: directories`, () => {
     test('made with those above, found made, and not in the place of a file', async () => {
       await using berth = await open();
+      // The root itself.
+      await berth.remote.makeDirectory('');
       await put(berth, 'file', 'a file');
+      await berth.remote.makeDirectory('');
       await berth.remote.makeDirectory('a/b c/d');
       await berth.remote.makeDirectory('a/b c/d');
       await berth.remote.makeDirectory('a/b c');

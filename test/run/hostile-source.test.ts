@@ -8,6 +8,7 @@ import { promises as fs, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { chmod, chown, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { isTemporary } from '../../src/plan/temporary.js';
 import { describeMounted, itWithDevices, mounted } from '../local/mounted.js';
 import {
   expectOutsideUntouched,
@@ -217,8 +218,8 @@ describe('a file that changes under the hands of a move', () => {
     world = await openHostile('move', 'push');
     await world.put('f', 'x'.repeat(400_000));
     const strike = once(() => change(world.local('f')));
-    world.server.on('command', (verb) => {
-      if (verb === 'STOR') strike();
+    world.server.on('reply', (text, verb) => {
+      if (verb === 'STOR' && text.startsWith('150')) strike();
     });
     await settle(world);
     expect(inPlace(world.held())).toEqual(content === undefined ? {} : { f: content });
@@ -247,8 +248,8 @@ describe('two-way: a file here that changes while the run goes on', () => {
     world = await openHostile('two-way', 'push');
     await world.put('f', 'x'.repeat(400_000));
     const strike = once(() => writeFileSync(world.local('f'), 'changed meanwhile'));
-    world.server.on('command', (verb) => {
-      if (verb === 'STOR') strike();
+    world.server.on('reply', (text, verb) => {
+      if (verb === 'STOR' && text.startsWith('150')) strike();
     });
     await settle(world);
     expect(inPlace(world.held())).toEqual({ f: 'changed meanwhile' });
@@ -524,16 +525,20 @@ describe('two-way: what is no file here', () => {
 it('a file that grows without end is given up for this run, nothing half stays, and it comes when it is quiet', async () => {
   const retries = { attempts: 2, firstDelayMs: 1, maxDelayMs: 2 };
   world = await openHostile('mirror', 'push', { job: { retries } });
-  await world.put('log', 'first line\n');
+  // More than is read at once, so that it is seen to grow.
+  await world.put('log', 'line\n'.repeat(500_000));
   await world.put('other');
-  const stop = world.server.on('command', (verb) => {
-    if (verb === 'STOR') writeFileSync(world.local('log'), 'another line\n', { flag: 'a' });
+  const stop = world.server.on('reply', (text, verb) => {
+    if (verb === 'STOR' && text.startsWith('150'))
+      writeFileSync(world.local('log'), 'another line\n', { flag: 'a' });
   });
   expect(await world.run()).toMatchObject({ outcome: 'partial', tally: { uploaded: 1, skipped: 1 } });
   expect(world.told('file.skipped')).toMatchObject([{ path: 'log', code: 'CHANGED', remembered: false }]);
-  expect(inPlace(world.held())).toEqual({ other: 'other' });
-  expect(world.temporaries()).toEqual([]);
+  expect(Object.keys(inPlace(world.held())).filter((path) => !isTemporary(path))).toEqual(['other']);
+  // What could not be cleared away at once is written down, and goes with the next run.
+  expect(world.intents().map(({ temporary }) => temporary)).toEqual(world.temporaries());
   stop();
   await settle(world);
+  expect(world.temporaries()).toEqual([]);
   expect(inPlace(world.held())).toEqual(world.here());
 });

@@ -151,6 +151,20 @@ describe.each(['push', 'pull'] as const)('a mirror, %s', (direction) => {
     expect(target.files()).toEqual({ x: 'a file now', 'y/a': 'in a directory now', z: 'z' });
   });
 
+  it('puts a file where an empty directory was, also where somebody did so before', async () => {
+    const { world, source, target } = await open({ emptyDirectories: 'keep' });
+    await source.put({ z: 'z' });
+    await source.makeDirectory('x');
+    await world.run();
+    await source.drop('x');
+    await source.put({ x: 'a file now' }, LATER);
+    await target.drop('x');
+    await target.put({ x: 'theirs' });
+    expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { skipped: 0 } });
+    expect(target.files()).toEqual({ x: 'a file now', z: 'z' });
+    expect(target.trash()).toEqual({ x: 'theirs' });
+  });
+
   it('keeps every version that it replaces, be it twice in one second', async () => {
     const { world, source, target } = await open();
     const startedAtMs = Date.now();

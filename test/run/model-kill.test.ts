@@ -93,7 +93,7 @@ class FtpStage implements Stage, AsyncDisposable {
   async disturbedRun(lot: Lot, { limit, meanwhile }: DisturbedRun): Promise<Disturbance> {
     const rules = Array.from({ length: lot.pick([0, 0, 1, 1, 2]) }, () => ruleOf(lot));
     const isKilled = lot.chance(0.6);
-    const at = 5 + lot.below(60);
+    const at = 5 + lot.below(40);
     const laterMs = lot.pick([0, 0, 1, 3, 10]);
     const editsAt = 8 + lot.below(30);
     for (const rule of rules) this.#world.server.script(rule);
@@ -207,6 +207,6 @@ describe('a random sequence with kills', () => {
   });
 
   it.runIf(SEEDS.length > 1)('kills enough', () => {
-    expect(kills).toBeGreaterThan(SEEDS.length);
+    expect(kills).toBeGreaterThan(SEEDS.length / 3);
   });
 });

@@ -304,8 +304,9 @@ export class MemoryRemote implements Remote {
     });
   }
 
-  makeDirectory(path: RelativePath, { signal }: OperationOptions = {}): Promise<void> {
+  makeDirectory(path: RelativePath | '', { signal }: OperationOptions = {}): Promise<void> {
     return this.#inTurn(async () => {
+      if (path === '') return this.#step('make', path, signal);
       checkPath(path);
       await this.#step('make', path, signal);
       const parts = path.split('/');

@@ -6,9 +6,10 @@
  * the lane knows from its packets that there is not.
  */
 import type { Reply } from '../../ftp/client.js';
-import { AsideTaken } from '../remote.js';
+import { AsideTaken, MoveRefused } from '../remote.js';
 import { cannotMove, type Moves } from './moves.js';
 import type { Passage, Proven } from './passage.js';
+import { forbidsRename } from './refusal.js';
 import type { FtpSession } from './session.js';
 
 /** What became of a file that stood under the final name, if one did. */
@@ -46,12 +47,20 @@ export class Asides {
    * Publishes a file that is proven.
    *
    * @throws {AsideTaken} where something stands at `aside` already, {MoveRefused} where the server does not move the old
-   *   file; then the final name is as it was. Whatever the second rename is refused with; then the old file is back
+   *   file, {TemporaryRefused} where it moves none; then the final name is as it was. Whatever the second rename is
+   *   refused with; then the old file is back
    */
   async publish(proven: Proven, aside: string): Promise<Before> {
     const { temporary, final, delivery } = proven.passage;
     const session = this.#session;
-    const moved = await this.#moves.move(session, { from: final, to: aside });
+    const moved = await this.#moves
+      .move(session, { from: final, to: aside })
+      .catch(async (error: unknown) => {
+        // Where no file may be renamed, this one is not to be stored under another name the next time.
+        if (error instanceof MoveRefused && forbidsRename(error.cause))
+          await session.tree.tryRename(temporary);
+        throw error;
+      });
     if (moved === 'occupied') {
       // An attempt whose end nobody heard may have published this very content.
       if (!(await this.#holds(final, proven))) throw asideTaken(delivery.path, aside, session.where);
@@ -59,7 +68,7 @@ export class Asides {
       return 'set-aside';
     }
     try {
-      await session.tree.rename(temporary, final);
+      await session.tree.renameTemporary(temporary, final);
     } catch (error) {
       // Answered, so that it is known where both files are: the old one goes back.
       if (moved === 'moved' && session.usable) await this.#moves.move(session, { from: aside, to: final });

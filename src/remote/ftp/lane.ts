@@ -20,7 +20,7 @@ import type { Convoy, Proof, ProveStep, Settled } from '../../ftp/client.js';
 import { FtpError } from '../../ftp/errors.js';
 import type { Digest } from '../../plan/digest.js';
 import { judge } from '../failure.js';
-import { wholeSeconds } from '../remote.js';
+import { TemporaryRefused, wholeSeconds } from '../remote.js';
 import { Asides, type Before, isFree } from './aside.js';
 import type { Directories } from './directories.js';
 import type { Moves } from './moves.js';
@@ -72,6 +72,7 @@ export class Lane {
     try {
       this.#session.checkPath(passage.final);
       this.#session.checkPath(passage.temporary);
+      this.#unlessInVain(passage);
       if (odd) {
         // Looking takes a listing, which uses the port up that was told.
         this.#port = undefined;
@@ -88,6 +89,14 @@ export class Lane {
     }
     if (large) await this.settle();
     return 'moved';
+  }
+
+  /** A delivery that was named before it was known that the server does not rename would only leave a part there. */
+  #unlessInVain({ temporary, final, delivery }: Passage): void {
+    if (temporary === final || this.#session.tree.renames) return;
+    throw new TemporaryRefused(
+      `${this.#session.where} cannot rename: ${delivery.path} is written under its final name.`,
+    );
   }
 
   /** Brings every file in the lane to its end. */
@@ -243,8 +252,10 @@ export class Lane {
   }
 
   #published(proven: Proven, end: Settled<void>): void {
-    if (end.ok) done(proven, 'overwritten');
-    else
+    if (end.ok) {
+      this.#session.tree.renamed();
+      done(proven, 'overwritten');
+    } else
       this.#mend(proven.passage, end.error, async ({ tree }, { temporary, final, aside }) => {
         if (aside === undefined) {
           await tree.replaceAfter(end.error, temporary, final);

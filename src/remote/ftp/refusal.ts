@@ -61,6 +61,16 @@ export function lacksRename(error: unknown): boolean {
   );
 }
 
+/** The server does not let this file be renamed, or does not have it; not where it is in use for now. */
+export function forbidsRename(error: unknown): boolean {
+  return (
+    error instanceof FtpError &&
+    error.verb === 'RNFR' &&
+    [550, 553].includes(error.reply?.code ?? 0) &&
+    judge(error).decision === 'skip'
+  );
+}
+
 /** The server has no REST, not for this command, or not at this place (451 and 501; 554 and 555). */
 export function lacksResume(error: unknown): boolean {
   if (!(error instanceof FtpError) || error.kind !== 'reply') return false;

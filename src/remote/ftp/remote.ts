@@ -282,10 +282,12 @@ export class FtpRemote implements Remote {
     }
   }
 
-  async makeDirectory(path: RelativePath, { signal }: OperationOptions = {}): Promise<void> {
+  async makeDirectory(path: RelativePath | '', { signal }: OperationOptions = {}): Promise<void> {
     await this.#pool.use(signal, async (session) => {
       if (this.#names.areOdd(path)) await this.#names.prove(path, session);
       const directory = this.#on(session, path);
+      // The login directory, wherever that is.
+      if (directory === '.') return;
       let refusal: unknown;
       try {
         await session.tree.makeDirectory(directory);

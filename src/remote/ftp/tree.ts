@@ -7,7 +7,15 @@ import { FtpError } from '../../ftp/errors.js';
 import { judge } from '../failure.js';
 import { TemporaryRefused } from '../remote.js';
 import type { Line } from './line.js';
-import { isAnswer, isMissing, isRefusal, lacksRename, lacksSize, saysEmpty } from './refusal.js';
+import {
+  forbidsRename,
+  isAnswer,
+  isMissing,
+  isRefusal,
+  lacksRename,
+  lacksSize,
+  saysEmpty,
+} from './refusal.js';
 
 /** What the server says of one file. */
 export interface FileStatus {
@@ -25,6 +33,8 @@ export class Tree {
   readonly #line: Line;
   /** Undefined where the server does not tell it: then paths stay relative to it. */
   readonly #loginDirectory: string | undefined;
+  /** Since this session has seen a rename go through, one that is refused is about its file. */
+  #hasRenamed = false;
 
   constructor(line: Line, loginDirectory: string | undefined) {
     this.#line = line;
@@ -44,8 +54,16 @@ export class Tree {
     }
     const slash = path.lastIndexOf('/');
     const name = path.slice(slash + 1);
-    const listing = await this.list(slash < 0 ? '.' : path.slice(0, slash) || '/');
-    return listing.entries.find((entry) => entry.name === name && entry.type === 'file')?.sizeBytes;
+    const parent = slash < 0 ? '.' : path.slice(0, slash) || '/';
+    try {
+      const { entries } = await this.list(parent);
+      return entries.find((entry) => entry.name === name && entry.type === 'file')?.sizeBytes;
+    } catch (error) {
+      if (!isRefusal(error) || parent === '.' || parent === '/') throw error;
+      // Below what is no directory there is no file.
+      if (['nothing', 'file'].includes(await this.standing(parent))) return undefined;
+      throw error;
+    }
   }
 
   /** What stands at a path. */
@@ -107,67 +125,103 @@ export class Tree {
     return { sizeBytes, modifiedMs };
   }
 
+  /** False where the server is known not to rename: then a temporary file never gets its final name. */
+  get renames(): boolean {
+    return this.#line.profile.facts.rename !== 'none';
+  }
+
+  /** A rename has gone through in a packet. */
+  renamed(): void {
+    this.#hasRenamed = true;
+  }
+
   /**
-   * Renames, replacing what stands at the target.
+   * Renames a temporary file of ours, replacing what stands at the target.
    *
    * @throws {TemporaryRefused} where the server cannot rename at all
    */
-  async replace(from: string, to: string): Promise<void> {
-    if (this.#line.profile.facts.rename === 'none') this.#cannotRename();
-    if (this.#line.profile.facts.rename === 'overwrites') {
-      try {
-        await this.#line.client.rename(from, to);
-        return;
-      } catch (error) {
-        await this.replaceAfter(error, from, to);
-        return;
-      }
+  async replace(temporary: string, to: string): Promise<void> {
+    if (!this.renames) throw await this.#cannotRename(temporary);
+    if (this.#line.profile.facts.rename === 'refuses') return this.#removeAndRename(temporary, to);
+    try {
+      await this.#line.client.rename(temporary, to);
+      this.renamed();
+    } catch (error) {
+      await this.replaceAfter(error, temporary, to);
     }
-    await this.#removeAndRename(from, to);
   }
 
-  /** After a rename that was refused: because the target exists? Only then is there another way. */
-  async replaceAfter(error: unknown, from: string, to: string): Promise<void> {
-    await this.occupiedAfter(error, from, to);
+  /** After such a rename was refused: because the target exists? Only then is there another way. */
+  async replaceAfter(error: unknown, temporary: string, to: string): Promise<void> {
+    await this.occupiedAfter(error, temporary, to);
     this.#line.profile.learn(
       'rename',
       'refuses',
       `${this.#line.where} does not rename onto a file that exists: the old file is removed first.`,
     );
-    await this.#removeAndRename(from, to);
+    await this.#removeAndRename(temporary, to);
   }
 
   /**
-   * Renames onto a name that is free, and removes nothing.
+   * Renames whatever file onto a name that is free, and removes nothing.
    *
-   * @throws {TemporaryRefused} where the server cannot rename at all; {FtpError} `reply` with its refusal
+   * @throws {TemporaryRefused} where the server has no command for it; {FtpError} `reply` with its refusal
    */
   async rename(from: string, to: string): Promise<void> {
     try {
       await this.#line.client.rename(from, to);
+      this.renamed();
     } catch (error) {
-      if (lacksRename(error)) this.#cannotRename();
+      if (lacksRename(error)) throw await this.#cannotRename(undefined);
       throw error;
     }
   }
 
   /**
-   * Returns where a rename was refused and a file stands at the target, which may be the reason.
+   * As `rename`, for a temporary file of ours.
    *
-   * @throws {TemporaryRefused} where the server cannot rename at all; {FtpError} `unconfirmed` where it seems to have
-   *   renamed all the same; else the refusal
+   * @throws {TemporaryRefused} where the server cannot rename at all; {FtpError} `reply` with its refusal
    */
-  async occupiedAfter(error: unknown, from: string, to: string): Promise<void> {
-    if (lacksRename(error)) this.#cannotRename();
+  async renameTemporary(temporary: string, to: string): Promise<void> {
+    try {
+      await this.#line.client.rename(temporary, to);
+      this.renamed();
+    } catch (error) {
+      await this.#unlessCannotRename(error, temporary);
+      throw error;
+    }
+  }
+
+  /**
+   * A file may not be renamed: is that so for each? A temporary file of ours is renamed to its own name.
+   *
+   * @throws {TemporaryRefused} where the server cannot rename at all
+   */
+  async tryRename(temporary: string): Promise<void> {
+    if (this.#hasRenamed) return;
+    try {
+      await this.#line.client.rename(temporary, temporary);
+    } catch (error) {
+      if (lacksRename(error) || forbidsRename(error)) throw await this.#cannotRename(temporary);
+      if (!isAnswer(error)) throw error;
+      // Only in its own way, as on IIS, it would have been renamed to any other name.
+      if (!(error instanceof FtpError && error.verb === 'RNTO')) return;
+    }
+    this.renamed();
+  }
+
+  /**
+   * Returns where the rename of a temporary file of ours was refused and a file stands at the target, which may be the
+   * reason.
+   *
+   * @throws {TemporaryRefused} where the server cannot rename at all; {FtpError} `unconfirmed` where the temporary file
+   *   is gone: it may have renamed all the same; else the refusal
+   */
+  async occupiedAfter(error: unknown, temporary: string, to: string): Promise<void> {
+    await this.#unlessCannotRename(error, temporary);
     if (judge(error).decision !== 'fallback' || (await this.size(to)) === undefined) throw error;
     // Refused in words and done all the same: the new file stands there, and must not be removed for itself.
-    if ((await this.size(from)) === undefined) {
-      throw new FtpError(
-        'unconfirmed',
-        `${this.#line.where} refused to rename a file, and has it no more under its former name: ${error instanceof Error ? error.message : String(error)}`,
-        { phase: 'command', verb: 'RNTO', cause: error },
-      );
-    }
+    if ((await this.size(temporary)) === undefined) throw this.#unconfirmedRename(error);
   }
 
   async remove(path: string): Promise<void> {
@@ -296,17 +350,60 @@ export class Tree {
     return entries.length + unusable.length + unreadable > 0 ? 'some' : 'unknown';
   }
 
-  #cannotRename(): never {
-    const sentence = `${this.#line.where} cannot rename: files are written under their final names, where a part can be seen until all of it is there.`;
-    this.#line.profile.learn('rename', 'none', sentence);
-    this.#line.profile.note('temporary', 'none');
-    throw new TemporaryRefused(sentence);
+  /**
+   * After the rename of a temporary file of ours was refused: because the server renames nothing? Pure-FTPd can be told
+   * so, and vsftpd by default lets anonymous users store and not rename; both say 550 to a file that is there.
+   *
+   * @throws {TemporaryRefused} where that is so; {FtpError} `unconfirmed` where the file is not there
+   */
+  async #unlessCannotRename(error: unknown, temporary: string): Promise<void> {
+    if (lacksRename(error)) throw await this.#cannotRename(temporary);
+    if (!forbidsRename(error)) return;
+    if ((await this.size(temporary)) === undefined) throw this.#unconfirmedRename(error);
+    // Once may be an accident: a virus scanner that looks into what has just been stored.
+    await this.tryRename(temporary);
   }
 
-  async #removeAndRename(from: string, to: string): Promise<void> {
+  /**
+   * Takes down that the server cannot rename, and says so.
+   *
+   * @param temporary file of ours that is of no use then, and goes
+   */
+  async #cannotRename(temporary: string | undefined): Promise<TemporaryRefused> {
+    const { profile } = this.#line;
+    const cannot = `${this.#line.where} cannot rename: files are written under their final names, where a part can be seen until all of it is there.`;
+    const left = temporary !== undefined && (await this.#keeps(temporary));
+    const sentence = left
+      ? `${cannot} Nor does it delete: ${temporary} is left there, as is every other part (.ferryd-*.part) and what breaks off. Have that removed on the server.`
+      : cannot;
+    profile.learn('rename', 'none', sentence);
+    profile.note('temporary', 'none');
+    return new TemporaryRefused(sentence);
+  }
+
+  /** Removes a file. @returns true where that is refused for good */
+  async #keeps(path: string): Promise<boolean> {
+    try {
+      await this.remove(path);
+      return false;
+    } catch (error) {
+      // For another reason, it is left to whoever sends the file to clear it away.
+      return isRefusal(error);
+    }
+  }
+
+  #unconfirmedRename(error: unknown): FtpError {
+    return new FtpError(
+      'unconfirmed',
+      `${this.#line.where} refused to rename a file, and has it no more under its former name: ${error instanceof Error ? error.message : String(error)}`,
+      { phase: 'command', verb: 'RNTO', cause: error },
+    );
+  }
+
+  async #removeAndRename(temporary: string, to: string): Promise<void> {
     // The new file is whole and lies beside it, so a cut between these two loses nothing.
     if ((await this.size(to)) !== undefined) await this.#line.client.remove(to);
-    await this.#line.client.rename(from, to);
+    await this.renameTemporary(temporary, to);
   }
 
   async #madeOrThere(path: string): Promise<boolean> {

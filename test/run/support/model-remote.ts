@@ -186,9 +186,8 @@ export class WeatherRemote extends MemoryRemote {
     return moved;
   }
 
-  override async makeDirectory(path: RelativePath, options?: OperationOptions): Promise<void> {
-    // The root is there.
-    if (path !== '') await super.makeDirectory(path, options);
+  override async makeDirectory(path: RelativePath | '', options?: OperationOptions): Promise<void> {
+    await super.makeDirectory(path, options);
     this.#weather.unheard('makeDirectory');
   }
 

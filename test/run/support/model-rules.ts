@@ -104,6 +104,8 @@ export class Rules {
   restored(agreed: ReadonlyMap<string, ReadonlySet<Agreed>>, now: Both): void {
     this.#agreed = new Map(agreed);
     for (const side of SIDES) {
+      // Whose they are is forgotten with it.
+      for (const path of now[side].directories) this.#made[side].add(path);
       for (const path of [...agreed.keys(), ...now.local.files.keys(), ...now.remote.files.keys()]) {
         this.#tampered[side].add(path);
       }
@@ -158,7 +160,8 @@ export class Rules {
   *#vanished(side: Side, before: Both, after: Both, went: Went): Generator<string> {
     for (const [path, file] of before[side].files) {
       const now = after[side].files.get(path);
-      if (now?.content === file.content || went.edited.has(path)) continue;
+      const isTheirs = [...went.edited].some((edited) => edited === path || baseOf(edited) === path);
+      if (now?.content === file.content || isTheirs) continue;
       const what = `${side} ${path}: ${shown(file.content)} ${now === undefined ? 'was deleted' : `was replaced by ${shown(now.content)}`}`;
       const why = this.#objection(side, path, { file, now, before, after, went });
       if (why !== undefined) yield `${what}, ${why}`;
