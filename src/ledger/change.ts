@@ -250,9 +250,6 @@ export class ChangeWriter {
         statements.dropSkip.run(bindingId, change.path);
         statements.dropDeletions.run(bindingId, change.path);
         return;
-      case 'skip-lifted':
-        statements.dropSkip.run(bindingId, change.path);
-        return;
       case 'intent-dropped':
         this.#clear(bindingId, change.path, change.temporary);
         return;
@@ -325,7 +322,6 @@ export function checkChange(change: Change): void {
       checkAttempt(change.path, change, 0);
       return;
     case 'forgotten':
-    case 'skip-lifted':
     case 'intent-dropped':
       return;
   }

@@ -206,13 +206,6 @@ export class Ledger extends LedgerReader {
     this.#queue.flush();
   }
 
-  /** Deletes one intent, whose temporary name is surely gone. */
-  dropIntent(bindingId: number, intent: Pick<PlannedIntent, 'path' | 'temporary'>): void {
-    const { path, temporary } = intent;
-    this.#queue.add(queued({ kind: 'intent-dropped', bindingId, path, temporary }));
-    this.#queue.flush();
-  }
-
   /**
    * Queues a change. It is committed together with others after COMMIT_DELAY_MS, or as soon as there are
    * COMMIT_LIMIT, or by `flush`; answers that it alters count it in at once.

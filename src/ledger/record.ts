@@ -71,7 +71,6 @@ interface Refusal {
  * - `refreshed`: same content under a new fingerprint; changes an existing baseline only
  * - `forgotten`: the path is gone on both sides, or went from one to the other for good; baseline, remembered skip
  *   and planned deletions dropped
- * - `skip-lifted`: the remembered skip alone is deleted
  * - `intent-dropped`: the temporary name is gone and nothing else happened
  */
 export type Change =
@@ -117,11 +116,6 @@ export type Change =
     }
   | {
       readonly kind: 'forgotten';
-      readonly bindingId: number;
-      readonly path: RelativePath;
-    }
-  | {
-      readonly kind: 'skip-lifted';
       readonly bindingId: number;
       readonly path: RelativePath;
     }

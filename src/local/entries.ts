@@ -16,7 +16,6 @@ export interface Wanting {
   readonly wants: (path: string) => boolean;
   /** Undefined where links are not followed. */
   readonly links: Links | undefined;
-  readonly leftOut: 'told' | 'silent';
   readonly twins: 'told' | 'silent';
   readonly lineBreaks: 'fit' | 'unfit';
 }
@@ -61,7 +60,6 @@ export async function meet(
       : plain(entry, directory, entry.isDirectory() ? '/' : '');
     if (one === undefined || !wanting.wants(one.path)) continue;
     if (!directory.rules.ignores(one.path)) met.push(remarked(one, wanting));
-    else if (wanting.leftOut === 'told') met.push({ ...one, instead: { kind: 'left-out', path: one.path } });
   }
   met.sort((a, b) => comparePaths(a.path, b.path));
   return wanting.twins === 'told' ? withTwins(met) : met;
@@ -83,14 +81,14 @@ function plain(entry: Dirent, directory: Above, end: '/' | ''): Met {
 async function followed(entry: Dirent, directory: Above, wanting: Wanting): Promise<Met | undefined> {
   const link = plain(entry, directory, '');
   const { path } = link;
-  const { links, wants, leftOut } = wanting;
+  const { links, wants } = wanting;
   if (links === undefined) {
     return {
       ...link,
       instead: { kind: 'ignored', path, message: `${path} is a link: links are not followed.` },
     };
   }
-  const may = (as: string): boolean => wants(as) && (leftOut === 'told' || !directory.rules.ignores(as));
+  const may = (as: string): boolean => wants(as) && !directory.rules.ignores(as);
   if (!may(path) && !may(`${path}/`)) return undefined;
   return behind(link, await links.follow({ ...link, above: directory.above }));
 }

@@ -38,8 +38,6 @@ export type Sight =
   | { readonly kind: 'file'; readonly file: LocalFile; readonly twin?: Twin }
   /** One that can be read; told before what lies in it. Its path ends with `/`. */
   | { readonly kind: 'directory'; readonly path: RelativePath; readonly twin?: Twin }
-  /** There, and left out by a `.ferryignore`; of a directory, all that lies in it. */
-  | { readonly kind: 'left-out'; readonly path: RelativePath }
   | Remark;
 
 export function unreadable(path: RelativePath, error: unknown): Remark {

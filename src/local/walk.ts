@@ -23,8 +23,6 @@ export interface WalkOptions {
   readonly links?: 'skip' | 'follow';
   /** Whether directories are sights of their own; `silent` unless told. */
   readonly directories?: 'told' | 'silent';
-  /** Whether what a `.ferryignore` leaves out is a sight; `silent` unless told. */
-  readonly leftOut?: 'told' | 'silent';
   /** Whether files and directories whose names are twins carry that; `silent` unless told. */
   readonly twins?: 'told' | 'silent';
   /** Whether a name with a line break can go across; `unfit` unless told. */
@@ -100,11 +98,10 @@ export async function lookAt(
 
 /** Walks the tree below `root` (a real path, from `openRoot`). Never throws for what lies in the tree. */
 export async function* walk(root: string, options: WalkOptions): AsyncGenerator<Sight> {
-  const { wants, links, directories, leftOut, twins, lineBreaks, onRules } = options;
+  const { wants, links, directories, twins, lineBreaks, onRules } = options;
   const wanting: Wanting = {
     wants,
     links: links === 'follow' ? new Links(root) : undefined,
-    leftOut: leftOut ?? 'silent',
     twins: twins ?? 'silent',
     lineBreaks: lineBreaks ?? 'unfit',
   };

@@ -71,9 +71,6 @@ export async function* localSights(view: LocalView): AsyncGenerator<Told<LocalIt
         yield { kind: 'there', path, item: withTwin({ path, directory: true }, sight.twin) };
         break;
       }
-      case 'left-out':
-        yield { kind: 'blind', path: sight.path, why: 'left-out' };
-        break;
       case 'ignored':
       case 'unfit':
         view.onFinding(sight);

@@ -349,7 +349,7 @@ describe('intents', () => {
     ledger.record(delivered(at, 'a', { temporary: 't2' }));
     ledger.record(delivered(at, 'b', { temporary: undefined }));
     expect([...ledger.openIntents(at.bindingId)].map((i) => i.temporary)).toEqual(['t1', 't3']);
-    ledger.dropIntent(at.bindingId, intent('a', 't1'));
+    ledger.record({ kind: 'intent-dropped', bindingId: at.bindingId, path: 'a', temporary: 't1' });
     expect([...ledger.openIntents(at.bindingId)].map((i) => i.temporary)).toEqual(['t3']);
   });
 
@@ -458,7 +458,7 @@ describe('changes', () => {
     expect(paths(at.bindingId)).toEqual([]);
   });
 
-  it('adopted, refreshed, forgotten, skip-lifted: leave no trace in the history', () => {
+  it('adopted, refreshed, forgotten: leave no trace in the history', () => {
     const at = begin(ledger);
     const { bindingId } = at;
     const moved = { ...LOCAL, inode: 7, mtimeMs: 1.25 };
@@ -474,9 +474,7 @@ describe('changes', () => {
     expect([...ledger.openIntents(bindingId)]).toEqual([]);
     expect(ledger.transfers({ runId: at.runId }, 10)).toEqual([]);
 
-    ledger.record(skipped(at, 'a'));
     ledger.record(skipped(at, 'gone'));
-    ledger.record({ kind: 'skip-lifted', bindingId, path: 'a' });
     ledger.record({ kind: 'forgotten', bindingId, path: 'gone' });
     expect(ledger.countSkips('nightly')).toBe(0);
     expect(ledger.countKnown(bindingId)).toBe(1);

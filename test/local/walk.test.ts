@@ -105,7 +105,6 @@ describe('the order', () => {
     const options = fc.record({
       links: fc.constantFrom('skip' as const, 'follow' as const),
       directories: fc.constantFrom('told' as const, 'silent' as const),
-      leftOut: fc.constantFrom('told' as const, 'silent' as const),
       twins: fc.constantFrom('told' as const, 'silent' as const),
       lineBreaks: fc.constantFrom('fit' as const, 'unfit' as const),
     });
@@ -336,7 +335,7 @@ describe('directories', () => {
 describe('the trash', () => {
   it('at the root takes no part in a walk, whatever is asked for; its name means nothing further down', async () => {
     for (const path of ['.ferryd-trash/s/f', 'a/.ferryd-trash/f', '.ferryd-trash.txt']) await put(path);
-    expect(await lines({ directories: 'told', leftOut: 'told', twins: 'told', links: 'follow' })).toEqual([
+    expect(await lines({ directories: 'told', twins: 'told', links: 'follow' })).toEqual([
       'file .ferryd-trash.txt',
       'directory a/',
       'directory a/.ferryd-trash/',
@@ -354,26 +353,17 @@ describe('the trash', () => {
   it.each(['a file', 'a link'])('may be %s, and is nothing to be told of', async (what) => {
     if (what === 'a file') await put('.ferryd-trash');
     else await fs.symlink('/', root.join('.ferryd-trash'));
-    expect(await lines({ directories: 'told', leftOut: 'told', links: 'follow' })).toEqual([]);
+    expect(await lines({ directories: 'told', links: 'follow' })).toEqual([]);
   });
 });
 
 describe('what a .ferryignore leaves out', () => {
-  it('is told where that is asked for, directories once, and nothing that the job does not want', async () => {
+  it('is no sight: not a directory nor what is in it, not a file, not a link', async () => {
     for (const path of ['a/deep/f', 'b', 'c/f', 'c/g', 'd', 'e/f']) await put(path);
     await put('.ferryignore', 'a/\nb\ne/\n');
-    await put('c/.ferryignore', 'f\n');
+    await put('c/.ferryignore', 'f\nlink\n');
     await fs.symlink('nowhere', root.join('c/link'));
-    await fs.appendFile(root.join('c/.ferryignore'), 'link\n');
     const wants = (path: string): boolean => !path.endsWith('.ferryignore') && path !== 'e/';
-    expect(await lines({ leftOut: 'told' }, wants)).toEqual([
-      'left-out a/',
-      'left-out b',
-      'left-out c/f',
-      'file c/g',
-      'left-out c/link',
-      'file d',
-    ]);
     expect(await lines({}, wants)).toEqual(['file c/g', 'file d']);
   });
 
@@ -383,20 +373,13 @@ describe('what a .ferryignore leaves out', () => {
     for (const name of ['broken', 'z']) await fs.symlink('nowhere', root.join(name));
     await put('.ferryignore', 'x/\ny\nbroken\n');
     const wants = (path: string): boolean => path !== '.ferryignore';
-    expect(await lines({ leftOut: 'told', links: 'follow' }, wants)).toEqual([
-      'left-out broken',
-      'file real/f',
-      'left-out x/',
-      'left-out y/',
-      'unfit z',
-    ]);
     expect(await lines({ links: 'follow' }, wants)).toEqual(['file real/f', 'unfit z']);
   });
 
   it('a name that cannot travel is left out like any other', async () => {
     await put('a\nb');
     await put('.ferryignore', 'a*\n.ferryignore\n');
-    expect(await lines({ leftOut: 'told' })).toEqual(['left-out .ferryignore', 'left-out a\nb']);
+    expect(await lines({})).toEqual([]);
   });
 
   it('is noted for whoever asks about paths that are not there', async () => {
@@ -481,13 +464,11 @@ describe('twins', () => {
     for (const path of ['A', 'a', 'B', 'b', 'C', 'D', 'd']) await put(path);
     await put('.ferryignore', 'b\n.ferryignore\n');
     await fs.symlink('A', root.join('c'));
-    expect(await lines({ twins: 'told', leftOut: 'told' }, (path) => path !== 'a')).toEqual([
-      'left-out .ferryignore',
+    expect(await lines({ twins: 'told' }, (path) => path !== 'a')).toEqual([
       'file A',
       'file B',
       'file C',
       'file D case',
-      'left-out b',
       'ignored c',
       'file d case',
     ]);
