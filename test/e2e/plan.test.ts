@@ -3,7 +3,6 @@
  * Everything through the command line, against the scripted server.
  */
 import { mkdir, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
-import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import type { Ended } from './command.js';
 import { pathsBelow, Stage } from './stage.js';
@@ -20,17 +19,6 @@ function linesOf({ stdout }: Ended): string[] {
 function sentenceOf(ended: Ended): string {
   const sentence = linesOf(ended).find((line) => line.startsWith('A run would')) ?? '';
   return sentence.replace(/, look into \d+ files?/, '').replace(/; \d+ unchanged/, '; N unchanged');
-}
-
-/**
- * Waits until what stands below `source/` has not been changed for so long that its times are believed: until then a
- * file is looked into by a later run, because it may have been written twice within one tick of the clock.
- */
-async function settled(stage: Stage): Promise<void> {
-  for (const path of await pathsBelow(stage.at('source'))) {
-    const { ctimeMs } = await stat(stage.at('source', path));
-    await pause(Math.max(0, ctimeMs + 2_100 - Date.now()));
-  }
 }
 
 /** The objects that `--json` prints. */
@@ -52,7 +40,7 @@ async function mirrored(
   await stage.writeNas(server);
   await stage.writePush('nightly', { mode: 'mirror', ...more });
   for (const path of paths) await stage.write(`source/${path}`, path);
-  if (times === 'believed') await settled(stage);
+  if (times === 'believed') await stage.settled();
   const first = await stage.run('nightly');
   expect(first.result).toMatchObject({ outcome: 'ok', uploaded: paths.length });
   return {
@@ -137,7 +125,7 @@ describe('what is shown', () => {
     await stage.writeNas(server);
     await stage.writePush('both', { mode: 'two-way' });
     for (const path of ['a.txt', 'b.txt', 'c.txt', 'd.txt']) await stage.write(`source/${path}`, path);
-    await settled(stage);
+    await stage.settled();
     expect((await stage.run('both')).result).toMatchObject({ outcome: 'ok', uploaded: 4 });
     await rm(stage.at('source/a.txt'));
     await rm(stage.at('remote/in/b.txt'));

@@ -106,6 +106,7 @@ describe('plan', () => {
       await stage.write(`source/${path}`, path === 'empty' ? '' : `content of ${path}`);
     }
     await stage.write('source/left.tmp', 'x');
+    await stage.settled();
     const before = await pathsBelow(stage.directory.path);
 
     const planned = await stage.ferryd('--json', 'plan', 'nightly');

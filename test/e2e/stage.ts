@@ -5,6 +5,7 @@
  */
 import { lstat, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { certificates } from '../support/certificates.js';
 import type { FtpServerOptions } from '../support/ftp-server/settings.js';
 import { type FtpServer, startFtpServer } from '../support/ftp-server.js';
@@ -66,6 +67,17 @@ export class Stage implements AsyncDisposable {
       certificate: good,
       ...options,
     });
+  }
+
+  /**
+   * Waits until what stands below `source/` has not been changed for so long that its times are believed: until then a
+   * file is looked into by a later run, because it may have been written twice within one tick of the clock.
+   */
+  async settled(): Promise<void> {
+    for (const path of await pathsBelow(this.at('source'))) {
+      const { ctimeMs } = await lstat(this.at('source', path));
+      await pause(Math.max(0, ctimeMs + 2_100 - Date.now()));
+    }
   }
 
   /** Writes a file below the stage, with the directories above it. */
