@@ -16,7 +16,9 @@ function version(): string {
 /** Commands are loaded when they are called, so that `status` does not wait for the engine. */
 function program(finish: (code: ExitCode) => void): Command {
   const ferryd = new Command('ferryd')
-    .description('Ferries files to and from FTP and FTPS servers on a schedule, and tells the truth about it.')
+    .description(
+      'Ferries files to and from FTP and FTPS servers on a schedule, and tells the truth about it.',
+    )
     .version(version())
     .option('--jobs <directory>', 'the jobs directory ($FERRYD_JOBS, ./jobs, /etc/ferryd/jobs)')
     .option(

@@ -93,6 +93,21 @@ export function sameFingerprint(a: Fingerprint, b: Fingerprint): boolean {
 }
 
 /**
+ * Whether two times are one. Servers keep whole seconds, or a fraction of their own.
+ *
+ * @param unknown `lenient`: a time that one side does not tell is no difference
+ */
+export function sameTime(
+  a: number | undefined,
+  b: number | undefined,
+  unknown: 'strict' | 'lenient',
+): boolean {
+  if (a === undefined || b === undefined) return a === b || unknown === 'lenient';
+  const whole = Math.floor(a / 1000) === Math.floor(b / 1000);
+  return a === b || (whole && (a % 1000 === 0 || b % 1000 === 0));
+}
+
+/**
  * Orders paths by the bytes of their UTF-8 form, which is how SQLite's BINARY collation orders them.
  * A walk that sorts directories as `name/` yields its files in exactly this order.
  *

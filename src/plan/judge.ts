@@ -15,6 +15,7 @@ import {
   type RemoteEntry,
   type RemoteFile,
   sameFingerprint,
+  sameTime,
 } from './entry.js';
 import type { Meeting, Sight } from './march.js';
 import { type Again, type Asked, type First, type Mode, type Verb, verbAgain, verbAtFirst } from './table.js';
@@ -413,17 +414,6 @@ function againOf(
 /** A source that is not looked at says nothing. */
 function orUnseen<Seen extends First | Again>(seen: Asked<Seen>): Seen | 'unseen' {
   return seen === 'unasked' ? 'unseen' : seen;
-}
-
-/**
- * Whether two times are one. Servers keep whole seconds, or a fraction of their own.
- *
- * @param unknown `lenient`: a time that one side does not tell is no difference
- */
-function sameTime(a: number | undefined, b: number | undefined, unknown: 'strict' | 'lenient'): boolean {
-  if (a === undefined || b === undefined) return a === b || unknown === 'lenient';
-  const whole = Math.floor(a / 1000) === Math.floor(b / 1000);
-  return a === b || (whole && (a % 1000 === 0 || b % 1000 === 0));
 }
 
 /** The side with the later time, to the second; else the larger file; else the source. */

@@ -43,6 +43,7 @@ export class Downloader {
     }
     const sink = await this.#sinkFor(task);
     const fromByte = sink.bytes;
+    let baseline: Baseline;
     try {
       hands.goOn();
       await remote.fetch(there, (chunk) => sink.write(chunk), {
@@ -60,7 +61,7 @@ export class Downloader {
       const published = await sink.publish(file.modifiedMs, permissions, aside);
       if (published.setAside && aside !== undefined) endings.setAside(task, aside);
       const { local, seenAtMs, sha256 } = published;
-      const baseline: Baseline = {
+      baseline = {
         path,
         local: settledFingerprint(local, seenAtMs),
         sha256,
@@ -69,13 +70,6 @@ export class Downloader {
       };
       hands.fared();
       endings.delivered(task, beganMs, { baseline, bytes: local.sizeBytes, fromByte });
-      return await this.#finisher.delivered({
-        ...action,
-        side: 'remote',
-        baseline,
-        local: undefined,
-        remote: file,
-      });
     } catch (error) {
       if (!isCutOff(error) || sink.bytes < PART_BYTES) {
         await sink.discard();
@@ -83,6 +77,8 @@ export class Downloader {
       }
       return await hands.failed({ ...task, part: await sink.suspend() }, error, beganMs);
     }
+    // Outside, since what goes wrong here is about files that have all arrived.
+    return this.#finisher.delivered({ ...action, side: 'remote', baseline, local: undefined, remote: file });
   }
 
   /** What an earlier run left open: its part is of no use, since nobody knows of what it is one. */

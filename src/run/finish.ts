@@ -6,7 +6,7 @@
 import { removeFile } from '../local/tree.js';
 import { standsAt } from '../local/walk.js';
 import type { Action } from '../plan/action.js';
-import { type Baseline, type RemoteFile, sameFingerprint } from '../plan/entry.js';
+import { type RemoteFile, sameFingerprint, sameTime } from '../plan/entry.js';
 import { judge } from '../remote/failure.js';
 import { fullStop } from '../report/summary.js';
 import type { Result } from './crew.js';
@@ -74,7 +74,8 @@ export class Finisher {
       return typeof file !== 'string' && file.sizeBytes === sizeBytes && file.mtimeMs === mtimeMs;
     }
     const file = await remote.stat(there, { signal: context.cut });
-    return file !== undefined && file.sizeBytes === sizeBytes && isSameTime(file, baseline);
+    const held = { path: there, sizeBytes, modifiedMs: baseline.remoteModifiedMs };
+    return file !== undefined && isSame(file, held);
   }
 
   /** A source that cannot be taken away is told, and stays delivered: the next run tries again. */
@@ -128,15 +129,7 @@ export class Finisher {
   }
 }
 
-function isSame(a: RemoteFile, b: RemoteFile): boolean {
-  return a.sizeBytes === b.sizeBytes && sameSecond(a.modifiedMs, b.modifiedMs);
-}
-
-function isSameTime(file: RemoteFile, baseline: Baseline): boolean {
-  return sameSecond(file.modifiedMs, baseline.remoteModifiedMs);
-}
-
 /** A time that one of them does not tell is no difference. */
-function sameSecond(a: number | undefined, b: number | undefined): boolean {
-  return a === undefined || b === undefined || Math.floor(a / 1000) === Math.floor(b / 1000);
+function isSame(a: RemoteFile, b: RemoteFile): boolean {
+  return a.sizeBytes === b.sizeBytes && sameTime(a.modifiedMs, b.modifiedMs, 'lenient');
 }

@@ -8,7 +8,7 @@ import { readdir } from 'node:fs/promises';
 import type { PlannedDeletion } from '../ledger/deletion.js';
 import { moveFile, removeDirectory, removeFile } from '../local/tree.js';
 import { standsAt } from '../local/walk.js';
-import type { RelativePath, RemoteFile } from '../plan/entry.js';
+import { type RelativePath, type RemoteFile, sameTime } from '../plan/entry.js';
 import { foldOf } from '../plan/names.js';
 import { judge } from '../remote/failure.js';
 import type { Result } from './crew.js';
@@ -147,7 +147,7 @@ export class Remover {
     if (
       file === 'other' ||
       file.sizeBytes !== doomed.sizeBytes ||
-      !sameSecond(file.modifiedMs, doomed.modifiedMs)
+      !sameTime(file.modifiedMs, doomed.modifiedMs, 'lenient')
     ) {
       return { kind: 'left', message: changedSince(path, 'on the server') };
     }
@@ -321,8 +321,4 @@ function backAgain(path: RelativePath, where: string): string {
 
 function parentOf(path: RelativePath): RelativePath {
   return path.slice(0, Math.max(0, path.lastIndexOf('/')));
-}
-
-function sameSecond(a: number | undefined, b: number | undefined): boolean {
-  return a === undefined || b === undefined || Math.floor(a / 1000) === Math.floor(b / 1000);
 }
