@@ -3,12 +3,11 @@
  * counts from the login directory, `/%2F` begins an absolute one; RFC 3986 for the rest).
  * The URL is taken apart by hand: a URL parser resolves `..` silently and its errors repeat the text, password and all.
  */
-import { isIP, isIPv6 } from 'node:net';
+import { isIPv6 } from 'node:net';
 import { homedir } from 'node:os';
 import path from 'node:path';
-import { domainToASCII } from 'node:url';
+import { decode, readHost, readIpv6, readPort } from './host.js';
 import type { RemotePath, Server } from './job.js';
-import { isHostName } from './patterns.js';
 import { type Reading, read, wrong } from './reading.js';
 import { closest, didYouMean } from './suggest.js';
 
@@ -118,29 +117,6 @@ function readUser(raw: string): Reading<string | undefined> {
   return user;
 }
 
-function readHost(raw: string): Reading<string> {
-  const decoded = decode(raw);
-  if (!decoded.ok) return decoded;
-  if (decoded.value === '')
-    return wrong('the URL has no host; write one behind the //, such as ftpes://nas.example.net');
-  const ascii = isHostName(decoded.value) ? decoded.value.toLowerCase() : domainToASCII(decoded.value);
-  if (!isHostName(ascii) || (/^[\d.]+$/.test(ascii) && isIP(ascii) === 0)) {
-    return wrong('the host is neither a name such as nas.example.net nor an IP address');
-  }
-  return read(ascii);
-}
-
-function readIpv6(raw: string): Reading<string> {
-  const address = raw.replace(/%25/, '%');
-  if (!isIPv6(address)) return wrong('the brackets do not hold an IPv6 address, such as [2001:db8::1]');
-  return read(address.toLowerCase());
-}
-
-function readPort(raw: string): Reading<number> {
-  const port = /^\d{1,5}$/.test(raw) ? Number(raw) : 0;
-  return port >= 1 && port <= 65_535 ? read(port) : wrong('the port must be a number from 1 to 65535');
-}
-
 /** `rest` is what stands behind host and port: nothing, or from the first `/`, `?` or `#` on. */
 function readUrlPath(rest: string): Reading<RemotePath | undefined> {
   if (/[?#]/.test(rest)) return wrong('a ? or # in a path is written %3F or %23 in a URL');
@@ -152,14 +128,6 @@ function readUrlPath(rest: string): Reading<RemotePath | undefined> {
   }
   const decoded = decode(rest.slice(1));
   return decoded.ok ? readRemotePath(decoded.value) : decoded;
-}
-
-function decode(text: string): Reading<string> {
-  try {
-    return read(decodeURIComponent(text));
-  } catch {
-    return wrong('a % in a URL begins two hexadecimal digits of UTF-8; write %25 for the sign itself');
-  }
 }
 
 /** Reads a directory on a server; empty components and `.` go, `..` is refused. */
@@ -180,11 +148,4 @@ export function readLocalPath(text: string, directory: string): Reading<string> 
     return wrong("the home directory of another user is written out, such as /home/john; ~/ is one's own");
   }
   return read(path.resolve(directory, text));
-}
-
-/** True where what is sent stays on this machine. */
-export function isLoopback(host: string): boolean {
-  if (host === 'localhost' || host.endsWith('.localhost')) return true;
-  if (isIP(host) === 4) return host.startsWith('127.');
-  return /^(::ffff:127\.|(0{0,4}:){2,7}0{0,3}1$)/.test(host);
 }

@@ -5,7 +5,7 @@
  */
 import type { Job } from './job.js';
 import { below, error, type Mistake, warning } from './mistake.js';
-import { record } from './shape.js';
+import { list, record } from './shape.js';
 import { parseTemplate, type Template } from './template.js';
 
 /** Where files come from, as far as that can be told. */
@@ -36,7 +36,19 @@ export interface JobKeys {
 
 /** Every contradiction, each as one sentence. */
 export function contradictions(keys: JobKeys): Mistake[] {
-  return [...checkKeys(keys), ...checkDeletes(keys), ...checkPaths(keys)];
+  return [...checkKeys(keys), ...checkDeletes(keys), ...checkPaths(keys), ...checkHooks(keys)];
+}
+
+/** What `before` writes below the watched directory would ask for the next run, and that one for the next. */
+function checkHooks({ written }: JobKeys): Mistake[] {
+  const watched = list(written.triggers).some((trigger) => Object.hasOwn(record(trigger), 'watch'));
+  if (written.before === undefined || !watched) return [];
+  return [
+    warning(
+      '/before',
+      'each run of before that writes below from is noticed by watch, which then asks for another run, for ever; write to another place, or use cron in place of watch',
+    ),
+  ];
 }
 
 function checkKeys({ written, mode, source }: JobKeys): Mistake[] {

@@ -62,7 +62,74 @@ export interface Job {
   /** IANA name, for {date} and {mtime} in the target's path; undefined means the time zone of the machine. */
   readonly timezone: string | undefined;
   readonly retries: Retries;
+  /** Run ahead of everything that looks at the source; undefined where there is none. */
+  readonly before: Hook | undefined;
+  /** Run behind everything; undefined where there is none. */
+  readonly after: AfterHook | undefined;
+  readonly expect: Expectation;
+  /** What is asked at the start and the end of each run; undefined where nothing is. */
+  readonly ping: Ping | undefined;
+  /** Who is told of the job, in place of the agent's channels; undefined means those. */
+  readonly notify: readonly Channel[] | undefined;
 }
+
+/** A command of a job. */
+export interface Hook {
+  /** Program and arguments. What was written as one text is handed to a shell. */
+  readonly argv: readonly string[];
+  readonly timeLimitMs: number;
+  /** `fail`: a hook that fails makes the run fail. `ignore`: it is told, and the run goes on. */
+  readonly onFailure: 'fail' | 'ignore';
+}
+
+export interface AfterHook extends Hook {
+  /** Behind which runs; a partial run is no success. */
+  readonly when: 'always' | 'success' | 'failure';
+}
+
+/** What has to hold of a job, or somebody is told. */
+export interface Expectation {
+  /** A run has to end well at least so often; undefined where nothing is expected. */
+  readonly freshnessMs: number | undefined;
+}
+
+/** A URL that may be a secret by itself. */
+export type UrlSource = { readonly kind: 'text'; readonly url: string } | SecretSource;
+
+/** A dead-man service: it is told that runs start and end, and raises the alarm itself where it is not. */
+export interface Ping {
+  readonly start: UrlSource | undefined;
+  readonly success: UrlSource | undefined;
+  readonly failure: UrlSource | undefined;
+  /** `yes`: `/start` and `/fail` are put behind the URLs of start and failure. */
+  readonly suffixed: 'yes' | 'no';
+}
+
+/** What somebody can be told of. */
+export type Topic = 'failure' | 'recovery' | 'overdue' | 'held' | 'partial' | 'configuration';
+
+/** Who is told, and of what. */
+export type Channel = { readonly on: readonly Topic[]; readonly timeLimitMs: number } & (
+  | {
+      readonly kind: 'webhook';
+      readonly url: UrlSource;
+      /** What the message is signed with. */
+      readonly key: SecretSource | undefined;
+    }
+  | { readonly kind: 'command'; readonly argv: readonly string[] }
+  | {
+      readonly kind: 'mail';
+      /** Addresses, never none. */
+      readonly to: readonly string[];
+      readonly from: string;
+      readonly host: string;
+      readonly port: number;
+      /** `starttls`: TLS is asked for and has to come. `implicit`: TLS from the first byte. */
+      readonly security: 'plain' | 'starttls' | 'implicit';
+      readonly user: string | undefined;
+      readonly password: SecretSource | undefined;
+    }
+);
 
 /**
  * `ledger`: by the ledger alone, the target is not looked at. `remote`: by the sizes and times that both sides show.
@@ -122,6 +189,8 @@ export type TriggerSpec =
       readonly timezone: string | undefined;
       /** What becomes of a schedule that passed while nobody was there to run it. */
       readonly missed: 'run-once' | 'skip';
+      /** Each run is put off by a part of this; 0 for none. */
+      readonly jitterMs: number;
     }
   | {
       readonly kind: 'watch';
@@ -129,6 +198,10 @@ export type TriggerSpec =
       readonly settleMs: number;
       /** How often everything is looked at again, whatever the watcher said. */
       readonly rescanMs: number;
+      /** `auto`: by the type of the file system. `never`: its events are not trusted, and it is polled. */
+      readonly events: 'auto' | 'never';
+      /** How often a tree is looked at whose events are not trusted. */
+      readonly pollMs: number;
     };
 
 /** A server with its account, trust and limits. */
@@ -207,9 +280,29 @@ export type SecretSource =
 
 /** Settings of the daemon (agent.yaml). */
 export interface AgentSettings {
-  readonly log: { readonly level: 'error' | 'warn' | 'info' | 'debug' };
+  readonly log: {
+    readonly level: 'error' | 'warn' | 'info' | 'debug';
+    /** Whether each file that went across has a line of its own at `info`. */
+    readonly files: 'show' | 'hide';
+    /** Undefined where there is no log file. */
+    readonly file: LogFile | undefined;
+  };
   /** How long a stop may take before what is in flight is cut off. */
   readonly stop: { readonly withinMs: number };
   /** How many jobs run at the same time. */
   readonly runsAtOnce: number;
+  /** How long runs and their files stay in the ledger. */
+  readonly history: { readonly keepMs: number };
+  /** Who is told of jobs that say nothing about it themselves. */
+  readonly notify: readonly Channel[];
+}
+
+/** A log file, and when it is put aside for a new one. */
+export interface LogFile {
+  /** Absolute. */
+  readonly path: string;
+  readonly maxBytes: number;
+  readonly maxAgeMs: number;
+  /** How many that were put aside are kept. */
+  readonly keep: number;
 }

@@ -5,6 +5,7 @@
  */
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { readAgent } from './agent.js';
 import { codeOf, readBoundedFile } from './bounded-file.js';
 import { type DocumentReading, readDocument, type WrittenDocument } from './document.js';
 import type { AgentSettings, Job } from './job.js';
@@ -12,10 +13,8 @@ import { error, type Mistake, warning } from './mistake.js';
 import { type Problem, quoted } from './problem.js';
 import { type CronCheck, readJob } from './read-job.js';
 import { type Reading, read, wrong } from './reading.js';
-import { agentSchema } from './schema.js';
-import { durationMs } from './server.js';
 import { brokenFile, readServers, type ServerLookup } from './servers.js';
-import { checkShape, fits } from './shape.js';
+import { checkShape } from './shape.js';
 import { closest } from './suggest.js';
 
 /** What a jobs directory says. */
@@ -163,19 +162,12 @@ class Loader {
     if (file !== undefined && document === 'empty') {
       this.#add(file.path, warning('', 'the file is empty, so the defaults hold'));
     }
-    const { log, stop, runsAtOnce } = agentSchema.properties;
-    const settings = (data: unknown): AgentSettings => {
-      const written = fits('agent', data) ? data : {};
-      return {
-        log: { level: written.log?.level ?? log.properties.level.default },
-        stop: { withinMs: durationMs(written.stop?.within ?? stop.properties.within.default) },
-        runsAtOnce: written.runsAtOnce ?? runsAtOnce.default,
-      };
-    };
-    if (file === undefined || document === undefined || document === 'empty') return settings({});
+    const where = { directory: this.#directory, mistakes: [] };
+    if (file === undefined || document === undefined || document === 'empty') return readAgent({}, where);
     const { mistakes } = checkShape('agent', document.data);
-    this.#place(file, document, mistakes, undefined);
-    return settings(document.mistakes.length === 0 ? document.data : {});
+    const agent = readAgent(document.mistakes.length === 0 ? document.data : {}, where);
+    this.#place(file, document, [...mistakes, ...where.mistakes], undefined);
+    return agent;
   }
 
   async #loadJob(file: YamlFile, findServer: (name: string) => ServerLookup): Promise<Job | undefined> {

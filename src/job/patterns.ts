@@ -4,9 +4,11 @@
  */
 import { isIP } from 'node:net';
 import { checkCharset } from './charset.js';
+import { isHostName } from './host.js';
 import { type Reading, read, wrong } from './reading.js';
 import { closest, didYouMean } from './suggest.js';
 import { parseDuration, parseSize } from './units.js';
+import { checkWebUrl, readMailServer } from './web-address.js';
 
 /** Says what is wrong with a text, or undefined where it is right. Never repeats a text that may be secret. */
 export type Check = (text: string) => string | undefined;
@@ -51,6 +53,15 @@ export const formats = {
   },
   charset: checkCharset,
   timezone: checkTimezone,
+  'http-url': checkWebUrl,
+  'smtp-url': (text) => {
+    const reading = readMailServer(text);
+    return reading.ok ? undefined : reading.wrong;
+  },
+  'mail-address': (text) =>
+    /^[^\s@<>()[\]\\,;:"\p{Cc}]{1,64}@[^\s@<>()\\,;:"\p{Cc}]{1,189}$/u.test(text)
+      ? undefined
+      : 'must be a mail address alone, such as ops@example.net',
   'file-pattern': checkFilePattern,
   'marker-path': checkMarkerPath,
 } as const satisfies Record<string, Check>;
@@ -59,17 +70,6 @@ export type Format = keyof typeof formats;
 
 export function isFormat(name: string): name is Format {
   return Object.hasOwn(formats, name);
-}
-
-/** True for a name of letters, digits, `-`, `_` and `.` that DNS could hold. */
-export function isHostName(text: string): boolean {
-  return (
-    text.length <= 253 &&
-    text
-      .replace(/\.$/, '')
-      .split('.')
-      .every((label) => /^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/.test(label))
-  );
 }
 
 /** Reads `FIRST-LAST` or a single port, each from 1024 to 65535. */

@@ -7,6 +7,7 @@ import { readAddress, readLocalPath, readRemotePath } from './address.js';
 import { contradictions, type EndPath, type SourceSide } from './contradiction.js';
 import type { Deletes, Job, ReadyMarker, RemotePath, Retries, Server, TriggerSpec } from './job.js';
 import { below, error, type Mistake } from './mistake.js';
+import { readAfter, readBefore, readChannels, readExpect, readPing } from './notice.js';
 import {
   cronTriggerSchema,
   deletesSchema,
@@ -15,10 +16,11 @@ import {
   type Written,
   watchTriggerSchema,
 } from './schema.js';
-import { durationMs, readInlineServer, sizeBytes } from './server.js';
+import { readInlineServer } from './server.js';
 import type { ServerLookup } from './servers.js';
 import { checkShape, fits, list, record } from './shape.js';
 import { didYouMean } from './suggest.js';
+import { durationMs, sizeBytes } from './units.js';
 
 /** Says what is wrong with a cron expression, or undefined where nothing is. */
 export type CronCheck = (expression: string, timezone: string | undefined) => string | undefined;
@@ -67,6 +69,11 @@ export function readJob(data: unknown, surroundings: JobSurroundings): JobReadin
   const age = readAge(written.age, mistakes);
   const retries = readRetries(written.retries, mistakes);
   const ready = readReady(written.ready, source, mistakes);
+  const where = { directory: surroundings.directory, mistakes };
+  const before = readBefore(written.before, where);
+  const after = readAfter(written.after, where);
+  const ping = readPing(written.ping, where);
+  const notify = written.notify === undefined ? undefined : readChannels(written.notify, '/notify', where);
   mistakes.push(
     ...contradictions({
       written,
@@ -118,6 +125,11 @@ export function readJob(data: unknown, surroundings: JobSurroundings): JobReadin
       names: data.names ?? properties.names.default,
       timezone: data.timezone ?? properties.timezone.default ?? undefined,
       retries,
+      before,
+      after,
+      expect: readExpect(data.expect),
+      ping,
+      notify,
     },
     mistakes,
   };
@@ -290,6 +302,7 @@ function readTriggers(
       expression: item.cron.trim(),
       timezone: item.timezone ?? timezone.default ?? undefined,
       missed: item.missed ?? missed.default,
+      jitterMs: item.jitter === undefined ? 0 : durationMs(item.jitter),
     } as const;
     const complaint = checkCron(spec.expression, spec.timezone, surroundings.checkCron);
     if (complaint !== undefined) mistakes.push(error(below(pointer, 'cron'), complaint));
@@ -317,11 +330,13 @@ function checkCron(expression: string, timezone: string | undefined, check: Cron
 }
 
 function readWatch(written: Extract<Written['trigger'], { watch: unknown }>['watch']): TriggerSpec {
-  const { settle, rescan } = watchTriggerSchema.properties.watch.properties;
+  const { settle, rescan, events, poll } = watchTriggerSchema.properties.watch.properties;
   return {
     kind: 'watch',
     settleMs: durationMs(written.settle ?? settle.default),
     rescanMs: durationMs(written.rescan ?? rescan.default),
+    events: written.events ?? events.default,
+    pollMs: durationMs(written.poll ?? poll.default),
   };
 }
 

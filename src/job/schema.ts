@@ -5,6 +5,14 @@
  */
 import type { FromSchema } from 'json-schema-to-ts';
 import {
+  afterSchema,
+  beforeSchema,
+  type channelSchema,
+  expectSchema,
+  notifySchema,
+  pingSchema,
+} from './schema-notice.js';
+import {
   KEY_VALUE_LINES,
   serverKeysNotYet,
   serverProperties,
@@ -114,6 +122,16 @@ export const cronTriggerSchema = {
       default: 'run-once',
       alsoCalled: ['catchup', 'persistent'],
     },
+    jitter: {
+      type: 'string',
+      format: 'duration',
+      atLeast: '1s',
+      atMost: '1d',
+      description:
+        'Each run is put off by a part of this, another one on each machine and for each job, so that they do not all come at once; never beyond the next run.',
+      default: null,
+      alsoCalled: ['spread', 'randomdelay', 'splay', 'randomizeddelay'],
+    },
   },
 } as const;
 
@@ -148,7 +166,25 @@ export const watchTriggerSchema = {
           description:
             'How often everything is looked at again, because an operating system may lose notices of changes.',
           default: '1h',
-          alsoCalled: ['interval', 'poll'],
+          alsoCalled: ['interval'],
+        },
+        events: {
+          type: 'string',
+          enum: ['auto', 'never'],
+          description:
+            'Whether the file system is trusted to tell of changes. `auto`: a local one is; a network drive or one in user space is looked at every `poll`. `never`: it is looked at every `poll` in any case.',
+          default: 'auto',
+          valuesAlsoCalled: { never: ['poll', 'polling', 'off', 'no', 'false'], auto: ['on', 'yes', 'true'] },
+          alsoCalled: ['usepolling', 'inotify', 'notify'],
+        },
+        poll: {
+          type: 'string',
+          format: 'duration',
+          atLeast: '1s',
+          atMost: '1d',
+          description: 'How often a tree is looked at whose file system is not trusted to tell of changes.',
+          default: '30s',
+          alsoCalled: ['pollinterval', 'polling', 'pollevery'],
         },
       },
     },
@@ -499,6 +535,16 @@ export const jobSchema = {
       alsoCalled: ['tz', 'zone'],
     },
     retries: retriesSchema,
+    before: beforeSchema,
+    after: afterSchema,
+    expect: expectSchema,
+    ping: pingSchema,
+    notify: {
+      ...notifySchema,
+      description:
+        'Who is told of this job, in place of those in agent.yaml: a list of channels; `[]` for nobody (none: those in agent.yaml).',
+      default: null,
+    },
   },
 } as const;
 
@@ -523,6 +569,58 @@ export const agentSchema = {
           description: 'The least important level that is still logged.',
           default: 'info',
           alsoCalled: ['loglevel'],
+        },
+        files: {
+          type: 'string',
+          enum: ['show', 'hide'],
+          description:
+            'Whether each file that went across, or was deleted, has a line of its own at `info`. Trouble with a file is told in any case.',
+          default: 'show',
+          valuesAlsoCalled: { show: ['true', 'yes', 'on', 'each'], hide: ['false', 'no', 'off', 'none'] },
+          alsoCalled: ['eachfile', 'perfile', 'transfers'],
+        },
+        file: {
+          type: 'object',
+          additionalProperties: false,
+          required: ['path'],
+          description: 'A file that the daemon logs to as well, in JSON lines (none: no file).',
+          default: null,
+          whenMissing: { path: 'say which file: path: /var/log/ferryd/ferryd.log' },
+          whenText: 'the log file has keys: write file: { path: /var/log/ferryd/ferryd.log }',
+          alsoCalled: ['logfile', 'to', 'output'],
+          properties: {
+            path: {
+              type: 'string',
+              format: 'path-text',
+              minLength: 1,
+              description: "Where it lies; relative to this file's directory.",
+              alsoCalled: ['name', 'filename'],
+            },
+            size: {
+              type: 'string',
+              format: 'size',
+              description: 'A new file is begun when this one is so large.',
+              default: '10M',
+              alsoCalled: ['maxsize', 'rotatesize'],
+            },
+            age: {
+              type: 'string',
+              format: 'duration',
+              atLeast: '1m',
+              atMost: '3650d',
+              description: 'A new file is begun when this one is so old.',
+              default: '7d',
+              alsoCalled: ['maxage', 'rotate', 'interval', 'every'],
+            },
+            keep: {
+              type: 'integer',
+              minimum: 1,
+              maximum: 1000,
+              description: 'How many earlier files are kept.',
+              default: 5,
+              alsoCalled: ['maxfiles', 'count', 'backups'],
+            },
+          },
         },
       },
     },
@@ -553,6 +651,26 @@ export const agentSchema = {
       default: 4,
       alsoCalled: ['maxruns', 'concurrency', 'parallel', 'jobs', 'workers'],
     },
+    history: {
+      type: 'object',
+      additionalProperties: false,
+      description: 'What the ledger keeps of runs that are over.',
+      default: {},
+      alsoCalled: ['retention', 'ledger'],
+      properties: {
+        keep: {
+          type: 'string',
+          format: 'duration',
+          atLeast: '1d',
+          atMost: '3650d',
+          description:
+            "How long runs and their files are kept for `ferryd history`. Each job's last run, and its last good one, stay in any case.",
+          default: '90d',
+          alsoCalled: ['for', 'maxage', 'days'],
+        },
+      },
+    },
+    notify: notifySchema,
   },
 } as const;
 
@@ -572,4 +690,9 @@ export interface Written {
   server: FromSchema<typeof serverSchema, Keep>;
   servers: FromSchema<typeof serversSchema, Keep>;
   agent: FromSchema<typeof agentSchema, Keep>;
+  channel: FromSchema<typeof channelSchema, Keep>;
+  before: FromSchema<typeof beforeSchema, Keep>;
+  after: FromSchema<typeof afterSchema, Keep>;
+  ping: FromSchema<typeof pingSchema, Keep>;
+  expect: FromSchema<typeof expectSchema, Keep>;
 }

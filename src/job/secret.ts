@@ -3,9 +3,9 @@
  * output of a program. Keeps nothing. No message repeats a secret or what might be one: what a program writes on
  * its standard error is thrown away for that reason.
  */
-import { spawn } from 'node:child_process';
 import path from 'node:path';
-import { codeOf, readBoundedFile } from './bounded-file.js';
+import { endWords, type ProgramEnd, runProgram } from '../program/program.js';
+import { readBoundedFile } from './bounded-file.js';
 import type { SecretSource } from './job.js';
 import { quoted } from './problem.js';
 
@@ -28,6 +28,9 @@ export interface SecretOptions {
 
 const MAX_SECRET_BYTES = 64 * 1024;
 const COMMAND_TIMEOUT_MS = 10_000;
+
+/** What it has for tidying up, once it has taken too long. */
+const COMMAND_GRACE_MS = 1_000;
 
 /**
  * Reads the secret. One newline at the end of a file, a credential or an output is dropped.
@@ -114,82 +117,43 @@ function explainFile(code: string, file: string, kind: 'private' | 'credential')
   return `${quoted(file)} cannot be read (${code}).`;
 }
 
-/** Runs the program without a shell, in a process group of its own, so that what it starts ends with it. */
-function runCommand(
+/** What the program wrote, all of it. */
+async function runCommand(
   argv: readonly string[],
   environment: Readonly<Record<string, string | undefined>>,
   timeoutMs: number,
   what: string,
 ): Promise<Buffer> {
-  const [program = '', ...parameters] = argv;
-  const fail = (words: string): SecretError =>
-    new SecretError(`Cannot read ${what}: the program ${quoted(program)} ${words}`);
-  return new Promise((resolve, reject) => {
-    let child: ReturnType<typeof start>;
-    const start = () =>
-      spawn(program, parameters, {
-        env: { ...environment },
-        shell: false,
-        detached: true,
-        stdio: ['ignore', 'pipe', 'ignore'],
-      });
-    try {
-      child = start();
-    } catch {
-      reject(fail('cannot be started. Look at the command in the job or in servers.yaml.'));
-      return;
-    }
-    const chunks: Buffer[] = [];
-    let length = 0;
-    let settled = false;
-    const settle = (outcome: { readonly output: Buffer } | { readonly error: SecretError }): void => {
-      if (settled) return;
-      settled = true;
-      clearTimeout(timer);
-      if ('output' in outcome) resolve(outcome.output);
-      else reject(outcome.error);
-    };
-    const cutOff = (error: SecretError): void => {
-      settle({ error });
-      child.stdout.destroy();
-      endGroup(child.pid);
-    };
-    const timer = setTimeout(() => {
-      const seconds = timeoutMs / 1000;
-      cutOff(
-        fail(`did not finish within ${seconds} s and was ended. Run it by hand to see what it waits for.`),
-      );
-    }, timeoutMs);
-    child.on('error', (thrown) => {
-      const code = codeOf(thrown);
-      const reason =
-        code === 'ENOENT' ? 'was not found' : code === 'EACCES' ? 'may not be run' : `failed (${code})`;
-      settle({
-        error: fail(`${reason}. Write its absolute path, and see that the user of ferryd may run it.`),
-      });
-    });
-    child.stdout.on('data', (chunk: Buffer) => {
-      length += chunk.length;
-      chunks.push(chunk);
-      if (length > MAX_SECRET_BYTES) cutOff(tooLong(what));
-    });
-    child.on('close', (code, signal) => {
-      if (code === 0) settle({ output: Buffer.concat(chunks) });
-      else {
-        const end = code === null ? `was ended by ${signal}` : `ended with exit code ${code}`;
-        settle({ error: fail(`${end}. Run it by hand, as the user of ferryd, to see why.`) });
-      }
-    });
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  const enough = new AbortController();
+  const end = await runProgram({
+    argv,
+    environment,
+    timeLimitMs: timeoutMs,
+    graceMs: COMMAND_GRACE_MS,
+    signal: enough.signal,
+    onBytes: (bytes) => {
+      length += bytes.length;
+      if (length > MAX_SECRET_BYTES) enough.abort();
+      else chunks.push(bytes);
+    },
   });
+  if (length > MAX_SECRET_BYTES) throw tooLong(what);
+  if (end.kind === 'ended' && end.code === 0) return Buffer.concat(chunks);
+  throw new SecretError(
+    `Cannot read ${what}: the program ${quoted(argv[0] ?? '')} ${endWords(end, { timeLimitMs: timeoutMs })}. ${adviceOn(end)}`,
+  );
 }
 
-/** Ends whatever is left of the program and of what it started. */
-function endGroup(pid: number | undefined): void {
-  if (pid === undefined) return;
-  try {
-    process.kill(-pid, 'SIGKILL');
-  } catch {
-    // The group is gone already.
+function adviceOn(end: ProgramEnd): string {
+  switch (end.kind) {
+    case 'not-started':
+      return 'Write its absolute path, and see that the user of ferryd may run it.';
+    case 'timed-out':
+      return 'Run it by hand to see what it waits for.';
+    default:
+      return 'Run it by hand, as the user of ferryd, to see why.';
   }
 }
 

@@ -3,13 +3,15 @@
  * every default filled in. Says what the schema cannot: keys that contradict each other, and dangers.
  * Reads no secret and no certificate; that waits until a run needs them.
  */
-import { isLoopback, readLocalPath, readRemotePath, readServerUrl } from './address.js';
-import type { RemotePath, SecretSource, Server, ServerActive, ServerTimeouts, ServerTls } from './job.js';
+import { readRemotePath, readServerUrl } from './address.js';
+import { isLoopback } from './host.js';
+import type { RemotePath, Server, ServerActive, ServerTimeouts, ServerTls } from './job.js';
 import { below, error, type Mistake, warning } from './mistake.js';
 import { readPortRange } from './patterns.js';
 import type { Written } from './schema.js';
 import { serverProperties, timeoutsSchema, tlsSchema } from './schema-server.js';
-import { parseDuration, parseSize } from './units.js';
+import { readSource, resolvePath } from './source.js';
+import { durationMs } from './units.js';
 
 export type WrittenServer = Written['server'];
 /** A server inline in a job: it has a path besides. */
@@ -218,44 +220,6 @@ function readActive(written: WrittenServer, where: Where, mistakes: Mistake[]): 
   return { address: active?.address, ports };
 }
 
-function readSource(
-  written: WrittenServer['password'],
-  pointer: string,
-  directory: string,
-  mistakes: Mistake[],
-): SecretSource | undefined {
-  if (written === undefined) return undefined;
-  const { credential, env, file, command } = written;
-  if (credential !== undefined) return { kind: 'credential', name: credential };
-  if (env !== undefined) return { kind: 'env', name: env };
-  if (file !== undefined) {
-    return { kind: 'file', path: resolvePath(file, below(pointer, 'file'), directory, mistakes) };
-  }
-  const [program, ...rest] = command ?? [];
-  if (program === undefined) return undefined;
-  const programPointer = below(below(pointer, 'command'), 0);
-  if (program === '') mistakes.push(error(programPointer, 'the program of the command is empty'));
-  if (command?.some((argument) => argument.includes('\0'))) {
-    mistakes.push(error(below(pointer, 'command'), 'a command must not hold a NUL'));
-  }
-  // A bare name is looked up in PATH, when the secret is read.
-  const resolved = program.includes('/')
-    ? resolvePath(program, programPointer, directory, mistakes)
-    : program;
-  return { kind: 'command', argv: [resolved, ...rest] };
-}
-
-function resolvePath(text: string, pointer: string, directory: string, mistakes: Mistake[]): string {
-  if (text === '') {
-    mistakes.push(error(pointer, 'the path is empty; write one, or take the key away'));
-    return '';
-  }
-  const reading = readLocalPath(text, directory);
-  if (reading.ok) return reading.value;
-  mistakes.push(error(pointer, reading.wrong));
-  return '';
-}
-
 function readTimeouts(written: WrittenServer['timeouts']): ServerTimeouts {
   const { connect, reply, stall, transfer } = timeoutsSchema.properties;
   return {
@@ -264,18 +228,4 @@ function readTimeouts(written: WrittenServer['timeouts']): ServerTimeouts {
     stallMs: durationMs(written?.stall ?? stall.default),
     transferMs: durationMs(written?.transfer ?? transfer.default),
   };
-}
-
-/** Milliseconds of a duration that a schema has let through. */
-export function durationMs(text: string): number {
-  const reading = parseDuration(text);
-  if (!reading.ok) throw new Error(`a duration that the schema let through cannot be read: ${reading.wrong}`);
-  return reading.value;
-}
-
-/** A size that the schema has let through, in bytes. */
-export function sizeBytes(text: string): number {
-  const reading = parseSize(text);
-  if (!reading.ok) throw new Error(`a size that the schema let through cannot be read: ${reading.wrong}`);
-  return reading.value;
 }

@@ -18,6 +18,7 @@ import {
   triggerSchema,
   type Written,
 } from './schema.js';
+import { afterSchema, beforeSchema, channelSchema, expectSchema, pingSchema } from './schema-notice.js';
 import { serverSchema, serversSchema } from './schema-server.js';
 import { closest, didYouMean, simplify } from './suggest.js';
 import { parseDuration } from './units.js';
@@ -33,6 +34,11 @@ export const SCHEMAS = {
   server: serverSchema,
   servers: serversSchema,
   agent: agentSchema,
+  channel: channelSchema,
+  before: beforeSchema,
+  after: afterSchema,
+  ping: pingSchema,
+  expect: expectSchema,
 } as const satisfies Record<keyof Written, object>;
 
 /** More than these in one file help nobody. */
@@ -248,7 +254,7 @@ function explain(found: ErrorObject): string {
       return `must have at most ${limit} entries`;
     case 'minProperties':
     case 'maxProperties':
-      return `must have exactly one of the keys ${Object.keys(record(schema.properties)).join(', ')}`;
+      return `must have ${schema.maxProperties === undefined ? 'at least' : 'exactly'} one of the keys ${Object.keys(record(schema.properties)).join(', ')}`;
     default:
       return `is not right (${found.keyword})`;
   }

@@ -90,3 +90,17 @@ export function parseSize(text: string): Reading<number> {
   if (!Number.isInteger(bytes)) return wrong('a size is a whole number of bytes');
   return read(bytes);
 }
+
+/** Milliseconds of a duration that a schema has let through. */
+export function durationMs(text: string): number {
+  const reading = parseDuration(text);
+  if (!reading.ok) throw new Error(`a duration that the schema let through cannot be read: ${reading.wrong}`);
+  return reading.value;
+}
+
+/** A size that the schema has let through, in bytes. */
+export function sizeBytes(text: string): number {
+  const reading = parseSize(text);
+  if (!reading.ok) throw new Error(`a size that the schema let through cannot be read: ${reading.wrong}`);
+  return reading.value;
+}

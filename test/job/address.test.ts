@@ -2,13 +2,8 @@
 import { homedir } from 'node:os';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import {
-  isLoopback,
-  readAddress,
-  readLocalPath,
-  readRemotePath,
-  readServerUrl,
-} from '../../src/job/address.js';
+import { readAddress, readLocalPath, readRemotePath, readServerUrl } from '../../src/job/address.js';
+import { isLoopback } from '../../src/job/host.js';
 
 const PASSWORD = /^a password must not stand in a URL/;
 

@@ -16,6 +16,14 @@ const LINES_OF = async (job: string, more: Files = {}): Promise<string[]> => {
   return lines;
 };
 
+const DEFAULTS = {
+  log: { level: 'info', files: 'show', file: undefined },
+  stop: { withinMs: 25_000 },
+  runsAtOnce: 4,
+  history: { keepMs: 7_776_000_000 },
+  notify: [],
+};
+
 describe('what is right', () => {
   test('the job and the server of the issue, with everything written', async () => {
     const { jobs, lines, directory, agent } = await load({
@@ -97,8 +105,8 @@ retries: { attempts: 3, firstDelay: 100ms, maxDelay: 1m }
       },
       remotePath: { path: 'dumps', absolute: false },
       triggers: [
-        { kind: 'cron', expression: '30 2 * * *', timezone: 'Europe/Berlin', missed: 'skip' },
-        { kind: 'watch', settleMs: 2_000, rescanMs: 1_800_000 },
+        { kind: 'cron', expression: '30 2 * * *', timezone: 'Europe/Berlin', missed: 'skip', jitterMs: 0 },
+        { kind: 'watch', settleMs: 2_000, rescanMs: 1_800_000, events: 'auto', pollMs: 30_000 },
       ],
       include: ['**/*.gz'],
       exclude: ['**/*.tmp'],
@@ -121,9 +129,19 @@ retries: { attempts: 3, firstDelay: 100ms, maxDelay: 1m }
       names: 'encode',
       timezone: undefined,
       retries: { attempts: 3, firstDelayMs: 100, maxDelayMs: 60_000 },
+      before: undefined,
+      after: undefined,
+      expect: { freshnessMs: undefined },
+      ping: undefined,
+      notify: undefined,
     };
     expect(jobs).toEqual([expected]);
-    expect(agent).toEqual({ log: { level: 'debug' }, stop: { withinMs: 10_000 }, runsAtOnce: 2 });
+    expect(agent).toEqual({
+      ...DEFAULTS,
+      log: { ...DEFAULTS.log, level: 'debug' },
+      stop: { withinMs: 10_000 },
+      runsAtOnce: 2,
+    });
   });
 
   test('the shortest job: every default', async () => {
@@ -165,7 +183,9 @@ retries: { attempts: 3, firstDelay: 100ms, maxDelay: 1m }
           timeouts: { connectMs: 20_000, replyMs: 60_000, stallMs: 60_000, transferMs: 86_400_000 },
         },
         remotePath: { path: '', absolute: false },
-        triggers: [{ kind: 'cron', expression: '0 0 1 1 * *', timezone: undefined, missed: 'run-once' }],
+        triggers: [
+          { kind: 'cron', expression: '0 0 1 1 * *', timezone: undefined, missed: 'run-once', jitterMs: 0 },
+        ],
         include: ['**'],
         exclude: [],
         hidden: 'include',
@@ -187,9 +207,14 @@ retries: { attempts: 3, firstDelay: 100ms, maxDelay: 1m }
         names: 'skip',
         timezone: undefined,
         retries: { attempts: 5, firstDelayMs: 1_000, maxDelayMs: 300_000 },
+        before: undefined,
+        after: undefined,
+        expect: { freshnessMs: undefined },
+        ping: undefined,
+        notify: undefined,
       },
     ]);
-    expect(agent).toEqual({ log: { level: 'info' }, stop: { withinMs: 25_000 }, runsAtOnce: 4 });
+    expect(agent).toEqual(DEFAULTS);
   });
 
   test.each<[string, object]>([
@@ -272,7 +297,7 @@ describe('what is wrong in a job, at its line and column', () => {
       'an unknown key like none',
       'from: /a\nto: nas:x\nzzz: 1',
       [
-        '3:1: error: /zzz: unknown key "zzz"; known here: description, from, to, mode, compare, conflicts, deletes, marker, triggers, include, exclude, ready, permissions, hidden, size, age, links, emptyDirectories, names, timezone, retries',
+        '3:1: error: /zzz: unknown key "zzz"; known here: description, from, to, mode, compare, conflicts, deletes, marker, triggers, include, exclude, ready, permissions, hidden, size, age, links, emptyDirectories, names, timezone, retries, before, after, expect, ping, notify',
       ],
     ],
     [
@@ -683,7 +708,7 @@ triggers:
     [
       '- from: /a',
       [
-        '1:1: error: must be a group of keys (description, from, to, mode, compare, conflicts, deletes, marker, triggers, include, exclude, ready, permissions, hidden, size, age, links, emptyDirectories, names, timezone, retries), but this is a list',
+        '1:1: error: must be a group of keys (description, from, to, mode, compare, conflicts, deletes, marker, triggers, include, exclude, ready, permissions, hidden, size, age, links, emptyDirectories, names, timezone, retries, before, after, expect, ping, notify), but this is a list',
       ],
     ],
     ['from: /a\nfrom: /b\nto: nas:x', ['2:1: error: /from: the key "from" stands twice; keep one of them']],
@@ -771,7 +796,7 @@ triggers:
 
   test('text of the file reaches a terminal only in a harmless form', async () => {
     expect(await LINES_OF('from: /a\nto: nas:x\n"\\e[31m\\u202ered": 1')).toEqual([
-      'a.yaml:3:1: error: /\\u{1b}[31m\\u{202e}red: unknown key "\\u{1b}[31m\\u{202e}red"; known here: description, from, to, mode, compare, conflicts, deletes, marker, triggers, include, exclude, ready, permissions, hidden, size, age, links, emptyDirectories, names, timezone, retries',
+      'a.yaml:3:1: error: /\\u{1b}[31m\\u{202e}red: unknown key "\\u{1b}[31m\\u{202e}red"; known here: description, from, to, mode, compare, conflicts, deletes, marker, triggers, include, exclude, ready, permissions, hidden, size, age, links, emptyDirectories, names, timezone, retries, before, after, expect, ping, notify',
     ]);
   });
 });
@@ -939,7 +964,6 @@ describe('servers.yaml', () => {
 });
 
 test('agent.yaml: mistakes are told and the defaults hold', async () => {
-  const DEFAULTS = { log: { level: 'info' }, stop: { withinMs: 25_000 }, runsAtOnce: 4 };
   const job = { 'a.yaml': 'from: /a\nto: ftp://h' };
   const bad = await load({
     ...job,
@@ -948,7 +972,7 @@ test('agent.yaml: mistakes are told and the defaults hold', async () => {
   expect(bad.lines).toEqual([
     'agent.yaml:1:15: error: /log/level: must be one of error, warn, info, debug; did you mean "warn"?',
     'agent.yaml:2:7: error: /stop: must be a group of keys (within), but this is a text',
-    'agent.yaml:3:1: error: /runs: unknown key "runs"; known here: log, stop, runsAtOnce',
+    'agent.yaml:3:1: error: /runs: unknown key "runs"; known here: log, stop, runsAtOnce, history, notify',
     'agent.yaml:4:13: error: /runsAtOnce: must be a whole number, but this is a fraction',
   ]);
   expect(bad.agent).toEqual(DEFAULTS);

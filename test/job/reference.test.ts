@@ -118,6 +118,7 @@ test('the example jobs load, without a warning', async () => {
   const { jobs, problems, agent } = await loadConfiguration(JOBS, { cron: () => undefined });
   expect(problems).toEqual([]);
   expect(jobs.map(({ name, mode, direction, server }) => [name, mode, direction, server.host])).toEqual([
+    ['dump-shop', 'copy', 'push', 'nas.example.net'],
     ['fetch-reports', 'copy', 'pull', 'files.warehouse.example'],
     ['mirror-website', 'mirror', 'push', 'files.warehouse.example'],
     ['nightly-backup', 'copy', 'push', 'nas.example.net'],
@@ -126,7 +127,13 @@ test('the example jobs load, without a warning', async () => {
     ['sync-notes', 'two-way', 'push', 'nas.example.net'],
     ['watch-outbox', 'copy', 'push', 'ftp.partner.example'],
   ]);
-  expect(agent).toEqual({ log: { level: 'info' }, stop: { withinMs: 25_000 }, runsAtOnce: 4 });
+  expect(agent).toEqual({
+    log: { level: 'info', files: 'show', file: undefined },
+    stop: { withinMs: 25_000 },
+    runsAtOnce: 4,
+    history: { keepMs: 7_776_000_000 },
+    notify: [],
+  });
 });
 
 test('the examples on the page load too', async () => {

@@ -10,6 +10,13 @@ import {
   namedEndSchema,
   watchTriggerSchema,
 } from '../../src/job/schema.js';
+import {
+  afterHookSchema,
+  commandChannelSchema,
+  mailSchema,
+  pingsSchema,
+  webhookSchema,
+} from '../../src/job/schema-notice.js';
 import { serverSchema } from '../../src/job/schema-server.js';
 
 /** What the walk looks at in a schema; everything else is wording. */
@@ -53,12 +60,17 @@ export function reference(): Reference {
     'Keys of `from` and `to` with a server of servers.yaml': rows(namedEndSchema, ''),
     'Keys of `from` and `to` with a server described in the job': rows(inlineOnly, ''),
     'Keys of a server': rows(serverSchema, ''),
+    'Keys of `before` and `after`': rows(afterHookSchema, ''),
+    'Keys of `ping`': rows(pingsSchema, ''),
+    'Keys of a webhook': rows(webhookSchema, ''),
+    'Keys of a command': rows(commandChannelSchema, ''),
+    'Keys of mail': rows(mailSchema, ''),
     'Keys of agent.yaml': rows(agentSchema, ''),
   };
 }
 
 /** Written like `password`; its keys are told once. */
-const LIKE_PASSWORD: readonly string[] = ['account', 'tls.key', 'tls.passphrase'];
+const LIKE_PASSWORD: readonly string[] = ['account', 'tls.key', 'tls.passphrase', 'key'];
 
 /** One row for each key, those inside groups right below their group. */
 function rows(schema: Node, prefix: string): string[] {
