@@ -5,6 +5,7 @@
  */
 import { resolve } from 'node:path';
 import type { Job } from '../job/job.js';
+import { withoutSecrets } from '../job/secret-names.js';
 import type { Ledger } from '../ledger/ledger.js';
 import { lockDirectory, whoHolds } from '../ledger/lock.js';
 import type { Verdict } from '../plan/action.js';
@@ -67,6 +68,7 @@ export async function apply(text: string, options: GlobalOptions): Promise<ExitC
         accounts,
         listener: log.listener,
         trigger: 'by hand, as planned',
+        environment: withoutSecrets(process.env, [configuration.agent, ...configuration.jobs]),
         stop: signals.stop,
         cut: signals.cut,
         only: planned,

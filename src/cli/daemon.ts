@@ -1,44 +1,44 @@
 /*
- * `ferryd daemon`: runs until it is told to stop. Everything else is in daemon/.
+ * `ferryd daemon`: runs until it is told to stop. What it consists of is put together here: log, ledger, notices,
+ * jobs, the watch on the jobs directory, and systemd.
  */
 import { once } from 'node:events';
 import { Daemon, DaemonLocked } from '../daemon/daemon.js';
-import { formatProblem } from '../job/problem.js';
+import { Refresh } from '../daemon/refresh.js';
+import { type Supervisor, superviseBySystemd } from '../daemon/systemd.js';
 import { LedgerError } from '../ledger/error.js';
+import type { Ledger } from '../ledger/ledger.js';
+import type { Log } from '../report/log.js';
+import { bothOf, type Holding, holdingOf, openBoard } from './board.js';
+import { complain } from './complaint.js';
 import { CommandFailed, type ExitCode, exitCodeOfLedger } from './exit.js';
-import { type GlobalOptions, load, openForWriting, openLog, wireOf } from './surroundings.js';
+import {
+  type GlobalOptions,
+  load,
+  logSettings,
+  openForWriting,
+  openLog,
+  showProblems,
+  wireOf,
+} from './surroundings.js';
 
 /** Resolves after SIGTERM or SIGINT, when all is stopped. A job that cannot be loaded does not keep the others. */
 export async function daemon(options: GlobalOptions): Promise<ExitCode> {
+  const hangUp = onHangUp();
   const configuration = await load(options);
-  const { agent, jobs, problems, directory } = configuration;
-  const log = openLog(options, agent);
+  const log = openLog(options, configuration.agent, { file: 'written' });
+  const supervisor = superviseBySystemd(process.env, { listener: log.listener });
   try {
-    for (const problem of problems) {
-      log.listener({
-        event: 'configuration.problem',
-        level: problem.severity === 'error' ? 'error' : 'warn',
-        message: formatProblem(problem),
-        ...(problem.job === undefined ? {} : { job: problem.job }),
-      });
-    }
-    if (jobs.length === 0) {
+    if (configuration.jobs.length === 0) {
+      showProblems(configuration.problems);
       throw new CommandFailed(
         2,
-        `No job in ${directory} can run, so there is nothing to do. See ferryd check.`,
+        `No job in ${configuration.directory} can run, so there is nothing to do. See ferryd check.`,
       );
     }
-    const ledger = openForWriting(options, log.listener);
+    const ledger = openForWriting(options, log.listener, ({ withinMs }) => supervisor.starting(withinMs));
     try {
-      const signalled = firstSignal();
-      const running = await Daemon.start({
-        jobs,
-        agent,
-        ledger,
-        listener: log.listener,
-        wire: wireOf(options, agent),
-      });
-      await running.stop(await signalled);
+      await serve({ options, configuration, log, ledger, supervisor, hangUp });
       return 0;
     } catch (error) {
       if (error instanceof DaemonLocked) throw new CommandFailed(7, error.message);
@@ -48,9 +48,69 @@ export async function daemon(options: GlobalOptions): Promise<ExitCode> {
       closeQuietly(ledger);
     }
   } finally {
+    hangUp.ignore();
+    await supervisor.stop();
     await log.close();
   }
 }
+
+interface Parts {
+  readonly options: GlobalOptions;
+  readonly configuration: Awaited<ReturnType<typeof load>>;
+  readonly log: Log;
+  readonly ledger: Ledger;
+  readonly supervisor: Supervisor;
+  readonly hangUp: HangUp;
+}
+
+/** From the start of the first trigger to the end of the last run. */
+async function serve({ options, configuration, log, ledger, supervisor, hangUp }: Parts): Promise<void> {
+  const signalled = firstSignal();
+  let inForce: Holding = holdingOf(configuration);
+  const board = openBoard(ledger, log, () => inForce);
+  const listener = bothOf(log, board);
+  const running = await Daemon.start({
+    configuration,
+    ledger,
+    listener,
+    wire: wireOf(options, configuration.agent),
+    onChange: (change) => {
+      inForce = change.inForce;
+      log.configure(logSettings(options, inForce.agent, { file: 'written' }));
+      board.configuration(change.broken);
+    },
+    onStanding: (line) => supervisor.status(line),
+    onReport: (report) => board.notBegun(report),
+  });
+  const refresh = new Refresh({
+    directory: configuration.directory,
+    load: () => load(options),
+    take: (loaded) => running.reload(loaded),
+    onProblem: (message) => listener({ event: 'configuration.problem', level: 'error', message }),
+  });
+  try {
+    board.start();
+    await refresh.start();
+    supervisor.ready();
+    supervisor.watch(() => running.progress());
+    hangUp.call(() => {
+      supervisor.reloading();
+      void refresh.ask().then(() => supervisor.ready());
+    });
+    const signal = await signalled;
+    supervisor.stopping(inForce.agent.stop.withinMs);
+    await refresh.stop();
+    await running.stop(signal);
+  } finally {
+    hangUp.ignore();
+    await refresh.stop();
+    await board.settle(NOTICES_WITHIN_MS);
+    await board.stop();
+  }
+}
+
+/** What the stop itself gave rise to may still be told. */
+const NOTICES_WITHIN_MS = 2_000;
 
 /** A ledger that fails at the end has told so in its runs; the exit code is then theirs. */
 function closeQuietly(ledger: { close(): void }): void {
@@ -58,8 +118,34 @@ function closeQuietly(ledger: { close(): void }): void {
     ledger.close();
   } catch (error) {
     if (!(error instanceof LedgerError)) throw error;
-    process.stderr.write(`${error.message}\n`);
+    complain(error.message);
   }
+}
+
+interface HangUp {
+  /** Does this at each SIGHUP from now on, and at once where one came before. */
+  call(act: () => void): void;
+  /** Does nothing any more; a SIGHUP still ends nothing. */
+  ignore(): void;
+}
+
+/** Node ends the process at a SIGHUP that nobody listens to, also while it starts or stops. */
+function onHangUp(): HangUp {
+  let act: (() => void) | undefined;
+  let early = false;
+  process.on('SIGHUP', () => {
+    if (act === undefined) early = true;
+    else act();
+  });
+  return {
+    call(wanted) {
+      act = wanted;
+      if (early) wanted();
+    },
+    ignore() {
+      act = () => undefined;
+    },
+  };
 }
 
 async function firstSignal(): Promise<string> {

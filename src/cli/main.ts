@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
+import { complain } from './complaint.js';
 import { CommandFailed, type ExitCode } from './exit.js';
 import type { GlobalOptions } from './surroundings.js';
 
@@ -84,6 +85,11 @@ function program(finish: (code: ExitCode) => void): Command {
       finish(await (await import('./history.js')).history(job, { ...globals(), ...options })),
     );
   ferryd
+    .command('backup')
+    .argument('<file>')
+    .description('copy the ledger to a file, also while the daemon works with it')
+    .action(async (file: string) => finish(await (await import('./backup.js')).backup(file, globals())));
+  ferryd
     .command('restore')
     .argument('<job>')
     .argument('[path]')
@@ -114,7 +120,7 @@ function explain(error: unknown): ExitCode {
   // Commander has printed its own sentence; help and version end with 0.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   const message = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`${message}\n`);
+  complain(message);
   return error instanceof CommandFailed ? error.exitCode : 1;
 }
 

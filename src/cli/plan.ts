@@ -120,10 +120,14 @@ class Shown {
     if (this.#json) {
       const would = refusal === undefined ? null : { code: refusal.code, message: refusal.found };
       const files = written === undefined ? {} : { written: written.file };
-      this.#write({ summary: this.sums.json, refusal: would, held: heldJson(held), ...files });
+      const hooks = hooksOf(this.#job);
+      const skipped = hooks.length === 0 ? {} : { hooksNotRun: hooks };
+      this.#write({ summary: this.sums.json, refusal: would, held: heldJson(held), ...files, ...skipped });
       return;
     }
     process.stdout.write(`${this.sums.sentence}\n`);
+    const unrun = hookSentence(this.#job);
+    if (unrun !== undefined) process.stdout.write(`${unrun}\n`);
     if (held !== undefined) process.stdout.write(`The job is ${heldSentence(name, held, nowMs)}.\n`);
     if (written === undefined) return;
     const { file, actions } = written;
@@ -136,6 +140,20 @@ class Shown {
   #write(fields: object): void {
     process.stdout.write(`${JSON.stringify({ job: this.#job.name, ...fields })}\n`);
   }
+}
+
+function hooksOf(job: Job): string[] {
+  return (['before', 'after'] as const).filter((name) => job[name] !== undefined);
+}
+
+/** What a `before` hook writes would be in a run, and is not in the plan. */
+function hookSentence(job: Job): string | undefined {
+  if (job.before !== undefined) {
+    return 'A plan runs no hooks: a run begins with the before hook, and what that changes here does not show in the plan.';
+  }
+  return job.after === undefined
+    ? undefined
+    : 'A plan runs no hooks: the after hook, which ends a run, is not run.';
 }
 
 type Style = 'plain' | 'coloured';

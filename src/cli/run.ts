@@ -1,9 +1,12 @@
 /*
  * `ferryd run JOB...`: runs jobs now, one after the other, and says how each ended.
  */
+import { withoutSecrets } from '../job/secret-names.js';
 import { runLine, summaryLine } from '../report/summary.js';
 import { Accounts } from '../run/accounts.js';
 import { runJob } from '../run/run.js';
+import { tendWhenDue } from '../run/tend.js';
+import { bothOf, holdingOf, openBoard } from './board.js';
 import { type ExitCode, exitCodeOf, gravest } from './exit.js';
 import { stopSignals } from './stop-signal.js';
 import {
@@ -21,6 +24,12 @@ export interface RunOptions extends GlobalOptions {
   readonly retrySkipped?: boolean | undefined;
 }
 
+/** How long the command waits until somebody has been told; what is left is sent by the next one, or the daemon. */
+const NOTICES_WITHIN_MS = 10_000;
+
+/** The rest is done by the next one, or by the daemon. */
+const TEND_AT_MOST_MS = 5_000;
+
 /** One line a job on standard output: JSON with `--json`, else a sentence. The code is the gravest of all. */
 export async function run(names: readonly string[], options: RunOptions): Promise<ExitCode> {
   const configuration = await load(options);
@@ -32,7 +41,9 @@ export async function run(names: readonly string[], options: RunOptions): Promis
   const signals = stopSignals(agent.stop.withinMs);
   try {
     const ledger = openForWriting(options, log.listener);
-    const accounts = new Accounts(log.listener, { wire: wireOf(options, agent), profiles: ledger });
+    const board = openBoard(ledger, log, () => holdingOf(configuration));
+    const listener = bothOf(log, board);
+    const accounts = new Accounts(listener, { wire: wireOf(options, agent), profiles: ledger });
     signals.cut.addEventListener('abort', () => void accounts.close(), { once: true });
     const codes: ExitCode[] = [];
     try {
@@ -41,17 +52,29 @@ export async function run(names: readonly string[], options: RunOptions): Promis
         const report = await runJob(job, {
           ledger,
           accounts,
-          listener: log.listener,
+          listener,
           trigger: 'by hand',
+          environment: withoutSecrets(process.env, [agent, ...configuration.jobs]),
           stop: signals.stop,
           cut: signals.cut,
           skipped: options.retrySkipped === true ? 'again' : undefined,
         });
+        board.notBegun(report);
         codes.push(exitCodeOf(report));
         process.stdout.write(`${options.json === true ? runLine(report) : summaryLine(report)}\n`);
       }
     } finally {
       await accounts.close();
+      await tendWhenDue({
+        ledger,
+        listener,
+        keepMs: agent.history.keepMs,
+        maxMs: TEND_AT_MOST_MS,
+        nowMs: Date.now(),
+        stop: signals.stop,
+      });
+      await board.settle(NOTICES_WITHIN_MS);
+      await board.stop();
       ledger.close();
     }
     return signals.stop.aborted ? 130 : gravest(codes);

@@ -8,13 +8,16 @@ import { join, resolve } from 'node:path';
 import type { AgentSettings, Job } from '../job/job.js';
 import { type Configuration, loadConfiguration } from '../job/load.js';
 import { formatProblem, type Problem } from '../job/problem.js';
+import { openOrReplace } from '../ledger/damage.js';
 import { ledgerExists } from '../ledger/database.js';
 import { LedgerError } from '../ledger/error.js';
-import { type Ledger, openLedger } from '../ledger/ledger.js';
+import { type Ledger, type LedgerOptions, openLedger } from '../ledger/ledger.js';
 import type { LedgerReader } from '../ledger/reader.js';
 import type { Level, Listener } from '../report/event.js';
-import { createLog, type Log } from '../report/log.js';
+import { isJournal } from '../report/journal.js';
+import { createLog, type Log, type LogSettings } from '../report/log.js';
 import { checkCron } from '../trigger/cron.js';
+import { complain } from './complaint.js';
 import { CommandFailed, exitCodeOfLedger } from './exit.js';
 
 /** The options that every command takes. */
@@ -81,13 +84,25 @@ export function jobsNamed(configuration: Configuration, names: readonly string[]
 
 /** Shows problems of the configuration on standard error, one line each. */
 export function showProblems(problems: readonly Problem[]): void {
-  for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
+  for (const problem of problems) {
+    complain(formatProblem(problem), problem.severity === 'error' ? 'error' : 'warn');
+  }
 }
 
-/** Opens the ledger for writing. @throws {CommandFailed} with the ledger's own sentence */
-export function openForWriting(options: GlobalOptions, listener: Listener): Ledger {
-  return orFail(() =>
-    openLedger(ledgerFile(options), {
+/**
+ * Opens the ledger for writing. A damaged one is put aside, and a new one opened in its place.
+ *
+ * @param onCheck hears how long the check for damage may take, which blocks
+ * @throws {CommandFailed} with the ledger's own sentence
+ */
+export function openForWriting(
+  options: GlobalOptions,
+  listener: Listener,
+  onCheck?: LedgerOptions['onCheck'],
+): Ledger {
+  const { ledger, damage } = orFail(() =>
+    openOrReplace(ledgerFile(options), {
+      onCheck,
       onFailure: (error) =>
         listener({
           event: 'configuration.problem',
@@ -96,6 +111,8 @@ export function openForWriting(options: GlobalOptions, listener: Listener): Ledg
         }),
     }),
   );
+  if (damage !== undefined) listener({ event: 'ledger.replaced', message: damage.message });
+  return ledger;
 }
 
 /** Opens the ledger for reading, beside a running daemon; undefined where there is none yet. */
@@ -106,11 +123,32 @@ export function openForReading(options: GlobalOptions): LedgerReader | undefined
   });
 }
 
-/** The log on standard error: readable on a terminal, JSON lines in a pipe. */
-export function openLog(options: GlobalOptions, agent: AgentSettings): Log {
-  return createLog({
+/**
+ * What the log is to show. The log file is the daemon's alone: a command by hand, as another user perhaps, would make
+ * a file that the daemon may not write.
+ */
+export function logSettings(
+  options: GlobalOptions,
+  agent: AgentSettings,
+  { file = 'left' }: { readonly file?: 'written' | 'left' } = {},
+): LogSettings {
+  return {
     level: options.logLevel ?? agent.log.level,
-    format: process.stderr.isTTY === true ? 'readable' : 'json',
+    files: agent.log.files,
+    file: file === 'written' ? agent.log.file : undefined,
+  };
+}
+
+/** The log on standard error: readable on a terminal, with priorities in the journal, JSON lines in a pipe. */
+export function openLog(
+  options: GlobalOptions,
+  agent: AgentSettings,
+  place: { readonly file?: 'written' | 'left' } = {},
+): Log {
+  const terminal = process.stderr.isTTY === true;
+  return createLog({
+    ...logSettings(options, agent, place),
+    format: terminal ? 'readable' : isJournal(process.stderr.fd, process.env) ? 'journal' : 'json',
     stream: process.stderr,
   });
 }

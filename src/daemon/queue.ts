@@ -3,10 +3,10 @@
  *
  * | state | in | out |
  * | --- | --- | --- |
- * | idle | a run ended and nothing was asked | asked -> running |
+ * | idle | a run ended and nothing was asked | asked -> running, or -> waiting where the server is out of reach |
  * | running | asked while idle; the wait is over | run ends -> idle, or -> waiting |
  * | running, pending | asked while running | run ends -> running |
- * | waiting | the server was out of reach, or another process runs the job | time, or a schedule -> running |
+ * | waiting | the server is out of reach, or another process runs the job | time, a schedule, or another job that reaches the server -> running |
  * | stopped | stop() | never |
  *
  * The state changes in `#become` only.
@@ -14,34 +14,53 @@
 import type { RunReport } from '../run/context.js';
 import type { Cause } from '../trigger/trigger.js';
 import { timerDelayMs } from '../trigger/trigger.js';
+import type { Reach } from './reach.js';
 
 export interface QueueOptions {
   /** Runs the job once. Must not reject. */
   readonly run: (cause: Cause) => Promise<RunReport>;
   /** Hears that a further run is put off, in a sentence. */
   readonly onWaiting: (message: string) => void;
+  /** Hears of each change of state. */
+  readonly onChange: () => void;
+  /** Of the job's server, as it is now. */
+  readonly reach: () => Reach;
   /** Longest pause of the job's retries: the first wait after a run that did not reach its server. */
-  readonly firstWaitMs: number;
+  readonly firstWaitMs: () => number;
 }
+
+/** What the queue is doing, for people. */
+export type Doing =
+  | { readonly kind: 'idle' | 'stopped' }
+  | { readonly kind: 'running'; readonly trigger: string; readonly sinceMs: number; readonly more: boolean }
+  | { readonly kind: 'waiting'; readonly message: string; readonly untilMs: number };
 
 /** While another process runs the job, look again so often. */
 const LOCKED_WAIT_MS = 10_000;
 
-/** The longest wait for a server that is out of reach. */
-const LONGEST_WAIT_MS = 60 * 60 * 1000;
-
 type State =
   | { readonly kind: 'idle' }
-  | { readonly kind: 'running'; readonly cause: Cause; readonly pending: Cause | undefined }
-  | { readonly kind: 'waiting'; readonly cause: Cause; readonly timer: NodeJS.Timeout }
+  | {
+      readonly kind: 'running';
+      readonly cause: Cause;
+      readonly pending: Cause | undefined;
+      readonly sinceMs: number;
+    }
+  | {
+      readonly kind: 'waiting';
+      readonly cause: Cause;
+      readonly message: string;
+      readonly untilMs: number;
+      readonly timer: NodeJS.Timeout;
+      /** Takes back what was asked of the server's reach. */
+      readonly forget: () => void;
+    }
   | { readonly kind: 'stopped' };
 
 export class JobQueue {
   readonly #options: QueueOptions;
   #state: State = { kind: 'idle' };
   #running: Promise<void> = Promise.resolve();
-  /** Runs in a row that did not reach the server. */
-  #outages = 0;
 
   constructor(options: QueueOptions) {
     this.#options = options;
@@ -51,18 +70,44 @@ export class JobQueue {
   ask(cause: Cause): void {
     const state = this.#state;
     switch (state.kind) {
-      case 'idle':
-        this.#start(cause);
+      case 'idle': {
+        const remainingMs = this.#options.reach().remainingMs;
+        // A schedule is worth a try at once; a hint that files changed is not: that run will see them.
+        if (remainingMs > 0 && !isScheduled(cause)) this.#wait(cause, remainingMs, 'out-of-reach');
+        else this.#start(cause);
         return;
+      }
       case 'running':
         this.#become({ ...state, pending: merge(state.pending, cause) });
         return;
-      case 'waiting':
-        // A schedule is worth a try at once; a hint that files changed is not: that run will see them.
-        if (cause.scheduledAtMs !== undefined) this.#start(merge(state.cause, cause));
+      case 'waiting': {
+        const merged = merge(state.cause, cause);
+        if (isScheduled(cause)) this.#start(merged);
         return;
+      }
       case 'stopped':
         return;
+    }
+  }
+
+  /** What it waits for may have changed: tries now. */
+  hurry(): void {
+    if (this.#state.kind === 'waiting') this.#start(this.#state.cause);
+  }
+
+  /** What it is doing now. */
+  get doing(): Doing {
+    const state = this.#state;
+    switch (state.kind) {
+      case 'idle':
+      case 'stopped':
+        return { kind: state.kind };
+      case 'running': {
+        const { cause, sinceMs, pending } = state;
+        return { kind: 'running', trigger: cause.trigger, sinceMs, more: pending !== undefined };
+      }
+      case 'waiting':
+        return { kind: 'waiting', message: state.message, untilMs: state.untilMs };
     }
   }
 
@@ -73,45 +118,59 @@ export class JobQueue {
   }
 
   #start(cause: Cause): void {
-    this.#become({ kind: 'running', cause, pending: undefined });
+    this.#become({ kind: 'running', cause, pending: undefined, sinceMs: Date.now() });
     this.#running = this.#run(cause);
   }
 
   async #run(cause: Cause): Promise<void> {
+    const beganMs = performance.now();
     const report = await this.#options.run(cause);
     const state = this.#state;
     if (state.kind !== 'running') return;
     const kind = report.failure?.kind;
     if (kind === 'locked') {
-      this.#wait(merge(cause, state.pending), LOCKED_WAIT_MS, 'Another process runs this job');
+      this.#wait(merge(cause, state.pending), LOCKED_WAIT_MS, 'locked');
       return;
     }
     if (kind === 'unreachable') {
-      this.#outages += 1;
-      const waitMs = Math.min(
-        LONGEST_WAIT_MS,
-        this.#options.firstWaitMs * 2 ** Math.min(this.#outages - 1, 20),
-      );
-      this.#wait(merge(cause, state.pending), waitMs, 'The server is out of reach');
+      const { reach, firstWaitMs } = this.#options;
+      const waitMs = reach().failed(beganMs, firstWaitMs());
+      this.#wait(merge(cause, state.pending), waitMs, 'out-of-reach');
       return;
     }
-    this.#outages = 0;
     if (state.pending !== undefined) this.#start(state.pending);
     else this.#become({ kind: 'idle' });
   }
 
-  #wait(cause: Cause, waitMs: number, why: string): void {
-    const again = new Date(Date.now() + waitMs).toISOString();
-    this.#options.onWaiting(`${why}: the next try is at ${again}.`);
-    const timer = setTimeout(() => this.#start(cause), timerDelayMs(waitMs));
-    this.#become({ kind: 'waiting', cause, timer });
+  #wait(cause: Cause, waitMs: number, why: 'locked' | 'out-of-reach'): void {
+    const untilMs = Date.now() + waitMs;
+    const what = why === 'locked' ? 'Another process runs this job' : 'The server is out of reach';
+    const message = `${what}: the next try is at ${new Date(untilMs).toISOString()}.`;
+    const start = (): void => this.hurry();
+    this.#become({
+      kind: 'waiting',
+      cause,
+      message,
+      untilMs,
+      timer: setTimeout(start, timerDelayMs(waitMs)),
+      forget: why === 'locked' ? () => undefined : this.#options.reach().whenOver(start),
+    });
+    this.#options.onWaiting(message);
   }
 
   #become(next: State): void {
     if (this.#state.kind === 'stopped') return;
-    if (this.#state.kind === 'waiting') clearTimeout(this.#state.timer);
+    if (this.#state.kind === 'waiting') {
+      clearTimeout(this.#state.timer);
+      this.#state.forget();
+    }
     this.#state = next;
+    this.#options.onChange();
   }
+}
+
+function isScheduled(cause: Cause): boolean {
+  return cause.scheduledAtMs !== undefined;
 }
 
 /** Two requests in one: a schedule is the stronger reason, since it is what has to be covered. */
@@ -119,5 +178,7 @@ function merge(first: Cause | undefined, second: Cause): Cause;
 function merge(first: Cause, second: Cause | undefined): Cause;
 function merge(first: Cause | undefined, second: Cause | undefined): Cause | undefined {
   if (first === undefined || second === undefined) return first ?? second;
-  return second.scheduledAtMs !== undefined ? second : first;
+  const stronger = isScheduled(second) ? second : first;
+  const covers = [...(first.covers ?? []), ...(second.covers ?? [])];
+  return covers.length === 0 ? stronger : { ...stronger, covers };
 }

@@ -15,6 +15,7 @@ import {
   openForReading,
   wireOf,
 } from '../../src/cli/surroundings.js';
+import type { AgentSettings } from '../../src/job/job.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
 
 let directory: TemporaryDirectory;
@@ -112,7 +113,13 @@ describe('jobs by name', () => {
 });
 
 test('the wire is traced at the level debug only, the option before agent.yaml', () => {
-  const agent = (level: 'info' | 'debug') => ({ log: { level }, stop: { withinMs: 1 }, runsAtOnce: 1 });
+  const agent = (level: 'info' | 'debug'): AgentSettings => ({
+    log: { level, files: 'show', file: undefined },
+    stop: { withinMs: 1 },
+    runsAtOnce: 1,
+    history: { keepMs: 1 },
+    notify: [],
+  });
   expect(wireOf({}, agent('info'))).toBe('silent');
   expect(wireOf({}, agent('debug'))).toBe('traced');
   expect(wireOf({ logLevel: 'debug' }, agent('info'))).toBe('traced');

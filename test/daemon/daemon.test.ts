@@ -6,6 +6,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Daemon, DaemonLocked } from '../../src/daemon/daemon.js';
 import type { AgentSettings, Job, TriggerSpec } from '../../src/job/job.js';
+import type { Configuration } from '../../src/job/load.js';
 import { type Ledger, openLedger } from '../../src/ledger/ledger.js';
 import type { FerrydEvent } from '../../src/report/event.js';
 import { type FtpServer, startFtpServer } from '../support/ftp-server.js';
@@ -14,9 +15,27 @@ import { type TemporaryDirectory, temporaryDirectory } from '../support/temporar
 type Named<Name extends FerrydEvent['event']> = Extract<FerrydEvent, { event: Name }>;
 
 const DAY_MS = 86_400_000;
-const NIGHTLY: TriggerSpec = { kind: 'cron', expression: '30 2 * * *', timezone: 'UTC', missed: 'run-once' };
-const WATCH: TriggerSpec = { kind: 'watch', settleMs: 10, rescanMs: 3_600_000 };
-const AGENT: AgentSettings = { log: { level: 'info' }, stop: { withinMs: 10_000 }, runsAtOnce: 4 };
+const NIGHTLY = {
+  kind: 'cron',
+  expression: '30 2 * * *',
+  timezone: 'UTC',
+  missed: 'run-once',
+  jitterMs: 0,
+} as const satisfies TriggerSpec;
+const WATCH: TriggerSpec = {
+  kind: 'watch',
+  settleMs: 10,
+  rescanMs: 3_600_000,
+  events: 'auto',
+  pollMs: 30_000,
+};
+const AGENT: AgentSettings = {
+  log: { level: 'info', files: 'show', file: undefined },
+  stop: { withinMs: 10_000 },
+  runsAtOnce: 4,
+  history: { keepMs: 90 * DAY_MS },
+  notify: [],
+};
 
 let directory: TemporaryDirectory;
 let server: FtpServer;
@@ -105,14 +124,23 @@ function jobOf(triggers: readonly TriggerSpec[], more: Partial<Job> & { readonly
     names: 'skip',
     timezone: undefined,
     retries: { attempts: 1, firstDelayMs: 1, maxDelayMs: 1 },
+    before: undefined,
+    after: undefined,
+    expect: { freshnessMs: undefined },
+    ping: undefined,
+    notify: undefined,
     ...rest,
   };
 }
 
+/** What a jobs directory with these jobs says. */
+function configured(jobs: readonly Job[], agent: Partial<AgentSettings> = {}): Configuration {
+  return { jobs, agent: { ...AGENT, ...agent }, problems: [], directory: directory.join('jobs') };
+}
+
 async function start(jobs: readonly Job[], agent: Partial<AgentSettings> = {}): Promise<Daemon> {
   const daemon = await Daemon.start({
-    jobs,
-    agent: { ...AGENT, ...agent },
+    configuration: configured(jobs, agent),
     ledger,
     wire: 'silent',
     listener: (event) => {
@@ -346,7 +374,7 @@ describe('stop', () => {
   test('a transfer that hangs is cut when the time is over, and the next run sends it whole', async () => {
     server.script({ on: 'STOR', do: { kind: 'dataStall', atByte: 3 } });
     const daemon = await start([jobOf([WATCH])], { stop: { withinMs: 300 } });
-    await server.until((journal) => journal.dataConnections === 1);
+    await server.waitFor('STOR');
     const beganMs = performance.now();
     await daemon.stop('SIGTERM');
     const tookMs = performance.now() - beganMs;

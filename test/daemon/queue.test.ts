@@ -4,6 +4,7 @@
  */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { JobQueue } from '../../src/daemon/queue.js';
+import { Reach } from '../../src/daemon/reach.js';
 import { emptyTally, type FailureKind } from '../../src/plan/outcome.js';
 import type { RunReport } from '../../src/run/context.js';
 import type { Cause } from '../../src/trigger/trigger.js';
@@ -35,13 +36,17 @@ class Bench {
   readonly causes: Cause[] = [];
   readonly waits: string[] = [];
   readonly queue: JobQueue;
+  readonly reach: Reach;
+  began: () => void = () => undefined;
   #end: ((report: RunReport) => void) | undefined;
   atOnce = 0;
 
-  constructor(firstWaitMs = FIRST_WAIT_MS) {
+  constructor(firstWaitMs = FIRST_WAIT_MS, reach = new Reach()) {
+    this.reach = reach;
     this.queue = new JobQueue({
       run: (cause) => {
         this.causes.push(cause);
+        this.began();
         this.atOnce += 1;
         expect(this.atOnce).toBe(1);
         return new Promise((done) => {
@@ -52,7 +57,9 @@ class Bench {
         });
       },
       onWaiting: (message) => this.waits.push(message),
-      firstWaitMs,
+      onChange: () => undefined,
+      reach: () => this.reach,
+      firstWaitMs: () => firstWaitMs,
     });
   }
 
@@ -173,6 +180,7 @@ describe('waiting', () => {
     await vi.advanceTimersByTimeAsync(FIRST_WAIT_MS);
     await bench.end('unreachable');
     await vi.advanceTimersByTimeAsync(2 * FIRST_WAIT_MS);
+    bench.reach.over();
     await bench.end();
     bench.queue.ask(watch());
     await bench.end('unreachable');
@@ -261,5 +269,66 @@ describe('stopped', () => {
     bench.queue.ask(cron(1));
     await bench.queue.stop();
     expect(bench.causes).toEqual([]);
+  });
+});
+
+describe('a server that several jobs use', () => {
+  /** Queues of jobs that share one server. */
+  function benches(count: number): Bench[] {
+    const reach = new Reach();
+    return Array.from({ length: count }, () => new Bench(FIRST_WAIT_MS, reach));
+  }
+
+  test('one job that does not reach it speaks for the others: they wait too', async () => {
+    const [first, second] = benches(2) as [Bench, Bench];
+    first.queue.ask(watch());
+    await first.end('unreachable');
+    second.queue.ask(watch());
+    expect(second.causes).toEqual([]);
+    expect(second.queue.doing).toMatchObject({ kind: 'waiting' });
+    await vi.advanceTimersByTimeAsync(FIRST_WAIT_MS);
+    expect([first.causes.length, second.causes.length]).toEqual([2, 1]);
+  });
+
+  test('runs that failed side by side are one round: the wait does not grow with their number', async () => {
+    const jobs = benches(5);
+    for (const job of jobs) job.queue.ask(watch());
+    for (const job of jobs) await job.end('unreachable');
+    await vi.advanceTimersByTimeAsync(FIRST_WAIT_MS);
+    expect(jobs.map(({ causes }) => causes.length)).toEqual([2, 2, 2, 2, 2]);
+    for (const job of jobs) await job.end('unreachable');
+    await vi.advanceTimersByTimeAsync(2 * FIRST_WAIT_MS - 1);
+    expect(jobs.map(({ causes }) => causes.length)).toEqual([2, 2, 2, 2, 2]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(jobs.map(({ causes }) => causes.length)).toEqual([3, 3, 3, 3, 3]);
+  });
+
+  test('the first that gets through wakes the others, in the order in which they began to wait', async () => {
+    const [first, second, third] = benches(3) as [Bench, Bench, Bench];
+    first.queue.ask(watch());
+    await first.end('unreachable');
+    third.queue.ask(watch());
+    second.queue.ask(watch());
+    const order: string[] = [];
+    second.began = () => order.push('second');
+    third.began = () => order.push('third');
+    // A schedule tries at once.
+    first.queue.ask(cron(1));
+    expect(first.causes).toHaveLength(2);
+    expect(order).toEqual([]);
+    first.reach.over();
+    expect(order).toEqual(['third', 'second']);
+    expect(second.queue.doing.kind).toBe('running');
+  });
+
+  test('a job that was stopped while it waited is not woken', async () => {
+    const [first, second] = benches(2) as [Bench, Bench];
+    first.queue.ask(watch());
+    await first.end('unreachable');
+    second.queue.ask(watch());
+    await second.queue.stop();
+    first.reach.over();
+    await vi.advanceTimersByTimeAsync(HOUR_MS);
+    expect(second.causes).toEqual([]);
   });
 });

@@ -22,7 +22,7 @@ test.each([
   world = await World.open({
     job: {
       ready: { before: '', part: 'name', behind: '.done' },
-      triggers: [{ kind: 'watch', settleMs: 20, rescanMs: 3_600_000 }],
+      triggers: [{ kind: 'watch', settleMs: 20, rescanMs: 3_600_000, events: 'auto', pollMs: 30_000 }],
       ...keys,
     },
   });
@@ -36,8 +36,18 @@ test.each([
     once(heard, event, { signal: AbortSignal.timeout(10_000) });
   const looked = next('run.ended');
   daemon = await Daemon.start({
-    jobs: [world.job],
-    agent: { log: { level: 'info' }, stop: { withinMs: 10_000 }, runsAtOnce: 4 },
+    configuration: {
+      jobs: [world.job],
+      agent: {
+        log: { level: 'info', files: 'show', file: undefined },
+        stop: { withinMs: 10_000 },
+        runsAtOnce: 4,
+        history: { keepMs: 86_400_000 },
+        notify: [],
+      },
+      problems: [],
+      directory: '/jobs',
+    },
     ledger: world.ledger,
     wire: 'silent',
     listener: (event) => {

@@ -2,7 +2,7 @@
  * Slots: never more at once than there are, first come, first served, and given back whatever happens.
  */
 import { expect, test } from 'vitest';
-import { Slots } from '../../src/daemon/slots.js';
+import { type Slot, Slots } from '../../src/daemon/slots.js';
 
 /** Work that ends when it is told to. */
 function work(): { readonly done: Promise<void>; end(): void; fail(): void } {
@@ -96,4 +96,82 @@ test('a slot that is handed on is not free besides', async () => {
   works[2]?.end();
   await Promise.all([second, third]);
   expect(began).toEqual([0, 1, 2]);
+});
+
+test('a slot that is lent lets another begin; reclaimed, it counts again', async () => {
+  const slots = new Slots(1);
+  const works = Array.from({ length: 3 }, work);
+  const held: Slot[] = [];
+  const all = works.map((one) =>
+    slots.use((slot) => {
+      held.push(slot);
+      return one.done;
+    }),
+  );
+  await settled();
+  expect(held).toHaveLength(1);
+  held[0]?.lend();
+  held[0]?.lend();
+  await settled();
+  expect(held).toHaveLength(2);
+  // Both go on now: the third has to wait until both have ended.
+  held[0]?.reclaim();
+  held[0]?.reclaim();
+  works[1]?.end();
+  await settled();
+  expect(held).toHaveLength(2);
+  works[0]?.end();
+  await settled();
+  expect(held).toHaveLength(3);
+  works[2]?.end();
+  await Promise.all(all);
+});
+
+test('a run that ends while its slot is lent gives nothing back twice', async () => {
+  const slots = new Slots(1);
+  const lender = work();
+  const others = Array.from({ length: 2 }, work);
+  const began: number[] = [];
+  const first = slots.use((slot) => {
+    slot.lend();
+    return lender.done;
+  });
+  const rest = others.map((one, place) =>
+    slots.use(() => {
+      began.push(place);
+      return one.done;
+    }),
+  );
+  await settled();
+  lender.end();
+  await first;
+  await settled();
+  expect(began).toEqual([0]);
+  for (const one of others) one.end();
+  await Promise.all(rest);
+});
+
+test('more slots let those that wait begin, fewer end nothing', async () => {
+  const slots = new Slots(1);
+  const works = Array.from({ length: 4 }, work);
+  const began: number[] = [];
+  const all = works.map((one, place) =>
+    slots.use(() => {
+      began.push(place);
+      return one.done;
+    }),
+  );
+  slots.resize(3);
+  await settled();
+  expect(began).toEqual([0, 1, 2]);
+  slots.resize(1);
+  works[0]?.end();
+  works[1]?.end();
+  await settled();
+  expect(began).toEqual([0, 1, 2]);
+  works[2]?.end();
+  await settled();
+  expect(began).toEqual([0, 1, 2, 3]);
+  works[3]?.end();
+  await Promise.all(all);
 });

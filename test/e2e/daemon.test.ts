@@ -165,25 +165,27 @@ describe('cron', () => {
     await using server = await stage.server();
     await stage.writeNas(server);
     await stage.write('source/a.txt', 'content');
-    // Twice a minute: passed for sure once half a minute has gone by, and the ledger is told that it has.
-    await stage.writePush('nightly', { triggers: [{ cron: '*/30 * * * * *', timezone: 'UTC' }] });
+    // Once a day, half an hour ago; the ledger is told that nothing has run since before then.
+    const moment = new Date(Date.now() - 30 * 60_000);
+    const cron = `${moment.getUTCMinutes()} ${moment.getUTCHours()} * * *`;
+    await stage.writePush('nightly', { triggers: [{ cron, timezone: 'UTC' }] });
     const first = await stage.daemon();
     await first.until('job.loaded');
     await first.end('SIGKILL');
-    await coverOnlyUntil(stage, Date.now() - 60_000);
+    await coverOnlyUntil(stage, cron, Date.now() - 3_600_000);
     const second = await stage.daemon();
     const run = await second.until('run.started');
-    expect(run.trigger).toBe('missed cron */30 * * * * *');
+    expect(run.trigger).toBe(`missed cron ${cron}`);
     await second.until('run.ended');
     expect((await second.end('SIGTERM')).code).toBe(0);
   });
 });
 
 /** Turns the ledger's clock back, as if the daemon had been away since then. */
-async function coverOnlyUntil(stage: Stage, untilMs: number): Promise<void> {
+async function coverOnlyUntil(stage: Stage, cron: string, untilMs: number): Promise<void> {
   const { openLedger } = await import('../../src/ledger/ledger.js');
   const ledger = openLedger(stage.ledger);
-  ledger.setCoveredUntil('nightly', 'cron */30 * * * * * UTC', untilMs);
+  ledger.setCoveredUntil('nightly', `cron ${cron} UTC`, untilMs);
   ledger.close();
 }
 
@@ -219,9 +221,9 @@ describe('status and history while the daemon runs', () => {
     expect(stdout).toContain(`The daemon is running (process ${daemon.pid}, started `);
     expect(stdout).toContain('outbox: Invoices\n');
     expect(stdout).toMatch(
-      / {2}last run {2}\d{4}-.* ago\), start-up scan\n {12}partial, 1 uploaded, 1 skipped, 5 B, in /,
+      / {2}last run {7}\d{4}-.* ago\), start-up scan\n {17}partial, 1 uploaded, 1 skipped, 5 B, in /,
     );
-    expect(stdout).toMatch(/ {2}next run {2}\d{4}-\d\d-\d\d 02:30:00, and when files change\n/);
+    expect(stdout).toMatch(/ {2}next run {7}\d{4}-\d\d-\d\d 02:30:00, and when files change\n/);
     expect(stdout).toMatch(/ {4}bad\.txt: .*553.*Words of the server/);
 
     const told = JSON.parse((await stage.ferryd('--json', 'status', 'outbox')).stdout);
@@ -253,7 +255,7 @@ describe('status and history while the daemon runs', () => {
     await stage.write('source/a.txt', 'content');
     server.script({ on: 'STOR', do: { kind: 'dataStall', atByte: 3 } });
     const daemon = await stage.daemon();
-    await server.until((journal) => journal.dataConnections === 1);
+    await server.waitFor('STOR');
     expect((await stage.ferryd('status')).stdout).toContain('under way');
     expect(JSON.parse((await stage.ferryd('--json', 'history')).stdout)).toMatchObject({
       outcome: 'running',
@@ -309,7 +311,7 @@ describe('stop', () => {
     await stage.write('source/a.txt', 'content');
     server.script({ on: 'STOR', do: { kind: 'dataStall', atByte: 3 } });
     const daemon = await stage.daemon();
-    await server.until((journal) => journal.dataConnections === 1);
+    await server.waitFor('STOR');
     const beganMs = performance.now();
     expect((await daemon.end('SIGTERM')).code).toBe(0);
     expect(performance.now() - beganMs).toBeLessThan(5_000);

@@ -414,7 +414,7 @@ describe('130: interrupted', () => {
     await stage.write('source/a.txt', 'content');
     server.script({ on: 'STOR', do: { kind: 'dataStall', atByte: 3 } });
     const run = stage.start(['run', 'nightly']);
-    await server.until((journal) => journal.dataConnections === 1);
+    await server.waitFor('STOR');
     run.signal('SIGINT');
     run.signal('SIGTERM');
     expect((await run.inTime(5_000)).code).toBe(130);

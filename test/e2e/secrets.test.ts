@@ -1,19 +1,26 @@
 /*
  * A password is read when a run wants it, from each of the four places, and is then found nowhere: not in the ledger,
- * not in a log at any level, not in what is printed, not among the arguments of a process.
+ * not in a log at any level, not in what is printed, not among the arguments of a process. So are passphrases, URLs of
+ * webhooks and pings, and what notices are signed and mailed with.
  */
-import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { createPrivateKey } from 'node:crypto';
+import { once } from 'node:events';
+import { chmod, lstat, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { describe, expect, test } from 'vitest';
+import { certificates } from '../support/certificates.js';
 import type { FtpServer } from '../support/ftp-server.js';
-import { PASSWORD, Stage, type Written } from './stage.js';
+import { PASSWORD, pathsBelow, Stage, type Written } from './stage.js';
 
-/** The password, and the forms in which it might be hiding. */
-const FORMS = [
-  PASSWORD,
-  Buffer.from(PASSWORD).toString('base64').replace(/=+$/, ''),
-  Buffer.from(PASSWORD).toString('hex'),
-  encodeURIComponent(PASSWORD),
-];
+/** A secret, and the forms in which it might be hiding. */
+function formsOf(secret: string): string[] {
+  return [
+    secret,
+    Buffer.from(secret).toString('base64').replace(/=+$/, ''),
+    Buffer.from(secret).toString('hex'),
+    encodeURIComponent(secret),
+  ];
+}
 
 const SOURCES: readonly [string, Written, Record<string, string>][] = [
   ['an environment variable', { env: 'SECRET_HERE' }, { SECRET_HERE: PASSWORD }],
@@ -46,8 +53,9 @@ async function ledgerBytes(stage: Stage): Promise<string> {
   return (await Promise.all(texts)).join('\n');
 }
 
-function expectNoSecret(text: string): void {
-  for (const form of FORMS) expect(text.toLowerCase()).not.toContain(form.toLowerCase());
+function expectNoSecret(text: string, secrets: readonly string[] = [PASSWORD]): void {
+  const lower = text.toLowerCase();
+  for (const form of secrets.flatMap(formsOf)) expect(lower).not.toContain(form.toLowerCase());
 }
 
 describe.each(SOURCES)('a password from %s', (_name, password, environment) => {
@@ -138,4 +146,113 @@ test('a password in a URL is refused with what to write, and is not repeated', a
   expect(code).toBe(2);
   expect(stdout).toMatch(/servers\.yaml:2:\d+: error: .*password/);
   expectNoSecret(stdout + stderr);
+});
+
+/** Remembers what it was asked; refuses everything, and repeats the secret of the URL in doing so. */
+async function refusing(): Promise<AsyncDisposable & { readonly url: string; readonly asked: string[] }> {
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    asked.push(request.url ?? '');
+    response.writeHead(500, `no ${request.url}`, { 'content-type': 'text/plain' });
+    request.resume().once('end', () => response.end(`No ${request.url} here.`));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return {
+    url: `http://127.0.0.1:${address.port}`,
+    asked,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+test('all that a whole configuration has of them stays out of every log, file and answer, also where everything fails', async () => {
+  await using stage = await Stage.open();
+  await using server = await stage.server();
+  await using web = await refusing();
+  const secret = {
+    NAS_PASSWORD: PASSWORD,
+    KEY_PASSPHRASE: 'opens-the-key-7f3a',
+    HOOK_URL: `${web.url}/hook/knows-the-hook-91bc`,
+    HOOK_KEY: 'signs-the-notice-5d20',
+    PING_URL: `${web.url}/ping/knows-the-ping-44e1`,
+    MAIL_PASSWORD: 'sends-the-mail-c08d',
+  };
+  const { client } = await certificates();
+  const key = createPrivateKey(client.key).export({
+    type: 'pkcs8',
+    format: 'pem',
+    cipher: 'aes-256-cbc',
+    passphrase: secret.KEY_PASSPHRASE,
+  });
+  await stage.write('jobs/client.pem', client.cert);
+  await writeFile(stage.at('jobs/client.key'), key, { mode: 0o600 });
+  await stage.writeNas(server, {
+    tls: {
+      ca: 'ca.pem',
+      certificate: 'client.pem',
+      key: { file: 'client.key' },
+      passphrase: { env: 'KEY_PASSPHRASE' },
+    },
+  });
+  const agent = {
+    log: { file: { path: '../log/ferryd.log' } },
+    notify: [
+      { webhook: { env: 'HOOK_URL' }, key: { env: 'HOOK_KEY' } },
+      {
+        mail: 'ops@example.net',
+        from: 'ferryd@example.net',
+        server: 'smtp://127.0.0.1:1',
+        user: 'ferryd',
+        password: { env: 'MAIL_PASSWORD' },
+      },
+    ],
+  };
+  await stage.write('jobs/agent.yaml', JSON.stringify(agent));
+  await stage.write('source/a.txt', 'content');
+  const triggers = [{ cron: '* * * * * *' }];
+  await stage.writePush('good', { triggers, ping: { env: 'PING_URL' } });
+  // A script that fails and shows its environment, as scripts do.
+  await stage.writePush('bad', { to: 'nas:bad', triggers, before: 'env; env >&2; exit 1', after: 'env' });
+
+  const daemon = stage.start(['--log-level', 'debug', 'daemon'], { env: secret });
+  await daemon.until('run.ended', ({ outcome }) => outcome === 'ok');
+  const failed = new Set<unknown>();
+  for (const channel of ['webhook', 'mail']) {
+    const line = await daemon.until('notice.failed', (one) => String(one.channel).includes(channel));
+    failed.add(line.channel);
+  }
+  expect(failed.size).toBe(2);
+  await daemon.when(() => web.asked.some((path) => path.startsWith('/ping/')), 'a ping');
+  expect(web.asked).toContain('/hook/knows-the-hook-91bc');
+  const answers = await Promise.all(
+    [['status'], ['--json', 'status'], ['history'], ['check'], ['plan', 'good']].map((args) =>
+      stage.start(args, { env: secret }).inTime(),
+    ),
+  );
+  const { code, stdout, stderr, log } = await daemon.end('SIGTERM');
+  expect(code).toBe(0);
+  expect(log.filter(({ event }) => event === 'hook.output').length).toBeGreaterThan(4);
+  expect(log.some(({ event, message }) => event === 'wire' && message.includes('> PASS'))).toBe(true);
+
+  const secrets = Object.values({
+    ...secret,
+    // What is secret in a URL is not its host.
+    HOOK_URL: 'knows-the-hook-91bc',
+    PING_URL: 'knows-the-ping-44e1',
+  });
+  const files = await Promise.all(
+    (await pathsBelow(stage.directory.path)).map(async (path) =>
+      (await lstat(stage.at(path))).isFile() ? `${path}\n${await readFile(stage.at(path), 'latin1')}` : path,
+    ),
+  );
+  expect(files.some((text) => text.startsWith('log/ferryd.log\n{"time"'))).toBe(true);
+  for (const text of [stdout, stderr, ...files, ...answers.map((one) => one.stdout + one.stderr)]) {
+    expectNoSecret(text, secrets);
+  }
 });
