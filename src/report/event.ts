@@ -18,7 +18,18 @@ export type FerrydEvent = Where &
     | { readonly event: 'daemon.started'; readonly jobs: number; readonly ledger: string }
     | { readonly event: 'daemon.stopping'; readonly signal: string }
     | { readonly event: 'daemon.stopped' }
+    /** The watchdog finds no progress, or finds it again. */
+    | { readonly event: 'daemon.stuck' | 'daemon.loose'; readonly message: string }
+    /** systemd cannot be told how the daemon is, or can be told again. */
+    | { readonly event: 'daemon.unheard' | 'daemon.heard'; readonly message: string }
+    /** A damaged ledger was put aside, and a new one begun. */
+    | { readonly event: 'ledger.replaced'; readonly message: string }
+    /** Old history went, or free space was given back. */
+    | { readonly event: 'ledger.tended'; readonly message: string }
+    /** That could not be done. */
+    | { readonly event: 'ledger.problem'; readonly message: string }
     | { readonly event: 'job.loaded'; readonly job: string; readonly nextRun: string | undefined }
+    | { readonly event: 'job.removed'; readonly job: string }
     | { readonly event: 'configuration.problem'; readonly level: 'error' | 'warn'; readonly message: string }
     | { readonly event: 'trigger.fired'; readonly job: string; readonly trigger: string }
     | { readonly event: 'trigger.problem'; readonly job: string; readonly message: string }
@@ -32,6 +43,33 @@ export type FerrydEvent = Where &
         readonly tally: Tally;
         readonly durationMs: number;
         readonly failure: { kind: FailureKind; message: string; code: string } | undefined;
+      }
+    | {
+        readonly event: 'hook.started';
+        readonly job: string;
+        readonly run: number;
+        readonly hook: 'before' | 'after';
+        readonly timeLimitMs: number;
+      }
+    /** A line that a hook wrote, as it wrote it. */
+    | {
+        readonly event: 'hook.output';
+        readonly job: string;
+        readonly run: number;
+        readonly hook: 'before' | 'after';
+        readonly stream: 'output' | 'error';
+        readonly message: string;
+      }
+    | {
+        readonly event: 'hook.ended';
+        readonly job: string;
+        readonly run: number;
+        readonly hook: 'before' | 'after';
+        readonly level: 'info' | 'warn' | 'error';
+        /** `ok`, `exit-1`, `SIGKILL`, `timed-out`, `stopped`, `ENOENT`. */
+        readonly code: string;
+        readonly message: string;
+        readonly durationMs: number;
       }
     | { readonly event: 'run.recovered'; readonly path: string; readonly message: string }
     | {
@@ -84,13 +122,37 @@ export type FerrydEvent = Where &
         readonly code: string;
         readonly message: string;
       }
-    | { readonly event: 'connection.opened'; readonly server: string; readonly message: string }
+    | {
+        readonly event: 'connection.opened';
+        readonly server: string;
+        /** `ftp://backup@nas.example.net:21`: the same for all jobs that use it. */
+        readonly account: string;
+        readonly message: string;
+      }
     | {
         readonly event: 'connection.retry';
         readonly server: string;
         readonly attempt: number;
         readonly delayMs: number;
         readonly code: string;
+        readonly message: string;
+      }
+    /** Somebody has been told how the job stands; `channel` says how, without its secrets. */
+    | {
+        readonly event: 'notice.sent';
+        readonly notice: string;
+        readonly channel: string;
+        readonly attempt: number;
+        readonly message: string;
+      }
+    /** Nobody could be told. */
+    | {
+        readonly event: 'notice.failed';
+        readonly notice: string;
+        readonly channel: string;
+        readonly attempt: number;
+        /** When it is tried again; undefined where it is given up. */
+        readonly delayMs?: number | undefined;
         readonly message: string;
       }
     | { readonly event: 'server.learned'; readonly server: string; readonly message: string }

@@ -1,20 +1,35 @@
 /*
- * The log: a listener that turns each event into one line on a stream (standard error), JSON or readable.
- * Levels and event names are stable, each event has a sentence for a person. Every text passes `printable` here, the
- * second fence behind the remote's own. It never throws, never blocks, and keeps a bounded backlog: where nobody
- * reads, lines are dropped and counted, and the count is told when reading goes on.
+ * The log: a listener that turns each event into one line on a stream (standard error), readable, JSON or for the
+ * journal, and into a JSON line in a file where there is one. Levels and event names are stable, each event has a
+ * sentence for a person. Every text passes `printable` here, the second fence behind the remote's own. It never
+ * throws and never blocks: outlet.ts and logfile.ts keep bounded backlogs, and tell what they had to drop.
  */
-import { Writable } from 'node:stream';
+import type { Writable } from 'node:stream';
 import winston from 'winston';
 import type { FerrydEvent, Level, Listener } from './event.js';
+import { FileOutlet } from './file-outlet.js';
+import { priorityPrefix } from './journal.js';
+import type { LogFileSettings } from './logfile.js';
+import { Outlet } from './outlet.js';
 import { printable } from './printable.js';
 import { formatBytes, formatDuration, fullStop, runSentence } from './summary.js';
 
-export interface LogOptions {
+/** What a reload may change. */
+export interface LogSettings {
   /** Events of this level and the graver ones are written. */
   readonly level: Level;
-  /** `readable`: one line for a person; `json`: one object a line. */
-  readonly format: 'readable' | 'json';
+  /** `hide`: what went well with a single file has no line. Left out: `show`. */
+  readonly files?: 'show' | 'hide' | undefined;
+  /** A file that gets the same events, as JSON lines; undefined where there is none. */
+  readonly file?: LogFileSettings | undefined;
+}
+
+export interface LogOptions extends LogSettings {
+  /**
+   * `readable`: one line for a person. `json`: one object a line. `journal`: as readable, without the time, and with
+   * the priority that systemd's journal takes from the line.
+   */
+  readonly format: 'readable' | 'json' | 'journal';
   /** Where to write; it is not ended. Colours need `isTTY` on it. */
   readonly stream: NodeJS.WritableStream & { readonly isTTY?: boolean };
   /** Where `NO_COLOR` is looked for; left out: the process's own environment. */
@@ -23,6 +38,8 @@ export interface LogOptions {
 
 export interface Log {
   readonly listener: Listener;
+  /** Takes over new settings for the events that follow; none is lost over it. */
+  configure(settings: LogSettings): void;
   /** Writes out what is still on its way; events that come later are not written. Never rejects. */
   close(): Promise<void>;
 }
@@ -33,18 +50,12 @@ type Value = string | number | boolean;
 export interface LogRecord {
   readonly time: string;
   readonly level: Level;
-  readonly event: FerrydEvent['event'] | 'log.dropped';
+  readonly event: FerrydEvent['event'] | 'log.dropped' | 'log.file';
   readonly message: string;
   readonly [key: string]: Value;
 }
 
 const LEVELS = { error: 0, warn: 1, info: 2, debug: 3 };
-
-/** What may wait for a slow reader before lines are dropped. */
-const BACKLOG_BYTES = 1_048_576;
-
-/** A reader that takes nothing for so long is not waited for when the log is closed. */
-const FLUSH_WITHIN_MS = 2_000;
 
 const MARKS: Readonly<Record<Level, string>> = {
   error: 'ERROR',
@@ -66,14 +77,33 @@ export function createLog(options: LogOptions): Log {
   }
   const environment = options.environment ?? process.env;
   const colours = stream.isTTY === true && (environment.NO_COLOR ?? '') === '';
-  const render =
-    options.format === 'json' ? jsonLine : (record: LogRecord) => readableLine(record, { colours });
+  const render = renderer(options.format, { colours });
   const outlet = new Outlet(stream, (lines) => render(droppedRecord(lines)));
+  const file = new FileOutlet({
+    droppedLine: (lines) => jsonLine(droppedRecord(lines)),
+    onTrouble: (message) => outlet.write(`${render(fileRecord('warn', message))}\n`),
+    onRecovery: (message) => outlet.write(`${render(fileRecord('info', message))}\n`),
+  });
+  const fileTransport = new winston.transports.Stream({
+    stream: file,
+    eol: '\n',
+    format: lineFormat(jsonLine),
+  });
+  let settings: LogSettings = options;
+  const take = (next: LogSettings): void => {
+    settings = next;
+    file.configure(next.file);
+    fileTransport.silent = next.file === undefined;
+  };
+  take(options);
   const logger = winston.createLogger({
     levels: LEVELS,
-    level: options.level,
-    format: winston.format.printf((info) => String(info.message)),
-    transports: [new winston.transports.Stream({ stream: outlet, eol: '\n' })],
+    // Which events are written is decided below, for both outputs at once.
+    level: 'debug',
+    transports: [
+      new winston.transports.Stream({ stream: outlet, eol: '\n', format: lineFormat(render) }),
+      fileTransport,
+    ],
     exitOnError: false,
   });
   logger.on('error', () => undefined);
@@ -82,74 +112,65 @@ export function createLog(options: LogOptions): Log {
   return {
     listener(event) {
       const level = levelOf(event);
-      if (!open || LEVELS[level] > LEVELS[options.level]) return;
-      logger.log({ level, message: render(recordOf(event, new Date())) });
+      if (!open || LEVELS[level] > LEVELS[settings.level]) return;
+      if (settings.files === 'hide' && isFileLine(event, level)) return;
+      const record = recordOf(event, new Date());
+      logger.log({ level, message: record.message, record });
     },
+    configure: take,
     close() {
       open = false;
       closing ??= new Promise<void>((resolve) => {
-        logger.once('finish', () => outlet.end(() => resolve()));
+        logger.once('finish', () => resolve());
         logger.end();
+      }).then(async () => {
+        // The file first: what goes wrong with it is told on the stream.
+        await ended(file);
+        await ended(outlet);
       });
       return closing;
     },
   };
 }
 
-/** Between winston, which does not look at back-pressure, and a stream that may be slow, stuck or gone. */
-class Outlet extends Writable {
-  readonly #target: NodeJS.WritableStream;
-  readonly #droppedLine: (lines: number) => string;
-  #dropped = 0;
-  #waitingBytes = 0;
+function ended(stream: Writable): Promise<void> {
+  return new Promise((resolve) => {
+    stream.end(() => resolve());
+  });
+}
 
-  constructor(target: NodeJS.WritableStream, droppedLine: (lines: number) => string) {
-    super({ decodeStrings: true });
-    this.#target = target;
-    this.#droppedLine = droppedLine;
-  }
+type Render = (record: LogRecord) => string;
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    if (this.#waitingBytes + chunk.length > BACKLOG_BYTES) {
-      this.#dropped += 1;
-    } else {
-      this.#tellDropped();
-      this.#hand(chunk);
-    }
-    done();
+function renderer(format: LogOptions['format'], style: { readonly colours: boolean }): Render {
+  switch (format) {
+    case 'json':
+      return jsonLine;
+    case 'journal':
+      return (record) => `${priorityPrefix(record.level)}${jobOf(record)}${record.message}`;
+    case 'readable':
+      return (record) => readableLine(record, style);
   }
+}
 
-  override _final(done: () => void): void {
-    this.#tellDropped();
-    const giveUp = setTimeout(finish, FLUSH_WITHIN_MS);
-    function finish(): void {
-      clearTimeout(giveUp);
-      done();
-    }
-    if (this.#target.writable) this.#target.write('', finish);
-    else finish();
-  }
+/** Winston hands on whatever it was given; what to make of it is each output's. */
+function lineFormat(render: Render) {
+  return winston.format.printf((info) => (isRecord(info.record) ? render(info.record) : ''));
+}
 
-  #tellDropped(): void {
-    if (this.#dropped === 0) return;
-    const line = Buffer.from(`${this.#droppedLine(this.#dropped)}\n`);
-    this.#dropped = 0;
-    this.#hand(line);
-  }
+function isRecord(value: unknown): value is LogRecord {
+  return typeof value === 'object' && value !== null && 'event' in value && 'level' in value;
+}
 
-  #hand(chunk: Buffer): void {
-    if (!this.#target.writable) return;
-    this.#waitingBytes += chunk.length;
-    this.#target.write(chunk, () => {
-      this.#waitingBytes -= chunk.length;
-    });
-  }
+/** The one line a file that a person may not want; trouble with a file is another matter. */
+function isFileLine(event: FerrydEvent, level: Level): boolean {
+  return level === 'info' && event.event.startsWith('file.');
 }
 
 /** How grave an event is. */
 export function levelOf(event: FerrydEvent): Level {
   switch (event.event) {
     case 'configuration.problem':
+    case 'hook.ended':
       return event.level;
     case 'run.ended':
       return event.outcome === 'ok'
@@ -157,12 +178,18 @@ export function levelOf(event: FerrydEvent): Level {
         : event.outcome === 'partial' || event.outcome === 'interrupted'
           ? 'warn'
           : 'error';
+    case 'daemon.stuck':
+    case 'ledger.replaced':
+      return 'error';
+    case 'daemon.unheard':
+    case 'ledger.problem':
     case 'trigger.problem':
     case 'file.retry':
     case 'file.skipped':
     case 'scan.problem':
     case 'connection.retry':
     case 'file.conflict':
+    case 'notice.failed':
       return 'warn';
     case 'trigger.fired':
     case 'file.waiting':
@@ -172,9 +199,15 @@ export function levelOf(event: FerrydEvent): Level {
     case 'daemon.started':
     case 'daemon.stopping':
     case 'daemon.stopped':
+    case 'daemon.loose':
+    case 'daemon.heard':
+    case 'ledger.tended':
     case 'job.loaded':
+    case 'job.removed':
     case 'run.started':
     case 'run.waiting':
+    case 'hook.started':
+    case 'hook.output':
     case 'run.recovered':
     case 'file.uploaded':
     case 'file.downloaded':
@@ -182,6 +215,7 @@ export function levelOf(event: FerrydEvent): Level {
     case 'file.deleted':
     case 'trash.pruned':
     case 'server.learned':
+    case 'notice.sent':
       return 'info';
   }
 }
@@ -199,12 +233,20 @@ export function sentenceOf(event: FerrydEvent): string {
       return event.nextRun === undefined
         ? 'The job is loaded; no time is set for its next run.'
         : `The job is loaded; its next run is at ${event.nextRun}.`;
+    case 'job.removed':
+      return 'The job is not in the jobs directory any more; it does not run again.';
     case 'trigger.fired':
       return `A run is asked for by ${event.trigger}.`;
     case 'run.started':
       return `Run ${event.run} started (${event.trigger}).`;
     case 'run.ended':
       return `Run ${event.run}: ${runSentence(event)}`;
+    case 'hook.started':
+      return `The ${event.hook} hook is started; it may take ${formatDuration(event.timeLimitMs)}.`;
+    case 'hook.output':
+      return `${event.hook}: ${event.message}`;
+    case 'hook.ended':
+      return fullStop(event.message);
     case 'file.uploaded':
     case 'file.downloaded': {
       const verb = event.event === 'file.uploaded' ? 'uploaded' : 'downloaded';
@@ -239,9 +281,18 @@ export function sentenceOf(event: FerrydEvent): string {
       return `${event.server}: attempt ${event.attempt} to connect failed, the next one follows in ${formatDuration(event.delayMs)}. ${fullStop(event.message)}`;
     case 'wire':
       return `${event.server}: ${event.message}`;
+    case 'daemon.stuck':
+    case 'daemon.loose':
+    case 'daemon.unheard':
+    case 'daemon.heard':
+    case 'ledger.replaced':
+    case 'ledger.tended':
+    case 'ledger.problem':
     case 'configuration.problem':
     case 'trigger.problem':
     case 'run.waiting':
+    case 'notice.sent':
+    case 'notice.failed':
       return fullStop(event.message);
   }
 }
@@ -307,6 +358,10 @@ function droppedRecord(lines: number): LogRecord {
   };
 }
 
+function fileRecord(level: 'warn' | 'info', message: string): LogRecord {
+  return { time: new Date().toISOString(), level, event: 'log.file', message: printable(message) };
+}
+
 function jsonLine(record: LogRecord): string {
   return JSON.stringify(record);
 }
@@ -315,8 +370,11 @@ function jsonLine(record: LogRecord): string {
 function readableLine(record: LogRecord, options: { readonly colours: boolean }): string {
   const mark = MARKS[record.level];
   const shownMark = options.colours ? `\x1b[${COLOURS[record.level]}m${mark}\x1b[0m` : mark;
-  const job = record.job === undefined ? '' : `${record.job}: `;
-  return `${localTime(new Date(record.time))} ${shownMark} ${job}${record.message}`;
+  return `${localTime(new Date(record.time))} ${shownMark} ${jobOf(record)}${record.message}`;
+}
+
+function jobOf({ job }: LogRecord): string {
+  return job === undefined ? '' : `${job}: `;
 }
 
 function localTime(time: Date): string {

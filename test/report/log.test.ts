@@ -1,10 +1,12 @@
 import { once } from 'node:events';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { PassThrough, Writable } from 'node:stream';
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { emptyTally } from '../../src/plan/outcome.js';
 import type { FerrydEvent } from '../../src/report/event.js';
 import { createLog, type LogOptions, levelOf, recordOf, sentenceOf } from '../../src/report/log.js';
+import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
 
 const TIME = new Date('2026-05-06T00:30:00.123Z');
 
@@ -64,7 +66,13 @@ const EVENTS: readonly FerrydEvent[] = [
   { event: 'file.ignored', job: 'a', path: 'x', message: 'It is a FIFO' },
   { event: 'file.waiting', job: 'a', path: 'x', message: 'x waits until its marker x.done stands beside it' },
   { event: 'scan.problem', job: 'a', path: 'x', code: 'EACCES', message: 'It may not be read' },
-  { event: 'connection.opened', job: 'a', server: 'nas', message: 'Logged in over TLS 1.3' },
+  {
+    event: 'connection.opened',
+    job: 'a',
+    server: 'nas',
+    account: 'ftp://b@nas:21',
+    message: 'Logged in over TLS 1.3',
+  },
   {
     event: 'connection.retry',
     server: 'nas',
@@ -75,7 +83,26 @@ const EVENTS: readonly FerrydEvent[] = [
   },
   { event: 'server.learned', server: 'nas', message: 'It knows no EPSV' },
   { event: 'wire', server: 'nas', message: '> NOOP' },
+  { event: 'hook.started', job: 'a', run: 7, hook: 'before', timeLimitMs: 3_600_000 },
+  { event: 'hook.output', job: 'a', run: 7, hook: 'before', stream: 'error', message: 'dumping shop.' },
+  hookEnded('info'),
+  hookEnded('warn'),
+  hookEnded('error'),
 ];
+
+function hookEnded(level: 'info' | 'warn' | 'error'): FerrydEvent {
+  const message = 'The after hook ended with exit code 1';
+  return {
+    event: 'hook.ended',
+    job: 'a',
+    run: 7,
+    hook: 'after',
+    level,
+    code: 'exit-1',
+    message,
+    durationMs: 12,
+  };
+}
 
 function collected(options: Partial<LogOptions> = {}, isTTY = false) {
   const chunks: Buffer[] = [];
@@ -133,6 +160,11 @@ describe('events', () => {
       'connection.retry warn',
       'server.learned info',
       'wire debug',
+      'hook.started info',
+      'hook.output info',
+      'hook.ended info',
+      'hook.ended warn',
+      'hook.ended error',
     ]);
   });
 
@@ -315,5 +347,140 @@ describe('createLog', () => {
     expect(dropped).toMatchObject({ level: 'warn', event: 'log.dropped' });
     expect(records.length - 1 + dropped.lines).toBe(1000);
     expect(dropped.lines).toBeGreaterThan(500);
+  });
+});
+
+const UPLOADED = {
+  event: 'file.uploaded',
+  job: 'a',
+  run: 7,
+  path: 'x',
+  bytes: 1,
+  durationMs: 1,
+  attempt: 1,
+} as const;
+
+describe('for the journal', () => {
+  it('each line begins with its priority, and has no time, which the journal knows', async () => {
+    const { log, lines } = collected({ format: 'journal' });
+    for (const event of EVENTS) log.listener(event);
+    const written = await lines();
+    expect(written).toHaveLength(EVENTS.length);
+    const priorities = { error: '<3>', warn: '<4>', info: '<6>', debug: '<7>' };
+    for (const [at, event] of EVENTS.entries()) {
+      const { job, message } = recordOf(event, TIME);
+      const who = job === undefined ? '' : `${job}: `;
+      expect(written[at]).toBe(`${priorities[levelOf(event)]}${who}${message}`);
+    }
+  });
+
+  it('no text of a stranger can set a priority of its own', async () => {
+    const { log, lines } = collected({ format: 'journal' });
+    log.listener({
+      event: 'hook.output',
+      job: 'a',
+      run: 1,
+      hook: 'before',
+      stream: 'output',
+      message: 'x\n<0>y',
+    });
+    expect(await lines()).toEqual(['<6>a: before: x\\n<0>y']);
+  });
+});
+
+describe('files: hide', () => {
+  it('leaves out what went well with a single file, and nothing else', async () => {
+    const all: readonly FerrydEvent[] = [
+      ...EVENTS,
+      UPLOADED,
+      { event: 'file.deleted', job: 'a', run: 7, path: 'x', side: 'remote', why: 'gone' },
+      { event: 'file.conflict', job: 'a', run: 7, path: 'x', side: 'local', to: 'y' },
+    ];
+    const { log, lines } = collected({ files: 'hide' });
+    for (const event of all) log.listener(event);
+    const written = (await lines()).map((line) => JSON.parse(line).event);
+    const kept = all
+      .map(({ event }) => event)
+      .filter((name) => !/^file\.(up|down|deleted|ignored)/.test(name));
+    expect(written).toEqual(kept);
+    expect(written).toEqual(expect.arrayContaining(['file.retry', 'file.skipped', 'file.conflict']));
+  });
+});
+
+describe('a log file beside it', () => {
+  let directory: TemporaryDirectory;
+  beforeEach(async () => {
+    directory = await temporaryDirectory('log');
+  });
+  afterEach(() => directory.remove());
+
+  const file = (name: string) => ({
+    path: directory.join(name),
+    maxBytes: 1_000_000,
+    maxAgeMs: 86_400_000,
+    keep: 3,
+  });
+  const recordsIn = (name: string): { run: number }[] =>
+    readFileSync(directory.join(name), 'utf8')
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line));
+  const runsIn = (name: string): number[] => recordsIn(name).map(({ run }) => run);
+  const started = (run: number): FerrydEvent => ({ event: 'run.started', job: 'a', run, trigger: 'watch' });
+
+  it.each(['readable', 'json', 'journal'] as const)(
+    'has JSON lines, whatever the stream has: %s',
+    async (format) => {
+      const { log, lines } = collected({ format, file: file('a.log') });
+      for (const event of EVENTS) log.listener(event);
+      expect(await lines()).toHaveLength(EVENTS.length);
+      const records = recordsIn('a.log');
+      expect(records).toHaveLength(EVENTS.length);
+      for (const [at, event] of EVENTS.entries()) {
+        expect(records[at]).toEqual({ ...recordOf(event, TIME), time: expect.any(String) });
+      }
+    },
+  );
+
+  it('has what the level lets through, and hides what is hidden there', async () => {
+    const { log, lines } = collected({ level: 'info', files: 'hide', file: file('a.log') });
+    for (const event of [...EVENTS, UPLOADED]) log.listener(event);
+    expect((await lines()).map((line) => JSON.parse(line))).toEqual(recordsIn('a.log'));
+  });
+
+  it('is changed by a reload, and no line is lost over it', async () => {
+    const { log, lines } = collected({ level: 'info', file: file('a.log') });
+    for (const run of [1, 2, 3]) log.listener(started(run));
+    log.configure({ level: 'info', file: file('b.log') });
+    for (const run of [4, 5]) log.listener(started(run));
+    log.configure({ level: 'info' });
+    log.listener(started(6));
+    log.configure({ level: 'error', file: file('a.log') });
+    log.listener(started(7));
+    log.configure({ level: 'debug', files: 'hide', file: file('a.log') });
+    log.listener(UPLOADED);
+    log.listener(started(8));
+    expect((await lines()).map((line) => JSON.parse(line).run)).toEqual([1, 2, 3, 4, 5, 6, 8]);
+    expect(runsIn('a.log')).toEqual([1, 2, 3, 8]);
+    expect(runsIn('b.log')).toEqual([4, 5]);
+  });
+
+  it('that cannot be written is told on the stream, and everything goes on there', async () => {
+    mkdirSync(directory.join('a.log'));
+    const { log, lines } = collected({ file: file('a.log') });
+    for (const run of [1, 2, 3]) {
+      log.listener(started(run));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const records = (await lines()).map((line) => JSON.parse(line));
+    expect(records.filter(({ event }) => event === 'run.started')).toHaveLength(3);
+    expect(records.filter(({ event }) => event === 'log.file')).toEqual([
+      {
+        time: expect.any(String),
+        level: 'warn',
+        event: 'log.file',
+        message: expect.stringContaining('cannot be written'),
+      },
+    ]);
   });
 });
