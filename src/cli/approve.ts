@@ -2,15 +2,17 @@
  * `ferryd approve JOB`: releases exactly what the guard has held of a job, and shows what that is. Deletes nothing by
  * itself: the next run that plans the same does.
  */
+import { nextRuns } from '../daemon/coverage.js';
 import type { Job } from '../job/job.js';
 import type { Approval, HeldPlan, PlannedDeletion } from '../ledger/deletion.js';
 import { lockDirectory, whoHolds } from '../ledger/lock.js';
+import type { LedgerReader } from '../ledger/reader.js';
 import { TRASH } from '../plan/trash.js';
 import { printable } from '../report/printable.js';
 import { formatBytes } from '../report/summary.js';
 import { withoutAdvice } from '../run/guard.js';
 import { heldNow } from '../run/plan.js';
-import { nextRun } from '../trigger/cron.js';
+import { machineSeed } from '../trigger/jitter.js';
 import { CommandFailed, type ExitCode } from './exit.js';
 import { deletionsOf, heldJson, heldSince } from './held.js';
 import {
@@ -65,7 +67,7 @@ export async function approve(name: string, options: GlobalOptions): Promise<Exi
       `${headText(name, { plan, isNews, nowMs })}\n${deletionsText(deletions, plan, job)}`,
     );
     const daemon = whoHolds(lockDirectory(ledgerFile(options)), 'daemon');
-    process.stdout.write(`${nextText(job, daemon !== undefined)}\n`);
+    process.stdout.write(`${nextText(job, ledger, daemon !== undefined)}\n`);
     return 0;
   } finally {
     ledger.close();
@@ -129,11 +131,8 @@ function deletionsText(
   return `${columns(rows)}${more > 0 ? `  and ${more} more\n` : ''}`;
 }
 
-function nextText({ name, triggers }: Job, daemonRuns: boolean): string {
-  const next = triggers
-    .flatMap((trigger) => (trigger.kind === 'cron' ? [nextRun(trigger.expression, trigger.timezone)] : []))
-    .flatMap((date) => (date === undefined ? [] : [date.getTime()]))
-    .sort((a, b) => a - b)[0];
+function nextText(job: Job, ledger: LedgerReader, daemonRuns: boolean): string {
+  const next = nextRuns(job, ledger, { seed: machineSeed(), nowMs: Date.now() })[0]?.atMs;
   const at = daemonRuns && next !== undefined ? `; the daemon does so ${moment(next)}` : '';
-  return `The next run deletes exactly that, as long as nothing of it has changed: "ferryd run ${name}" starts one now${at}.`;
+  return `The next run deletes exactly that, as long as nothing of it has changed: "ferryd run ${job.name}" starts one now${at}.`;
 }

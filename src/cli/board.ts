@@ -3,6 +3,7 @@
  */
 import type { AgentSettings, Job } from '../job/job.js';
 import type { Configuration } from '../job/load.js';
+import { withoutSecrets } from '../job/secret-names.js';
 import type { Ledger } from '../ledger/ledger.js';
 import { NoticeBoard } from '../notice/board.js';
 import type { Listener } from '../report/event.js';
@@ -27,6 +28,7 @@ export function openBoard(ledger: Ledger, log: Log, holding: () => Holding): Not
     channelsOf: (name) => holding().jobs.get(name)?.notify ?? holding().agent.notify,
     pingOf: (name) => holding().jobs.get(name)?.ping,
     jobs: () => holding().jobs.values(),
+    environmentOfCommands: () => withoutSecrets(process.env, [holding().agent, ...holding().jobs.values()]),
   });
 }
 

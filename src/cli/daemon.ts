@@ -88,14 +88,19 @@ async function serve({ options, configuration, log, ledger, supervisor, hangUp }
     take: (loaded) => running.reload(loaded),
     onProblem: (message) => listener({ event: 'configuration.problem', level: 'error', message }),
   });
+  const ready = (): void => {
+    // Together, so that `systemctl status` right after a reload shows what came of it.
+    supervisor.status(running.describe());
+    supervisor.ready();
+  };
   try {
     board.start();
     await refresh.start();
-    supervisor.ready();
+    ready();
     supervisor.watch(() => running.progress());
     hangUp.call(() => {
       supervisor.reloading();
-      void refresh.ask().then(() => supervisor.ready());
+      void refresh.ask().then(ready);
     });
     const signal = await signalled;
     supervisor.stopping(inForce.agent.stop.withinMs);

@@ -114,8 +114,9 @@ export class ControlConnection {
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: 30_000,
-      // Node's 250 ms for each address is less than a round trip over a satellite.
-      autoSelectFamilyAttemptTimeout: Math.max(1_000, Math.floor(options.connectTimeoutMs / 3)),
+      // Where a name has several addresses, each gets its share: one that is dead must leave time for the next. Node's
+      // own 250 ms for each is less than a round trip over a satellite.
+      autoSelectFamilyAttemptTimeout: Math.max(250, Math.floor(options.connectTimeoutMs / 3)),
     });
     await new Promise<void>((resolve, reject) => {
       const fail = (error: FtpError): void => {
@@ -533,16 +534,33 @@ function otherProtocol(greeting: Buffer): string | undefined {
 }
 
 function connectError(error: Error, where: string): FtpError {
-  const code = systemCode(error);
-  const sentence =
-    code === 'ECONNREFUSED'
-      ? `${where} refuses connections. Is the FTP service running, and is this its port?`
-      : code === 'ENOTFOUND'
-        ? `There is no server of the name in ${where}. Is it spelt right?`
-        : `${where} cannot be reached (${code ?? error.message}).`;
-  return new FtpError('network', sentence, {
-    phase: 'connect',
-    code,
-    cause: error,
-  });
+  const code = codeOf(error);
+  return new FtpError(
+    'network',
+    sentenceOf(code, where) ?? `${where} cannot be reached (${code ?? error.message}).`,
+    {
+      phase: 'connect',
+      code,
+      cause: error,
+    },
+  );
+}
+
+function sentenceOf(code: string | undefined, where: string): string | undefined {
+  switch (code) {
+    case 'ECONNREFUSED':
+      return `${where} refuses connections. Is the FTP service running, and is this its port?`;
+    case 'ENOTFOUND':
+      return `There is no server of the name in ${where}. Is it spelt right?`;
+    case 'EAI_AGAIN':
+      return `The name in ${where} cannot be looked up for now (EAI_AGAIN). Is the network up, and does the resolver answer?`;
+    default:
+      return undefined;
+  }
+}
+
+/** Where a name has several addresses and none of them answered as it should: the one that was there says most. */
+function codeOf(error: Error): string | undefined {
+  const codes = error instanceof AggregateError ? error.errors.map(systemCode) : [];
+  return codes.find((code) => code === 'ECONNREFUSED') ?? systemCode(error) ?? codes[0];
 }

@@ -84,6 +84,7 @@ export class DataConnection {
   #heldEnd: HeldEnd | undefined;
   #stallTimer: NodeJS.Timeout | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
+  #wasMade = false;
   #broken: FtpError | undefined;
   #breakOff: (error: FtpError) => void = () => {};
   /** Rejects when the connection breaks; never resolves. */
@@ -120,12 +121,18 @@ export class DataConnection {
     this.#armDeadline(performance.now() + this.#options.deadlineMs);
     try {
       const raw = await this.#connected();
+      this.#wasMade = true;
       this.#stream = await this.#secured(raw);
     } catch (error) {
       const why = this.#broken ?? error;
       this.reset();
       throw why;
     }
+  }
+
+  /** True once the TCP connection was made, whatever became of it. */
+  get wasMade(): boolean {
+    return this.#wasMade;
   }
 
   async #connected(): Promise<net.Socket> {

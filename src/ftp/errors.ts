@@ -58,6 +58,11 @@ export interface FtpErrorDetails {
   /** System or TLS error code, such as `ECONNREFUSED` or `CERT_HAS_EXPIRED`. */
   readonly code?: string | undefined;
   readonly cause?: unknown;
+  /**
+   * True where a transfer's command was not answered in any way, though the connections stand: the server waits for
+   * something itself, such as a lock that another of its sessions holds.
+   */
+  readonly unanswered?: boolean | undefined;
 }
 
 /** Everything the engine throws. The message is one sentence, safe to print. */
@@ -68,6 +73,7 @@ export class FtpError extends Error {
   readonly verb: string | undefined;
   readonly reply: Reply | undefined;
   readonly code: string | undefined;
+  readonly unanswered: boolean;
 
   constructor(kind: FtpErrorKind, message: string, details: FtpErrorDetails) {
     super(message, { cause: details.cause });
@@ -76,6 +82,7 @@ export class FtpError extends Error {
     this.verb = details.verb;
     this.reply = details.reply;
     this.code = details.code;
+    this.unanswered = details.unanswered ?? false;
   }
 }
 

@@ -108,7 +108,16 @@ export class Transfers {
     }: { readonly packet?: Packet; readonly goodbye?: 'observed' | 'ignored' } = {},
   ): Promise<{ value: T; reply: Reply }> {
     const control = this.#control;
-    const command: Command = { verb, argument, phase: 'transfer', patience: 'transfer' };
+    let marked = false;
+    const command: Command = {
+      verb,
+      argument,
+      phase: 'transfer',
+      patience: 'transfer',
+      onPreliminary: () => {
+        marked = true;
+      },
+    };
     const fromByte = options.fromByte ?? 0;
     control.check(command);
     if (!Number.isSafeInteger(fromByte) || fromByte < 0) {
@@ -200,11 +209,14 @@ export class Transfers {
         (reason: unknown) => reason,
       );
       // Where source or sink failed, the connection ended for it, and theirs is the better reason.
-      const error = caught === broken ? (left ?? caught) : caught;
+      const reason = caught === broken ? (left ?? caught) : caught;
+      // In active mode it is the server that would have made the connection.
+      const silent = !marked && (data.wasMade || route.kind === 'active');
+      const error = silent ? unanswered(reason) : reason;
       if (error instanceof FtpError && (error.kind === 'reply' || error.kind === 'unconfirmed')) throw error;
       exchange.dataEnded();
-      const reason = refusal ?? (await this.#explanation(answered, error));
-      if (reason !== undefined) this.#answers.explained(reason, verb);
+      const explanation = refusal ?? (await this.#explanation(answered, error));
+      if (explanation !== undefined) this.#answers.explained(explanation, verb);
       control.breakOff('a transfer on it failed');
       throw error;
     }
@@ -320,4 +332,13 @@ export class Transfers {
     clearTimeout(timer);
     return reply;
   }
+}
+
+/** The same error, where time has run out on it, for a command to which the server has said nothing. */
+function unanswered(error: unknown): unknown {
+  if (!(error instanceof FtpError)) return error;
+  const { kind, message, phase, verb, code, cause } = error;
+  const late = kind === 'unconfirmed' ? cause instanceof FtpError && cause.kind === 'timeout' : true;
+  if (!late || !['timeout', 'stalled', 'unconfirmed'].includes(kind)) return error;
+  return new FtpError(kind, message, { phase, verb, code, cause, unanswered: true });
 }

@@ -13,8 +13,8 @@ type State =
   | { readonly kind: 'failed'; readonly error: unknown };
 
 export interface GroupCommitOptions<Change> {
-  /** Writes all of them in one transaction, or throws and has written none. */
-  readonly commit: (changes: readonly Change[]) => void;
+  /** Writes all of them and does that besides, in one transaction; or throws and has done none of it. */
+  readonly commit: (changes: readonly Change[], besides: (() => void) | undefined) => void;
   /** Changes that are committed at once, without waiting. */
   readonly limit: number;
   /** Longest time that a change waits, in milliseconds. */
@@ -61,12 +61,13 @@ export class GroupCommit<Change> {
   /**
    * Commits what waits, also what an earlier commit failed to write.
    *
+   * @param besides what is to be done in the same transaction, behind them
    * @throws the error of the commit; the changes stay queued
    */
-  flush(): void {
-    if (this.#pending.length === 0) return;
+  flush(besides?: () => void): void {
+    if (this.#pending.length === 0 && besides === undefined) return;
     try {
-      this.#options.commit(this.#pending);
+      this.#options.commit(this.#pending, besides);
     } catch (error) {
       this.#become({ kind: 'failed', error });
       throw error;

@@ -5,13 +5,35 @@
  * The file is never opened with `fs` once it exists: closing any descriptor of it would drop the POSIX locks that
  * SQLite holds on it elsewhere in this process.
  */
-import { closeSync, constants, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import Database from 'better-sqlite3';
 import { damaged, judge, LedgerError } from './error.js';
+import { lockDirectory } from './lock.js';
 import { APPLICATION_ID, migrate, SCHEMA_VERSION } from './migrations.js';
 
 export type Access = 'read-write' | 'read-only';
+
+/** What the check for damage is about to read. */
+export interface CheckAhead {
+  readonly file: string;
+  readonly sizeBytes: number;
+  /** How long that takes on a slow disk, in milliseconds; mostly it is a hundredth of that. */
+  readonly withinMs: number;
+}
+
+/** What a worn SD card reads in a second. */
+const SLOW_BYTES_PER_SECOND = 5_000_000;
 
 /** How long one SQLite call waits for another process's lock. */
 export const BUSY_TIMEOUT_MS = 5_000;
@@ -25,10 +47,14 @@ const WAL_LIMIT_BYTES = 64 * 1024 * 1024;
  *
  * @throws LedgerError
  */
-export function openDatabase(file: string, access: Access): Database.Database {
+export function openDatabase(
+  file: string,
+  access: Access,
+  onCheck?: (check: CheckAhead) => void,
+): Database.Database {
   const path = databasePath(file);
   try {
-    return access === 'read-only' ? openForReading(path) : openForWriting(path);
+    return access === 'read-only' ? openForReading(path) : openForWriting(path, onCheck);
   } catch (error) {
     throw judge(error, path);
   }
@@ -81,10 +107,14 @@ function openForReading(path: string): Database.Database {
   }
 }
 
-function openForWriting(path: string): Database.Database {
+function openForWriting(path: string, onCheck?: (check: CheckAhead) => void): Database.Database {
   const size = sizeOf(path);
   if (size === undefined) create(path);
   const fresh = size === undefined || size === 0;
+  if (!fresh) {
+    const withinMs = Math.ceil((size / SLOW_BYTES_PER_SECOND) * 1_000);
+    onCheck?.({ file: path, sizeBytes: size, withinMs });
+  }
   const checked = fresh || inspect(path) === 'whole';
   const database = connect(path, 'read-write');
   try {
@@ -94,6 +124,7 @@ function openForWriting(path: string): Database.Database {
     migrate(database);
     // Another process, perhaps a newer ferryd, may have come in between.
     identify(database, path);
+    rmSync(suspicionOf(path), { force: true });
     return database;
   } catch (error) {
     database.close();
@@ -113,6 +144,23 @@ function sizeOf(path: string): number | undefined {
     );
   }
   return stats.size;
+}
+
+/**
+ * Remembers, beside the ledger, that SQLite has met damage in it while it was in use: the quick check does not look at
+ * everything, so the next opening looks at all of it.
+ */
+export function suspect(file: string): void {
+  try {
+    writeFileSync(suspicionOf(file), '', { mode: 0o600 });
+  } catch (error) {
+    // Nothing is lost by it: who met the damage is told of that anyway.
+    if (!(error instanceof Error && 'code' in error)) throw error;
+  }
+}
+
+function suspicionOf(path: string): string {
+  return join(lockDirectory(path), 'suspect');
 }
 
 /** Makes an empty file before SQLite does, because SQLite would make it 0644; -wal and -shm inherit its mode. */
@@ -161,8 +209,11 @@ function inspect(path: string): 'whole' | 'needs-writer' {
 
 function examine(database: Database.Database, path: string): void {
   identify(database, path);
-  const finding = String(database.pragma('quick_check(1)', { simple: true }));
-  if (finding !== 'ok') throw damaged(path, finding.split('\n')[0] ?? finding);
+  const check = existsSync(suspicionOf(path)) ? 'integrity_check' : 'quick_check';
+  const finding = String(database.pragma(`${check}(1)`, { simple: true }));
+  // The first line only names the database.
+  const first = finding.split('\n').find((line) => !line.startsWith('***'));
+  if (finding !== 'ok') throw damaged(path, first ?? finding);
 }
 
 type Identity = { readonly kind: 'empty' } | { readonly kind: 'ledger'; readonly version: number };
@@ -194,6 +245,8 @@ function identify(database: Database.Database, path: string): Identity {
 }
 
 function prepare(database: Database.Database, path: string): void {
+  // Only an empty database takes it; free pages of an older one go otherwise (care.ts).
+  database.pragma('auto_vacuum = INCREMENTAL');
   const mode = switchToWal(database);
   if (mode !== 'wal') {
     throw new LedgerError(

@@ -37,6 +37,8 @@ export interface Doomed {
   readonly directories: number;
   /** Those of `approved` that are directories. */
   readonly approvedDirectories: number;
+  /** Those of `total` that ferryd only found, and that nobody released. */
+  readonly foreign: number;
 }
 
 /** Why a run was held. */

@@ -59,9 +59,10 @@ export function judge(error: unknown, file: string): unknown {
 export function damaged(file: string, finding: string): LedgerError {
   return new LedgerError(
     'corrupt',
-    `The ledger ${file} is damaged (${finding}). It was left as it is. Stop ferryd, then move ${file} aside ` +
-      `together with the files of the same name that end in -wal and -shm; ferryd starts a new ledger in its place, ` +
-      'which remembers no earlier delivery.',
+    `The ledger ${file} is damaged (${finding}). It was left as it is. The next run, or the daemon when it starts, ` +
+      'puts it aside under another name and begins a new one; then both sides are looked at, and nothing is deleted ' +
+      'that you have not approved.',
+    { cause: new Error(finding) },
   );
 }
 

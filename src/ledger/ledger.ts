@@ -6,11 +6,13 @@
  */
 import type Database from 'better-sqlite3';
 import { emptyTally, type Tally } from '../plan/outcome.js';
+import { Care } from './care.js';
 import { ChangeWriter, checkChange, checkDeletions, checkIntents, type Queued, queued } from './change.js';
 import { GroupCommit } from './commit.js';
-import { openDatabase } from './database.js';
+import { type CheckAhead, openDatabase, suspect } from './database.js';
 import { type Approval, approvedOf, type Hold, type PlannedDeletion, plannedOf } from './deletion.js';
 import { judge, LedgerError } from './error.js';
+import { Notices } from './notices.js';
 import { LedgerReader } from './reader.js';
 import {
   type Altered,
@@ -24,15 +26,25 @@ import {
   runFrom,
   type TransferRecord,
 } from './record.js';
+import type { Damage, Salvage } from './salvage.js';
 
-/** Changes that share one commit at most, and how long the first of them waits. */
+/**
+ * Changes that share one commit at most, and how long the first of them waits. What is about to happen commits all that
+ * waits with it, so on a slow link the delivery of one file and the intent of the next are one write to the disk; and
+ * what a power cut takes is found out again by its intent.
+ */
 export const COMMIT_LIMIT = 256;
-export const COMMIT_DELAY_MS = 50;
+export const COMMIT_DELAY_MS = 1_000;
 
 /** Tries of a transaction that finds another process writing; each waits BUSY_TIMEOUT_MS inside SQLite. */
 const BUSY_ATTEMPTS = 3;
 
 export interface LedgerOptions {
+  /**
+   * Hears, before a ledger that exists is checked for damage, how large it is and about how long that may take. The
+   * check blocks: whoever watches this process should be told before.
+   */
+  readonly onCheck?: ((check: CheckAhead) => void) | undefined;
   /**
    * Hears of a group commit that failed in the background (a LedgerError, unless it is a bug of ours). The same
    * error is thrown by the next call that writes. Must not throw.
@@ -57,7 +69,7 @@ export function openLedger(
     readonly access?: 'read-write' | 'read-only';
   } = {},
 ): LedgerReader {
-  const database = openDatabase(file, options.access ?? 'read-write');
+  const database = openDatabase(file, options.access ?? 'read-write', options.onCheck);
   try {
     return options.access === 'read-only' ? new LedgerReader(database) : new Ledger(database, options);
   } catch (error) {
@@ -71,8 +83,8 @@ const SQL = {
     SELECT id FROM binding WHERE job = @job AND direction = @direction AND server = @server
       AND remote_root = @remoteRoot AND local_root = @localRoot`,
   addBinding: `
-    INSERT INTO binding (job, direction, server, remote_root, local_root)
-    VALUES (@job, @direction, @server, @remoteRoot, @localRoot)`,
+    INSERT INTO binding (job, direction, server, remote_root, local_root, made_at_ms)
+    VALUES (@job, @direction, @server, @remoteRoot, @localRoot, @madeAtMs)`,
   dropSkips: 'DELETE FROM skip WHERE binding_id = ?',
   startRun: `
     INSERT INTO run (job, binding_id, "trigger", pid, started_at_ms)
@@ -82,6 +94,11 @@ const SQL = {
       deleted = @deleted, renamed = @renamed, skipped = @skipped, unchanged = @unchanged, bytes = @bytes,
       failure_kind = @failureKind, failure_message = @failureMessage, failure_code = @failureCode
     WHERE id = @id AND ended_at_ms IS NULL`,
+  // A clock that jumps back takes nothing back.
+  settle: `
+    UPDATE binding SET settled_at_ms = coalesce(settled_at_ms, @atMs),
+      proven_at_ms = CASE WHEN @proven THEN max(coalesce(proven_at_ms, @atMs), @atMs) ELSE proven_at_ms END
+    WHERE id = (SELECT binding_id FROM run WHERE id = @id)`,
   openRuns: 'SELECT * FROM run WHERE job = ? AND ended_at_ms IS NULL ORDER BY id',
   run: 'SELECT * FROM run WHERE id = ?',
   // What a run did that could not say so itself: files, not attempts.
@@ -117,6 +134,8 @@ const SQL = {
   putCoveredUntil: `
     INSERT INTO schedule (job, key, covered_until_ms) VALUES (?, ?, ?)
     ON CONFLICT (job, key) DO UPDATE SET covered_until_ms = excluded.covered_until_ms`,
+  dropSchedule: 'DELETE FROM schedule WHERE job = ? AND key = ?',
+  putDamage: 'INSERT INTO damage (at_ms, moved_to, finding) VALUES (@atMs, @movedTo, @finding)',
   putProfile: `
     INSERT INTO server_profile (server, json) VALUES (?, ?)
     ON CONFLICT (server) DO UPDATE SET json = excluded.json`,
@@ -137,7 +156,8 @@ type RunEndRow = { id: number; outcome: string; endedAtMs: number } & Tally & {
 function prepareAll(database: Database.Database) {
   return {
     findBinding: database.prepare<[BindingKey], number>(SQL.findBinding).pluck(),
-    addBinding: database.prepare<[BindingKey]>(SQL.addBinding),
+    addBinding: database.prepare<[BindingKey & { madeAtMs: number }]>(SQL.addBinding),
+    settle: database.prepare<[{ id: number; atMs: number; proven: 0 | 1 }]>(SQL.settle),
     dropSkips: database.prepare<[number]>(SQL.dropSkips),
     startRun: database.prepare<[Omit<RunStart, 'bindingId'> & { bindingId: number | null }]>(SQL.startRun),
     endRun: database.prepare<[RunEndRow]>(SQL.endRun),
@@ -156,6 +176,8 @@ function prepareAll(database: Database.Database) {
     dropDeletions: database.prepare<[number]>(SQL.dropDeletions),
     dropHold: database.prepare<[number]>(SQL.dropHold),
     putCoveredUntil: database.prepare<[string, string, number]>(SQL.putCoveredUntil),
+    dropSchedule: database.prepare<[string, string]>(SQL.dropSchedule),
+    putDamage: database.prepare<[Damage]>(SQL.putDamage),
     putProfile: database.prepare<[string, string]>(SQL.putProfile),
   };
 }
@@ -167,6 +189,9 @@ function prepareAll(database: Database.Database) {
 export class Ledger extends LedgerReader {
   readonly #statements: ReturnType<typeof prepareAll>;
   readonly #queue: GroupCommit<Queued>;
+  /** Retention, free pages, the write-ahead log. */
+  readonly care: Care;
+  #isDamaged = false;
 
   /** For `openLedger`, and for tests that prepare the database themselves. */
   constructor(database: Database.Database, options: LedgerOptions = {}) {
@@ -174,24 +199,55 @@ export class Ledger extends LedgerReader {
     this.#statements = this.attempt(() => prepareAll(database));
     const writer = this.attempt(() => new ChangeWriter(database));
     this.#queue = new GroupCommit<Queued>({
-      commit: (changes) =>
+      commit: (changes, besides) =>
         this.#write(() => {
           for (const change of changes) writer.apply(change);
+          besides?.();
         }),
       limit: COMMIT_LIMIT,
       delayMs: COMMIT_DELAY_MS,
       onFailure: options.onFailure,
     });
+    this.care = this.attempt(
+      () =>
+        new Care(database, {
+          attempt: (work) => this.attempt(work),
+          write: (work) => this.#write(work),
+          flush: () => this.#queue.flush(),
+        }),
+    );
   }
 
-  /** The id of the binding with these five parts; made on first use. */
-  bind(key: BindingKey): number {
+  /**
+   * True once SQLite has met damage while the ledger was open. It is put aside when it is opened next (damage.ts), so
+   * whoever keeps it open should end.
+   */
+  get isDamaged(): boolean {
+    return this.#isDamaged;
+  }
+
+  /** The writing half of `notices`. */
+  declare readonly notices: Notices;
+
+  protected override openNotices(): Notices {
+    return new Notices(this.database, {
+      attempt: (work) => this.attempt(work),
+      write: (work) => this.#write(work),
+    });
+  }
+
+  /**
+   * The id of the binding with these five parts; made on first use.
+   *
+   * @param atMs when that is, in milliseconds since 1970
+   */
+  bind(key: BindingKey, atMs: number = Date.now()): number {
     const found = this.attempt(() => this.#statements.findBinding.get(key));
     if (found !== undefined) return found;
     return this.#write(() => {
       // Another process may have been first.
       const other = this.#statements.findBinding.get(key);
-      return other ?? Number(this.#statements.addBinding.run(key).lastInsertRowid);
+      return other ?? Number(this.#statements.addBinding.run({ ...key, madeAtMs: atMs }).lastInsertRowid);
     });
   }
 
@@ -291,6 +347,20 @@ export class Ledger extends LedgerReader {
     });
   }
 
+  /**
+   * What keeps anybody from writing to the ledger, in a sentence; undefined where a transaction can begin and end now.
+   * Nothing is written for that.
+   */
+  stuck(): string | undefined {
+    try {
+      this.#write(() => undefined);
+      return undefined;
+    } catch (error) {
+      if (error instanceof LedgerError) return error.message;
+      throw error;
+    }
+  }
+
   /** Lets the next run ask for all skipped files of a binding again. Returns how many there were. */
   liftSkips(bindingId: number): number {
     this.#queue.flush();
@@ -307,13 +377,18 @@ export class Ledger extends LedgerReader {
   }
 
   /**
-   * Closes a run after committing what is queued.
+   * Closes a run, in one transaction with what is queued. One that went through to its end (`ok`, `partial`) settles its
+   * binding; one that ended `ok` has proven it.
    *
    * @throws Error where the run is not open (a bug of the caller)
    */
   endRun(id: number, end: RunEnd): void {
-    this.#queue.flush();
-    this.#write(() => this.#close(id, end));
+    this.#queue.flush(() => {
+      this.#close(id, end);
+      const { outcome, endedAtMs } = end;
+      if (outcome !== 'ok' && outcome !== 'partial') return;
+      this.#statements.settle.run({ id, atMs: endedAtMs, proven: outcome === 'ok' ? 1 : 0 });
+    });
   }
 
   /**
@@ -349,6 +424,26 @@ export class Ledger extends LedgerReader {
     this.#write(() => this.#statements.putCoveredUntil.run(job, key, untilMs));
   }
 
+  /** Forgets a schedule that the job does not have any more. */
+  dropSchedule(job: string, key: string): void {
+    this.#write(() => this.#statements.dropSchedule.run(job, key));
+  }
+
+  /**
+   * Takes over what could be read of a damaged ledger in whose place this one stands, in one transaction, and remembers
+   * that it does.
+   */
+  takeOver(saved: Salvage, damage: Damage): void {
+    this.#write(() => {
+      for (const { job, key, coveredUntilMs } of saved.schedules) {
+        this.#statements.putCoveredUntil.run(job, key, coveredUntilMs);
+      }
+      for (const { server, json } of saved.profiles) this.#statements.putProfile.run(server, json);
+      this.notices.takeOver(saved);
+      this.#statements.putDamage.run(damage);
+    });
+  }
+
   /** Remembers what was learned about a server. `json` must be JSON text without secrets. */
   saveProfile(server: string, json: string): void {
     this.#write(() => this.#statements.putProfile.run(server, json));
@@ -368,6 +463,18 @@ export class Ledger extends LedgerReader {
     } finally {
       this.#queue.discard();
       this.#shut();
+    }
+  }
+
+  protected override attempt<Result>(work: () => Result): Result {
+    try {
+      return super.attempt(work);
+    } catch (error) {
+      if (error instanceof LedgerError && error.kind === 'corrupt') {
+        suspect(this.file);
+        this.#isDamaged = true;
+      }
+      throw error;
     }
   }
 

@@ -171,6 +171,53 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX hold_by_run ON hold (run_id);
   `,
+  // When a binding was made, when a run first came to its end there, and when one last proved all of it; notices; and
+  // the ledger's own care: what was done when, and the damaged ledgers in whose place this one stands.
+  // What the runs that are still there do not tell stays NULL: such a binding is looked at like a new one.
+  `
+  ALTER TABLE binding ADD COLUMN made_at_ms REAL;
+  ALTER TABLE binding ADD COLUMN settled_at_ms REAL;
+  ALTER TABLE binding ADD COLUMN proven_at_ms REAL;
+  UPDATE binding SET
+    made_at_ms = (SELECT min(started_at_ms) FROM run WHERE run.binding_id = binding.id),
+    settled_at_ms = (SELECT min(ended_at_ms) FROM run
+      WHERE run.binding_id = binding.id AND outcome IN ('ok', 'partial')),
+    proven_at_ms = (SELECT max(ended_at_ms) FROM run WHERE run.binding_id = binding.id AND outcome = 'ok');
+
+  CREATE TABLE notice_state (
+    job      TEXT NOT NULL,
+    topic    TEXT NOT NULL CHECK (topic IN ('run', 'freshness', 'configuration')),
+    state    TEXT NOT NULL,
+    since_ms REAL NOT NULL,
+    message  TEXT NOT NULL,
+    PRIMARY KEY (job, topic)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE notice_outbox (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    job      TEXT NOT NULL,
+    channel  TEXT NOT NULL,
+    body     TEXT NOT NULL CHECK (json_valid(body)),
+    at_ms    REAL NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_ms  REAL NOT NULL
+  ) STRICT;
+
+  -- Intents are few, and written twice for each file.
+  DROP INDEX intent_by_run;
+
+  CREATE TABLE care (
+    task       TEXT NOT NULL PRIMARY KEY,
+    done_at_ms REAL NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE damage (
+    id       INTEGER PRIMARY KEY,
+    at_ms    REAL NOT NULL,
+    moved_to TEXT NOT NULL,
+    finding  TEXT NOT NULL
+  ) STRICT;
+  `,
 ];
 
 /** The schema that this ferryd reads and writes. */

@@ -17,6 +17,7 @@ import {
   type PlannedDeletion,
 } from './deletion.js';
 import { judge } from './error.js';
+import { NoticeReader } from './notices.js';
 import {
   type Altered,
   type Binding,
@@ -34,9 +35,13 @@ import {
   type TransferRow,
   transferFrom,
 } from './record.js';
+import type { Damage } from './salvage.js';
 
 /** Rows that one page of a long answer holds. */
 export const PAGE_ROWS = 1_000;
+
+/** More pages than any ledger has. */
+const ALL_PAGES = 2 ** 31 - 1;
 
 /** A baseline and a skip side by side; either half is all null where there is none. */
 type KnownRow = { readonly path: string } & (
@@ -67,6 +72,13 @@ interface BindingRow {
   readonly server: string;
   readonly remote_root: string;
   readonly local_root: string;
+  readonly settled_at_ms: number | null;
+}
+
+interface DamageRow {
+  readonly at_ms: number;
+  readonly moved_to: string;
+  readonly finding: string;
 }
 
 interface PlannedRow extends DeletionRow {
@@ -135,8 +147,9 @@ export const READING = {
       AND EXISTS (SELECT 1 FROM baseline WHERE baseline.binding_id = b.id)`,
   doomed: `
     SELECT count(*) AS total, total(kind = 'directory') AS directories, total(approved) AS approved,
-      total(approved AND kind = 'directory') AS approvedDirectories
-    FROM (SELECT p.kind AS kind, ${IS_APPROVED} AS approved FROM deletion p
+      total(approved AND kind = 'directory') AS approvedDirectories,
+      total(known = 'extraneous' AND NOT approved) AS "foreign"
+    FROM (SELECT p.kind AS kind, p.known AS known, ${IS_APPROVED} AS approved FROM deletion p
       WHERE p.binding_id = ? AND p.stage = 'planned')`,
   planned: `
     SELECT path, side, at, kind, size_bytes, modified_ms, sha256, known, ${IS_APPROVED} AS approved
@@ -157,6 +170,11 @@ export const READING = {
     WHERE h.binding_id = @bindingId AND (d.path, d.side) > (@path, @side)
     ORDER BY d.path, d.side LIMIT @limit`,
   bindings: 'SELECT * FROM binding WHERE job = ? ORDER BY id',
+  binding: 'SELECT * FROM binding WHERE id = ?',
+  proven: 'SELECT max(proven_at_ms) FROM binding WHERE job = ?',
+  knownSince: `
+    SELECT min(at) FROM (SELECT min(made_at_ms) AS at FROM binding WHERE job = @job
+      UNION ALL SELECT * FROM (SELECT started_at_ms FROM run WHERE job = @job ORDER BY id LIMIT 1))`,
   intents: `
     SELECT path, temporary, size_bytes, mtime_ms, ctime_ms, inode, run_id FROM intent
     WHERE binding_id = @bindingId AND (path, temporary) > (@path, @temporary)
@@ -171,6 +189,8 @@ export const READING = {
     SELECT t.* FROM run r JOIN transfer t ON t.run_id = r.id
     WHERE r.job = ? ORDER BY r.id DESC, t.id DESC LIMIT ?`,
   coveredUntil: 'SELECT covered_until_ms FROM schedule WHERE job = ? AND key = ?',
+  scheduleKeys: 'SELECT key FROM schedule WHERE job = ? ORDER BY key',
+  damage: 'SELECT at_ms, moved_to, finding FROM damage ORDER BY id DESC LIMIT 1',
   profile: 'SELECT json FROM server_profile WHERE server = ?',
 } as const;
 
@@ -189,6 +209,9 @@ function prepareAll(database: Database.Database) {
     held: database.prepare<[string], HeldRow>(READING.held),
     heldDeletions: database.prepare<[DeletionPage], DeletionRow>(READING.heldDeletions),
     bindings: database.prepare<[string], BindingRow>(READING.bindings),
+    binding: database.prepare<[number], BindingRow>(READING.binding),
+    proven: database.prepare<[string], number | null>(READING.proven).pluck(),
+    knownSince: database.prepare<[{ job: string }], number | null>(READING.knownSince).pluck(),
     intents: database.prepare<
       [{ bindingId: number; path: string; temporary: string; limit: number }],
       IntentRow
@@ -201,6 +224,8 @@ function prepareAll(database: Database.Database) {
     transfersOfRun: database.prepare<[number, number], TransferRow>(READING.transfersOfRun),
     transfersOfJob: database.prepare<[string, number], TransferRow>(READING.transfersOfJob),
     coveredUntil: database.prepare<[string, string], number>(READING.coveredUntil).pluck(),
+    scheduleKeys: database.prepare<[string], string>(READING.scheduleKeys).pluck(),
+    damage: database.prepare<[], DamageRow>(READING.damage),
     profile: database.prepare<[string], string>(READING.profile).pluck(),
   };
 }
@@ -209,6 +234,8 @@ function prepareAll(database: Database.Database) {
 export class LedgerReader {
   /** Absolute path of the ledger. */
   readonly file: string;
+  /** What is to be told, and was told. */
+  readonly notices: NoticeReader;
   protected readonly database: Database.Database;
   readonly #statements: ReturnType<typeof prepareAll>;
 
@@ -216,6 +243,11 @@ export class LedgerReader {
     this.database = database;
     this.file = database.name;
     this.#statements = this.attempt(() => prepareAll(database));
+    this.notices = this.attempt(() => this.openNotices());
+  }
+
+  protected openNotices(): NoticeReader {
+    return new NoticeReader(this.database, (work) => this.attempt(work));
   }
 
   /** All bindings a job ever had, oldest first. */
@@ -229,6 +261,24 @@ export class LedgerReader {
       remoteRoot: row.remote_root,
       localRoot: row.local_root,
     }));
+  }
+
+  /**
+   * When a run first went through to its end at these two places, in milliseconds since 1970. Undefined: none did as
+   * far as the ledger knows, so that what it does not remember may be there all the same.
+   */
+  settledAtMs(bindingId: number): number | undefined {
+    return this.attempt(() => this.#statements.binding.get(bindingId))?.settled_at_ms ?? undefined;
+  }
+
+  /** When a run of the job last ended ok, in milliseconds since 1970; undefined where none ever did. */
+  provenAtMs(job: string): number | undefined {
+    return this.attempt(() => this.#statements.proven.get(job)) ?? undefined;
+  }
+
+  /** When the ledger first heard of the job, in milliseconds since 1970; undefined where it never ran. */
+  knownSinceMs(job: string): number | undefined {
+    return this.attempt(() => this.#statements.knownSince.get({ job })) ?? undefined;
   }
 
   /**
@@ -300,7 +350,7 @@ export class LedgerReader {
   /** How much the present plan of a binding would take away. */
   doomed(bindingId: number): Doomed {
     this.settle();
-    const none = { total: 0, approved: 0, directories: 0, approvedDirectories: 0 };
+    const none = { total: 0, approved: 0, directories: 0, approvedDirectories: 0, foreign: 0 };
     return this.attempt(() => this.#statements.doomed.get(bindingId)) ?? none;
   }
 
@@ -403,9 +453,31 @@ export class LedgerReader {
     return this.attempt(() => this.#statements.coveredUntil.get(job, key));
   }
 
+  /** The keys that `coveredUntil` knows of a job. */
+  scheduleKeys(job: string): string[] {
+    return this.attempt(() => this.#statements.scheduleKeys.all(job));
+  }
+
+  /** The damaged ledger in whose place this one stands, the last one where there were several. */
+  lastDamage(): Damage | undefined {
+    const row = this.attempt(() => this.#statements.damage.get());
+    return row === undefined ? undefined : { atMs: row.at_ms, movedTo: row.moved_to, finding: row.finding };
+  }
+
   /** What was learned about a server, as the JSON text that was saved. */
   profile(server: string): string | undefined {
     return this.attempt(() => this.#statements.profile.get(server));
+  }
+
+  /**
+   * Writes all that is committed into another file, which is replaced. Others may write meanwhile.
+   *
+   * @throws SqliteError where that file cannot be written: it is not the ledger's
+   */
+  async copyTo(file: string): Promise<void> {
+    this.settle();
+    // In one step: between two, whoever writes would make it begin anew.
+    await this.database.backup(file, { progress: () => ALL_PAGES });
   }
 
   /** Closes the file. May be called again. */

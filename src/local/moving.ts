@@ -49,7 +49,14 @@ export function relocate(
   contested: 'from' | 'to',
 ): 'moved' | 'missing' | 'occupied' | 'elsewhere' {
   try {
-    if (standing(to) !== undefined) return 'occupied';
+    const there = standing(to);
+    if (there !== undefined) {
+      const here = standing(from);
+      // Both names of one file: whoever moved it was killed before the first one went.
+      if (contested !== 'to' || here?.ino !== there.ino || here.dev !== there.dev) return 'occupied';
+      unlinkSync(from);
+      return 'moved';
+    }
     if (contested === 'to') {
       const linked = linkTo(from, to);
       if (linked === 'linked') unlinkSync(from);

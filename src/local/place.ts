@@ -77,12 +77,14 @@ export async function makeDirectories(root: string, directory: RelativePath): Pr
 
 async function makeOne(root: string, directory: RelativePath): Promise<void> {
   const { above, name } = split(directory);
-  await within(root, above, async ({ at }) => {
+  await within(root, above, async ({ at, sync }) => {
     const path = `${at}/${name}`;
     // Looked at first: some file servers refuse to make what is there for want of a right, not because it is there.
     if ((await standing(path)) === undefined) {
       try {
         await fs.mkdir(path, DIRECTORY_MODE);
+        // Or a power cut may take it back, with all that was flushed in it since.
+        await sync();
         return;
       } catch (error) {
         // Another download made it in the meantime.

@@ -28,6 +28,11 @@ export interface Policy {
   readonly extraneous: 'deleted' | 'kept';
   /** `content`: what is the same by size and time is compared by content all the same. */
   readonly proof: 'times' | 'content';
+  /**
+   * What becomes of two files of one size and different times on which the sides never agreed. `compared`: the ledger
+   * may have been lost, and the server may not keep times; so their content decides before one replaces the other.
+   */
+  readonly unproven: 'compared' | 'replaced';
   /** Identity of the server's settings now; a remembered skip holds only under its own. */
   readonly settings: string;
   /** Where a path stands on both sides. */
@@ -284,7 +289,7 @@ class Judgement {
       return { kind: 'make-directory', path, side: this.#side('target'), here, there };
     }
     if (local === undefined || remote === undefined) return { kind: 'kept', path };
-    const { mode, proof } = this.#policy;
+    const { mode, proof, unproven } = this.#policy;
     const content = this.#read?.content;
     const differ =
       local.sizeBytes !== remote.sizeBytes || content?.local === 'changed' || content?.remote === 'changed';
@@ -293,7 +298,8 @@ class Judgement {
     if (alike && proof === 'times' && mode !== 'move') {
       return { kind: 'meet', ...this.#at(), local, remote, proof: 'trusted', decide: this.#decide };
     }
-    const compared = alike || proof === 'content' ? this.#comparison() : undefined;
+    const byContent = alike || proof === 'content' || unproven === 'compared';
+    const compared = byContent ? this.#comparison() : undefined;
     if (compared !== undefined) return compared;
     return mode === 'two-way' ? this.#clash() : this.#replace();
   }

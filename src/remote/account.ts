@@ -11,7 +11,7 @@ import { FtpRemote } from './ftp/remote.js';
 import { FtpSession, type SessionOptions } from './ftp/session.js';
 import { Pool } from './pool.js';
 import { Profile, type ProfileStore } from './profile.js';
-import type { Remote } from './remote.js';
+import type { Remote, Trials } from './remote.js';
 
 /** The secrets of an account, read when a run needs them. Never stored, never shown. */
 export interface Credentials {
@@ -73,8 +73,8 @@ export class Account {
     });
   }
 
-  /** A directory of this account. */
-  remote(root: RemotePath): Remote {
+  /** A directory of this account. @param trials left out: what is tried out there is not written down before */
+  remote(root: RemotePath, trials?: Trials): Remote {
     const path = root.absolute ? `/${root.path.replace(/^\/+/, '')}` : root.path;
     return new FtpRemote({
       pool: this.#pool,
@@ -82,7 +82,13 @@ export class Account {
       charset: charsetOf(this.#server.charset),
       label: `${this.#server.name}:${path}`,
       root,
+      trials,
     });
+  }
+
+  /** How many connections stand, are being opened, or are being ended. */
+  get connections(): number {
+    return this.#pool.connections;
   }
 
   /** Ends all connections. */

@@ -276,6 +276,7 @@ const LOCAL: Readonly<Record<string, Decision>> = {
   ENOTDIR: 'gone',
   CHANGED: 'retry', // changed while it was read: what was sent is thrown away
   TEMPORARY: 'retry', // the server refuses this temporary name: the next one has another form
+  HELD: 'retry', // the server does not open the part of an earlier attempt: the next one begins anew
   MOVE: 'skip', // the server refuses to rename between these two places: the next run would fare no better
   ASIDE: 'pass', // the trash of this run has a file of this name; the next run has another one
   EACCES: 'pass',

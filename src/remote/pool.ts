@@ -6,6 +6,7 @@
  *
  * Retries nothing: a connection that cannot be opened is the caller's failure to judge.
  */
+import { setMaxListeners } from 'node:events';
 
 /** What the pool needs to know of a connection. */
 export interface Pooled {
@@ -74,6 +75,11 @@ export class Pool<C extends Pooled> {
     return this.#options.limit;
   }
 
+  /** How many stand, are being opened, or are being ended. */
+  get connections(): number {
+    return this.#count;
+  }
+
   /** The most that the server is known to let in now. */
   get ceiling(): number {
     return this.#room();
@@ -91,6 +97,8 @@ export class Pool<C extends Pooled> {
    * @throws what `work` or the opening of the connection throws, or the signal's reason
    */
   async use<T>(signal: AbortSignal | undefined, work: (connection: C) => Promise<T>): Promise<T> {
+    // All who wait and all who work may hang on one and the same signal.
+    if (signal !== undefined) setMaxListeners(0, signal);
     const connection = await this.#take(signal);
     const cut = (): void => connection.reset();
     signal?.addEventListener('abort', cut, { once: true });

@@ -115,10 +115,27 @@ export interface DigestOptions extends OperationOptions {
 /** In what two names differ that may be one file to a server. */
 export type Difference = 'case' | 'form';
 
+/** Keeps account of what is tried out on a remote, so that nothing of it stays there after a crash. */
+export interface Trials {
+  /** A file that is nobody's is about to be stored, in a directory of its own or alone. Durable on return. */
+  begin(path: RelativePath): void;
+  /** It is surely gone, or may not be removed. */
+  end(path: RelativePath): void;
+}
+
 /** Thrown by `deliver` where the server refuses the temporary name, and takes one of another form. */
 export class TemporaryRefused extends Error {
   override readonly name = 'TemporaryRefused';
   readonly code = 'TEMPORARY';
+}
+
+/**
+ * Thrown by `deliver` where the server does not open the part that an earlier attempt has left: it holds that for a
+ * session that it does not know to be gone yet. The file has to be sent anew, under another temporary name.
+ */
+export class PartHeld extends Error {
+  override readonly name = 'PartHeld';
+  readonly code = 'HELD';
 }
 
 /**

@@ -7,7 +7,7 @@ import type { SecretSource, Server } from '../job/job.js';
 import { readSecret, SecretError } from '../job/secret.js';
 import type { Ledger } from '../ledger/ledger.js';
 import type { LedgerReader } from '../ledger/reader.js';
-import { Account, type Credentials, profileIdentity } from '../remote/account.js';
+import { Account, type Credentials, profileIdentity, serverIdentity } from '../remote/account.js';
 import type { ProfileStore } from '../remote/profile.js';
 import type { Listener } from '../report/event.js';
 import type { Harbour } from './context.js';
@@ -37,7 +37,7 @@ export class Accounts implements Harbour {
   readonly #options: AccountsOptions;
   readonly #entries = new Map<string, Entry>();
   /** Accounts whose secrets have changed: runs under way go on with them, their idle connections close by themselves. */
-  readonly #former: Account[] = [];
+  #former: readonly Account[] = [];
 
   constructor(listener: Listener, options: AccountsOptions) {
     this.#listener = listener;
@@ -55,12 +55,18 @@ export class Accounts implements Harbour {
     const secrets = JSON.stringify(credentials);
     const entry = this.#entries.get(key);
     if (entry?.credentials === secrets) return entry.account;
-    if (entry !== undefined) this.#former.push(entry.account);
+    if (entry !== undefined) this.#former = [...this.#former.filter(isInUse), entry.account];
     const account = new Account(
       server,
       credentials,
       {
-        onOpened: (message) => this.#listener({ event: 'connection.opened', server: server.name, message }),
+        onOpened: (message) =>
+          this.#listener({
+            event: 'connection.opened',
+            server: server.name,
+            account: serverIdentity(server),
+            message,
+          }),
         onLearned: (message) => this.#listener({ event: 'server.learned', server: server.name, message }),
         onWire:
           this.#options.wire === 'traced'
@@ -91,13 +97,16 @@ export class Accounts implements Harbour {
 
   /** Ends all connections. */
   async close(): Promise<void> {
-    const accounts = [
-      ...this.#former.splice(0),
-      ...[...this.#entries.values()].map(({ account }) => account),
-    ];
+    const accounts = [...this.#former, ...[...this.#entries.values()].map(({ account }) => account)];
+    this.#former = [];
     this.#entries.clear();
     await Promise.all(accounts.map((account) => account.close()));
   }
+}
+
+/** A password that a program makes anew for each run must not leave an account behind each time. */
+function isInUse({ connections }: Account): boolean {
+  return connections > 0;
 }
 
 async function readCredentials(server: Server): Promise<Credentials> {

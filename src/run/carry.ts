@@ -21,9 +21,9 @@ import { RunEnded } from './end.js';
 import type { Endings } from './endings.js';
 import { Finisher } from './finish.js';
 import type { Outage } from './outage.js';
-import { isDownload } from './recover.js';
+import { clearTrial, emptyingOf, isDownload, isTrial } from './recover.js';
 import { Remover } from './removal.js';
-import type { PlainTask, Task, Transfer, UploadTask } from './task.js';
+import type { PlainTask, RecoverTask, Task, Transfer, UploadTask } from './task.js';
 import { Uploader } from './upload.js';
 
 /** Tries to find a free name for the loser of a conflict, or for what is replaced in the trash. */
@@ -115,6 +115,11 @@ export class Carrier {
     await this.#uploader.clearParts();
   }
 
+  /** Writes down which directories deletions may leave empty; durable on return. */
+  foresee(): void {
+    this.#remover.foresee();
+  }
+
   /** Removes directories that deletions have emptied. */
   tidy(): Promise<void> {
     return this.#remover.tidy();
@@ -160,6 +165,8 @@ export class Carrier {
       case 'download':
         return this.#downloader.download(task, beganMs);
       case 'recover':
+        if (emptyingOf(task.intent) !== undefined) return this.#remover.recover(task);
+        if (isTrial(task.intent)) return this.#clearTrial(task);
         return isDownload(task.intent) ? this.#downloader.recover(task) : this.#uploader.recover(task);
       case 'remove':
         return this.#remover.remove(task, beganMs);
@@ -219,6 +226,15 @@ export class Carrier {
     return 'done';
   }
 
+  /** What an earlier run was trying out on the remote when it was killed. */
+  async #clearTrial({ path, intent }: RecoverTask): Promise<Result<Task>> {
+    const { remote, binding } = this.#voyage;
+    this.#goOn();
+    await clearTrial(remote, path);
+    this.#desk.record({ kind: 'intent-dropped', bindingId: binding, path, temporary: intent.temporary });
+    return 'done';
+  }
+
   /** What reading a file has shown may ask for something else than the plan said. */
   #turnTo(verdict: Verdict, task: Task): Result<Task> {
     const { context, binding } = this.#voyage;
@@ -271,7 +287,7 @@ export class Carrier {
 
     switch (failure.decision) {
       case 'gone':
-        await this.#clear(task);
+        await this.#clear(task, 'unheard');
         return 'done';
       // No other way was left to fall back to.
       case 'fallback':
@@ -318,14 +334,15 @@ export class Carrier {
   async #again(task: Task, failure: Failure): Promise<Task | undefined> {
     const attempt = task.attempt + 1;
     if (task.kind !== 'upload' && task.kind !== 'examine') return { ...task, attempt };
-    if (failure.code === 'TEMPORARY' || failure.kind === 'verification') return this.#anew(task, attempt);
+    const useless = failure.code === 'TEMPORARY' || failure.code === 'HELD';
+    if (useless || failure.kind === 'verification') return this.#anew(task, attempt);
     if (failure.code !== 'CHANGED') {
       return task.kind === 'upload' ? { ...task, attempt, sent: 'something' } : { ...task, attempt };
     }
     const { root, job, weigh, context, run } = this.#voyage;
     const file = await lookAt(root, task.path, job.links);
     // What was sent may be as large as the new content and must never pass for it: it goes, and so does its name.
-    await this.#clear(task);
+    await this.#clear(task, 'unheard');
     if (file === undefined) return undefined;
     if (weigh({ sizeBytes: file.sizeBytes, modifiedMs: file.mtimeMs }) !== 'fits') {
       const message = `${task.path} was changed while it was read, and is not of the size and age any more that the job wants: the next run looks at it again.`;
@@ -368,7 +385,9 @@ export class Carrier {
       !final &&
       this.#voyage.job.deletes.policy === 'trash' &&
       task.sent === 'something';
-    const cleared = mayBeNeeded ? undefined : await this.#clear(task);
+    // A reply of its own ends it; 421 is the end of the connection.
+    const isAnswered = final || (/^\d{3}$/.test(failure.code) && failure.code !== '421');
+    const cleared = mayBeNeeded ? undefined : await this.#clear(task, isAnswered ? 'heard' : 'unheard');
     const local =
       task.kind === 'download'
         ? remoteFingerprint(task.action.file)
@@ -391,9 +410,11 @@ export class Carrier {
   /**
    * Takes the temporary name away.
    *
+   * @param end whether the server has said how the sending ended, if there was one. Where not, it may still have the
+   *   command before it: a name that is missing now may be made yet
    * @returns the name where it is surely gone; undefined leaves the intent open for the next run
    */
-  async #clear(task: Task): Promise<string | undefined> {
+  async #clear(task: Task, end: 'heard' | 'unheard' = 'heard'): Promise<string | undefined> {
     const { remote, binding, root } = this.#voyage;
     if (task.kind !== 'upload' && task.kind !== 'download') return undefined;
     const { path, temporary } = task;
@@ -403,7 +424,10 @@ export class Carrier {
     try {
       if (task.kind === 'download') {
         await discardFile(root, temporary);
-      } else if (task.sent === 'something') await remote.remove(temporary);
+      } else if (task.sent === 'something') {
+        if (end === 'unheard' && (await remote.stat(temporary)) === undefined) return undefined;
+        await remote.remove(temporary);
+      }
       this.#desk.record({ kind: 'intent-dropped', bindingId: binding, path, temporary });
       return temporary;
     } catch {

@@ -9,6 +9,8 @@ import { LocalSource } from '../local/source.js';
 import type { Content, Verdict } from '../plan/action.js';
 import type { Digest } from '../plan/digest.js';
 import { type Fingerprint, type LocalFile, sameFingerprint } from '../plan/entry.js';
+import { judge } from '../remote/failure.js';
+import type { Voyage } from './context.js';
 import type { Result } from './crew.js';
 import type { Desk } from './desk.js';
 import { hashOf } from './recover.js';
@@ -63,7 +65,7 @@ export class Comparer {
     const { path, action } = task;
     const { local, remote, proof } = action;
     if (proof === 'compared') {
-      const content = await this.#difference(action);
+      const content = await this.#difference(action).catch((error: unknown) => unread(error, voyage));
       if (content !== undefined) return hands.turnTo(action.decide(content), task);
     }
     const seenAtMs = Date.now();
@@ -108,6 +110,16 @@ export class Comparer {
     this.#desk.hands.fared();
     return told;
   }
+}
+
+/**
+ * A server may show a file and not let it be read. Where it is compared only because the ledger may have forgotten it,
+ * it is then sent, as it would have been without a look.
+ */
+function unread(error: unknown, { memory, job }: Pick<Voyage, 'memory' | 'job'>): Content {
+  const needed = job.mode === 'two-way' || job.compare === 'checksum' || job.direction === 'pull';
+  if (memory === 'settled' || needed || judge(error).decision !== 'skip') throw error;
+  return { local: 'changed', remote: 'changed' };
 }
 
 async function agrees(root: string, file: LocalFile, { algorithm, hex }: Digest): Promise<boolean> {

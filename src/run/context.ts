@@ -3,13 +3,14 @@
  */
 import type { Job, RemotePath, Server } from '../job/job.js';
 import type { Ledger } from '../ledger/ledger.js';
+import type { LedgerReader } from '../ledger/reader.js';
 import type { BindingKey } from '../ledger/record.js';
 import type { Verdict } from '../plan/action.js';
 import type { RelativePath } from '../plan/entry.js';
 import type { Policy } from '../plan/judge.js';
 import { emptyTally, type Outcome, type RunFailure, type Tally } from '../plan/outcome.js';
 import { serverIdentity } from '../remote/account.js';
-import type { Remote } from '../remote/remote.js';
+import type { Remote, Trials } from '../remote/remote.js';
 import type { Listener } from '../report/event.js';
 import type { Fit, Measures } from './filter.js';
 import type { Placement } from './placement.js';
@@ -17,7 +18,7 @@ import type { Placement } from './placement.js';
 /** Where runs get their remotes from: the accounts in use, or what a test has in their place. */
 export interface Harbour {
   /** @throws {RunEnded} kind `configuration` where a secret or a file of certificates cannot be read */
-  of(server: Server): Promise<{ remote(path: RemotePath): Remote }>;
+  of(server: Server): Promise<{ remote(path: RemotePath, trials?: Trials): Remote }>;
 }
 
 /** What a person has seen planned, and has said yes to: nothing else is carried out, and its deletions are released. */
@@ -43,6 +44,8 @@ export interface RunContext {
   readonly skipped?: 'again' | undefined;
   /** Undefined: whatever the scan finds is carried out. */
   readonly only?: Only | undefined;
+  /** What the hooks are started with, but for secrets of their job; left out: the process's own. */
+  readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
   /** 0 to 1, for jitter; tests give their own. */
   readonly random?: (() => number) | undefined;
   /** When the run starts, in milliseconds since 1970; tests give their own. */
@@ -72,6 +75,22 @@ export function notBegun(job: Job): RunReport {
   };
 }
 
+/**
+ * What the ledger knows of the two places of a job. `unsettled`: no run has gone through to its end between them as
+ * far as it knows, because they are new or because an earlier ledger was lost; so what it does not remember may be
+ * there all the same.
+ */
+export type Memory = 'settled' | 'unsettled';
+
+/** What the ledger knows of a binding. */
+export function memoryOf(
+  ledger: Pick<LedgerReader, 'settledAtMs'> | undefined,
+  binding: number | undefined,
+): Memory {
+  if (ledger === undefined || binding === undefined) return 'unsettled';
+  return ledger.settledAtMs(binding) === undefined ? 'unsettled' : 'settled';
+}
+
 /** A run under way: what its parts share. */
 export interface Voyage {
   /** With paths of this run. */
@@ -84,11 +103,13 @@ export interface Voyage {
   readonly remote: Remote;
   readonly tally: Tally;
   readonly policy: Policy;
+  /** As it was when the run began. */
+  readonly memory: Memory;
   readonly placement: Placement;
   /** Milliseconds since 1970: the date of what the run puts into the trash, and of conflicts. */
   readonly startedAtMs: number;
   readonly random: () => number;
-  /** What size and age say of a file, ages counted from the run's start. */
+  /** What size and age say of a file, ages counted from where the run begins to look, behind its `before` hook. */
   readonly weigh: (file: Measures) => Fit;
 }
 
@@ -105,13 +126,18 @@ export function bindingKey(job: Job): BindingKey {
 }
 
 /** What the planner has to know of a job. */
-export function policyOf(job: Job, settings: string, placement: Placement): Policy {
+export function policyOf(
+  job: Job,
+  parts: { readonly settings: string; readonly placement: Placement; readonly memory: Memory },
+): Policy {
+  const { settings, placement, memory } = parts;
   return {
     mode: job.mode,
     direction: job.direction,
     conflicts: job.conflicts,
     extraneous: job.deletes.extraneous ? 'deleted' : 'kept',
     proof: job.compare === 'checksum' ? 'content' : 'times',
+    unproven: memory === 'unsettled' ? 'compared' : 'replaced',
     // What was skipped for want of a trash is tried again once the job does without one.
     settings: job.deletes.policy === 'trash' ? `${settings} trash` : settings,
     place: placement.place,

@@ -114,9 +114,10 @@ export class Downloader {
     const { root, binding, tally, placement, job } = this.#desk.voyage;
     // A move keeps no account of what it has delivered; what goes into the trash is not lost.
     const replaced = job.mode === 'move' && job.deletes.policy === 'trash';
-    if (place.sizeBytes !== file.sizeBytes || !sameTime) return replaced ? 'free' : 'taken';
-    if (job.mode === 'move') {
-      // Its source goes afterwards, so only the content says that it is the same.
+    const mayBeSame = sameTime || file.modifiedMs === undefined;
+    if (place.sizeBytes !== file.sizeBytes || !mayBeSame) return replaced ? 'free' : 'taken';
+    if (job.mode === 'move' || !sameTime) {
+      // Where its source goes afterwards, or nobody knows its time, only the content says that it is the same.
       const other: Verdict = replaced
         ? { ...action, over: 'seen', seen: place }
         : { kind: 'blocked', path, why: 'differs', side: 'local' };

@@ -6,11 +6,14 @@
 import type { Job } from '../job/job.js';
 import type { Doomed } from '../ledger/deletion.js';
 import { standsAt } from '../local/walk.js';
+import type { Memory } from './context.js';
 import { RunEnded } from './end.js';
 import { looksAt } from './scan.js';
 
 /** The whole of what a run has seen and would delete. */
 export interface Whole {
+  /** What the ledger knew of the two places when the run began. */
+  readonly memory: Memory;
   /** How many files the scan has seen on each side. */
   readonly seen: { readonly local: number; readonly remote: number };
   readonly doomed: Doomed;
@@ -57,7 +60,19 @@ export async function checkMarker(
 
 /** @returns why a run is held; undefined where all that is planned may be carried out */
 export function judgeWhole(job: Job, whole: Whole): Refusal | undefined {
-  return emptied(job, whole) ?? tooMany(job, whole);
+  return emptied(job, whole) ?? strange(job, whole) ?? tooMany(job, whole);
+}
+
+/** A run that has no memory of its two places deletes nothing of which it does not know whose it is. */
+function strange(job: Job, { memory, doomed }: Whole): Refusal | undefined {
+  if (memory === 'settled' || doomed.foreign === 0) return undefined;
+  const what = doomed.foreign === 1 ? '1 thing' : `${doomed.foreign} things`;
+  const found = `This is the first run that the ledger knows of between ${job.local} and ${remoteOf(job)}, and job ${job.name} would delete ${what} there that it did not put there as far as the ledger knows.`;
+  return {
+    code: 'first-run',
+    found,
+    message: `${found} Nothing was deleted.${howToApprove(job, doomed)}`,
+  };
 }
 
 /** A side that had files of this job and has none now. What a person has released in full may be deleted all the same. */

@@ -71,6 +71,7 @@ export class Pass {
   /** Scans, delivers, and collects what is to be deleted. */
   async carry(): Promise<void> {
     const crew = this.#crew(this.#workers());
+    if (crew.ended) return crew.finish();
     try {
       for await (const verdict of this.#scan()) {
         if (crew.ended) break;
@@ -97,6 +98,7 @@ export class Pass {
   /** Carries out the deletions that are planned; first files, then the directories that held them. */
   async remove(): Promise<void> {
     const { context, binding, job } = this.#voyage;
+    this.#carrier.foresee();
     for (const kind of ['file', 'directory'] as const) {
       // A directory goes after those below it.
       const crew = this.#crew(kind === 'file' ? job.server.connections : 1);
@@ -145,7 +147,7 @@ export class Pass {
   }
 
   #scan(): AsyncGenerator<Verdict> {
-    const { job, context, binding, policy, placement, root, weigh } = this.#voyage;
+    const { job, context, binding, policy, memory, placement, root, weigh } = this.#voyage;
     return scanJob({
       job,
       root,
@@ -153,6 +155,7 @@ export class Pass {
       ledger: context.ledger,
       binding,
       policy,
+      memory,
       placement,
       weigh,
       seen: this.#seen,

@@ -9,7 +9,7 @@ import type { LedgerReader } from '../ledger/reader.js';
 import type { Removal, Verdict } from '../plan/action.js';
 import { settingsIdentity } from '../remote/account.js';
 import { doomedBy } from './carry.js';
-import { bindingKey, type Harbour, policyOf } from './context.js';
+import { bindingKey, type Harbour, memoryOf, policyOf } from './context.js';
 import { weighOf } from './filter.js';
 import { checkMarker, judgeWhole, type Refusal } from './guard.js';
 import { Placement } from './placement.js';
@@ -39,6 +39,7 @@ export async function* planJob(job: Job, context: PlanContext): AsyncGenerator<V
   const resolved = resolveJob(job, nowMs);
   const root = await findLocal(resolved);
   const binding = bindingOf(resolved.job, ledger);
+  const memory = memoryOf(ledger, binding);
   const placement = new Placement(resolved.job, resolved.prefix);
   const remote = async () => (await accounts.of(job.server)).remote(resolved.job.remotePath);
   await checkMarker({ job: resolved.job, root }, async (marker) => (await remote()).stat(marker));
@@ -50,7 +51,8 @@ export async function* planJob(job: Job, context: PlanContext): AsyncGenerator<V
     remote,
     ledger,
     binding,
-    policy: policyOf(resolved.job, settingsIdentity(job.server), placement),
+    policy: policyOf(resolved.job, { settings: settingsIdentity(job.server), placement, memory }),
+    memory,
     placement,
     weigh: weighOf(resolved.job, nowMs),
     seen,
@@ -68,6 +70,7 @@ export async function* planJob(job: Job, context: PlanContext): AsyncGenerator<V
     elsewhere: binding === undefined ? 0 : (ledger?.rememberedElsewhere(binding) ?? 0),
   };
   const refusal = judgeWhole(resolved.job, {
+    memory,
     seen,
     doomed: released.doomed,
     unplanned: 0,
@@ -91,7 +94,7 @@ export function heldNow(job: Job, ledger: LedgerReader | undefined, nowMs: numbe
 /** Counts deletions, and which of them a person has released already. */
 class Released {
   readonly #approved = new Set<string>();
-  readonly doomed = { total: 0, approved: 0, directories: 0, approvedDirectories: 0 };
+  readonly doomed = { total: 0, approved: 0, directories: 0, approvedDirectories: 0, foreign: 0 };
 
   constructor(job: string, ledger: LedgerReader | undefined, binding: number | undefined) {
     if (ledger === undefined || binding === undefined) return;
@@ -108,6 +111,7 @@ class Released {
     this.doomed.approved += approved;
     this.doomed.directories += directory;
     this.doomed.approvedDirectories += approved * directory;
+    this.doomed.foreign += deletion.known === 'extraneous' ? 1 - approved : 0;
   }
 }
 

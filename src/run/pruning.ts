@@ -18,7 +18,7 @@ const NOTHING = 0;
 /** And the name under which it keeps until when the clock is not believed. */
 const DOUBT = 'trash clock';
 
-/** @param used whether this run has put something there */
+/** @param used whether this run has put something there, or may have gone on from one that has */
 export async function pruneWhenDue(voyage: Voyage, lister: Lister, used: 'used' | 'unused'): Promise<void> {
   const { job, context, run, root } = voyage;
   const { ledger, listener } = context;

@@ -11,13 +11,14 @@ import { standsAt } from '../local/walk.js';
 import { type RelativePath, type RemoteFile, sameTime } from '../plan/entry.js';
 import { foldOf } from '../plan/names.js';
 import { judge } from '../remote/failure.js';
+import { AtHand } from './at-hand.js';
 import type { Result } from './crew.js';
 import type { Desk } from './desk.js';
 import { RunEnded } from './end.js';
-import type { RemoveTask, Task } from './task.js';
+import { type Emptying, emptyingIntent, emptyingOf } from './recover.js';
+import type { RecoverTask, RemoveTask, Task } from './task.js';
 
-/** How many names of directories are kept at hand, of listings and of what is here. */
-const NAMES_AT_HAND = 200_000;
+const SIDES = ['local', 'remote'] as const;
 
 /** Tries to find a free place in the trash. */
 const PLACES = 10;
@@ -32,7 +33,8 @@ export class Remover {
   readonly #desk: Desk;
   readonly #listings = new AtHand<Listing>();
   readonly #namesHere = new AtHand<NamesHere>();
-  /** Directories on each side that something was deleted from. */
+  /** Directories on each side that something may be deleted from, and those from which something was, or was gone. */
+  readonly #foreseen = { local: new Set<RelativePath>(), remote: new Set<RelativePath>() };
   readonly #emptied = { local: new Set<RelativePath>(), remote: new Set<RelativePath>() };
   /** What stays, and was told. */
   readonly #left = new Set<string>();
@@ -72,6 +74,8 @@ export class Remover {
         return 'done';
       case 'gone':
         this.#cleared += 1;
+        // By a run that was killed, perhaps.
+        if (deletion.kind === 'file') this.#emptied[deletion.side].add(parentOf(deletion.at));
         this.#desk.record({ kind: 'forgotten', bindingId: binding, path });
         return 'done';
       case 'left':
@@ -91,26 +95,66 @@ export class Remover {
     }
   }
 
-  /** Removes the directories that were emptied, and those above them that hold nothing else. */
-  async tidy(): Promise<void> {
-    const { root, remote, job, context } = this.#desk.voyage;
+  /**
+   * Writes down which directories the planned deletions may leave empty, durable on return: whatever ends this run, the
+   * next one knows of them.
+   */
+  foresee(): void {
+    const { job, context, binding, run } = this.#desk.voyage;
     // They are entries of their own then, and were doomed by themselves where they are gone.
     if (job.emptyDirectories === 'keep') return;
-    const ways = {
-      local: (path: RelativePath) => removeDirectory(root, path),
-      remote: (path: RelativePath) => remote.removeDirectory(path, { signal: context.cut }),
-    };
-    for (const side of ['local', 'remote'] as const) {
+    for (const { kind, side, at } of context.ledger.planned(binding)) {
+      const directory = parentOf(at);
+      if (kind === 'file' && directory !== '') this.#foreseen[side].add(directory);
+    }
+    const intents = SIDES.flatMap((side) =>
+      [...this.#foreseen[side]].map((directory) => emptyingIntent({ side, directory })),
+    );
+    context.ledger.intend(binding, run, intents);
+  }
+
+  /** Removes the directories that were emptied, and those above them that hold nothing else. */
+  async tidy(): Promise<void> {
+    for (const side of SIDES) {
       // The deepest first; each that goes may empty the one above.
-      const directories = [...this.#emptied[side]].sort((a, b) => b.length - a.length);
-      for (const emptied of directories) {
-        for (let path = emptied; path !== ''; path = parentOf(path)) {
-          if (context.stop?.aborted === true) return;
-          if ((await attempt(() => ways[side](path))) !== 'removed') break;
-        }
+      const directories = [...this.#foreseen[side]].sort((a, b) => b.length - a.length);
+      for (const directory of directories) {
+        if (this.#desk.voyage.context.stop?.aborted === true) return;
+        const isSettled = !this.#emptied[side].has(directory) || (await this.#removeUpwards(side, directory));
+        if (isSettled) this.#settled({ side, directory });
       }
+      this.#foreseen[side].clear();
       this.#emptied[side].clear();
     }
+  }
+
+  /** A directory that an earlier run was about to empty, and may have emptied. */
+  async recover({ intent }: RecoverTask): Promise<Result<Task>> {
+    const emptying = emptyingOf(intent);
+    if (emptying === undefined) throw new Error(`${intent.path} is no directory`);
+    this.#desk.hands.goOn();
+    if (await this.#removeUpwards(emptying.side, emptying.directory)) this.#settled(emptying);
+    return 'done';
+  }
+
+  /** @returns false where nobody knows whether it is gone: the link broke, or there was no time left */
+  async #removeUpwards(side: Emptying['side'], directory: RelativePath): Promise<boolean> {
+    const { root, remote, context } = this.#desk.voyage;
+    const options = { signal: context.cut };
+    for (let path = directory; path !== ''; path = parentOf(path)) {
+      if (context.stop?.aborted === true) return false;
+      const end = await attempt(() =>
+        side === 'local' ? removeDirectory(root, path) : remote.removeDirectory(path, options),
+      );
+      if (end !== 'removed') return end !== 'unknown';
+    }
+    return true;
+  }
+
+  #settled(emptying: Emptying): void {
+    const { path, temporary } = emptyingIntent(emptying);
+    const { binding } = this.#desk.voyage;
+    this.#desk.record({ kind: 'intent-dropped', bindingId: binding, path, temporary });
   }
 
   async #removeHere({ at, ...doomed }: PlannedDeletion, attempt: number): Promise<Outcome> {
@@ -272,42 +316,14 @@ interface Listing {
   readonly proven: boolean;
 }
 
-/** What was looked up last, as long as it is not too much. Several who want the same wait for one look. */
-class AtHand<Value> {
-  readonly #kept = new Map<RelativePath, Promise<{ readonly value: Value; readonly size: number }>>();
-  #size = 0;
-
-  async get(
-    directory: RelativePath,
-    look: () => Promise<{ readonly value: Value; readonly size: number }>,
-  ): Promise<Value> {
-    const kept = this.#kept.get(directory);
-    if (kept !== undefined) return (await kept).value;
-    const looking = look();
-    this.#kept.set(directory, looking);
-    try {
-      const { value, size } = await looking;
-      this.#size += size;
-      for (const [oldest, entry] of this.#kept) {
-        if (this.#size <= NAMES_AT_HAND || oldest === directory) break;
-        this.#kept.delete(oldest);
-        this.#size -= (await entry).size;
-      }
-      return value;
-    } catch (error) {
-      this.#kept.delete(directory);
-      throw error;
-    }
-  }
-}
-
-/** Tidying is not worth a failure; what ends the run does so all the same. */
-async function attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
+/** Tidying is not worth a failure; what ends the run does so all the same. `unknown`: it may be worth another try. */
+async function attempt<T>(work: () => Promise<T>): Promise<T | 'refused' | 'unknown'> {
   try {
     return await work();
   } catch (error) {
     if (error instanceof RunEnded) throw error;
-    return undefined;
+    const { decision } = judge(error);
+    return ['skip', 'pass', 'gone', 'fallback'].includes(decision) ? 'refused' : 'unknown';
   }
 }
 

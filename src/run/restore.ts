@@ -323,7 +323,10 @@ class Restoration {
     const version = versionAt(versions, atMs);
     const side = sides.find(({ place }) => place === version?.place);
     if (version === undefined || side === undefined) return undefined;
-    const there = await side.presence.at(version.path);
+    const seen = await side.presence.at(version.path);
+    // A restoration that was killed when the file had its name back, and its place in the trash still.
+    const isBack = seen === 'file' && (await side.place.areOne?.(version.file.path, version.path)) === true;
+    const there = isBack ? 'nothing' : seen;
     const wantsMissing = atMs === undefined && !this.#isAskedByName(version.path);
     if (wantsMissing && there !== 'nothing' && there !== 'unknown') return undefined;
     const unseen = wantsMissing ? 'unknown' : 'aside';

@@ -1,23 +1,27 @@
 /*
- * One run of one job: lock, recover what an earlier run left, scan, carry out, guard, delete, record, report.
+ * One run of one job: lock, hook, recover what an earlier run left, scan, carry out, guard, delete, hook, record,
+ * report.
  * Never throws for what a person should read: whatever ends a run is in its report.
  */
 import type { Job } from '../job/job.js';
 import { acquireLock, lockDirectory } from '../ledger/lock.js';
+import type { RunRecord } from '../ledger/record.js';
 import { emptyTally, type Outcome, type RunFailure, type Tally } from '../plan/outcome.js';
 import { settingsIdentity } from '../remote/account.js';
 import { Carrier } from './carry.js';
-import { bindingKey, policyOf, type RunContext, type RunReport, type Voyage } from './context.js';
+import { bindingKey, memoryOf, policyOf, type RunContext, type RunReport, type Voyage } from './context.js';
 import { Crew } from './crew.js';
 import { failureOf } from './end.js';
 import { Endings } from './endings.js';
 import { weighOf } from './filter.js';
 import { checkMarker, judgeWhole, type Refusal, unreleased, type Whole } from './guard.js';
+import { Hooks } from './hooks.js';
 import { Lister } from './lister.js';
 import { Outage } from './outage.js';
 import { Pass } from './pass.js';
 import { Placement } from './placement.js';
 import { pruneWhenDue } from './pruning.js';
+import { emptyingOf, trialsOf } from './recover.js';
 import { openLocal, type Resolved, resolveJob } from './resolve.js';
 import { deletes } from './scan.js';
 import type { Task } from './task.js';
@@ -52,6 +56,7 @@ export async function runJob(job: Job, context: RunContext): Promise<RunReport> 
       ledger.closeAbandonedRuns(job.name, startedAtMs);
       const resolved = resolveJob(job, startedAtMs);
       const binding = ledger.bind(bindingKey(resolved.job));
+      const brokenOff = isBrokenOff(ledger.lastRuns(job.name, 1)[0]);
       if (context.skipped === 'again') ledger.liftSkips(binding);
       run = ledger.startRun({
         job: job.name,
@@ -61,8 +66,16 @@ export async function runJob(job: Job, context: RunContext): Promise<RunReport> 
         startedAtMs,
       });
       context.listener({ event: 'run.started', job: job.name, run, trigger: context.trigger });
-      const failure = await sail({ resolved, context, run, binding, tally, startedAtMs });
-      const outcome = outcomeOf(tally, failure, context);
+      const hooks = new Hooks(resolved.job, { context, run });
+      const sailed =
+        (await hooks.before()) ??
+        (await sail({ resolved, context, run, binding, tally, startedAtMs, brokenOff }));
+      const reached = outcomeOf(tally, sailed, context);
+      const afterwards = await hooks.after({ outcome: reached, failure: sailed, tally });
+      // What went wrong first, or graver, is what a person has to know.
+      const spoilt = afterwards !== undefined && sailed === undefined && reached !== 'interrupted';
+      const failure = spoilt ? afterwards : sailed;
+      const outcome = spoilt ? 'failed' : reached;
       const kept = outcome === 'interrupted' ? undefined : failure;
       ledger.endRun(run, { outcome, tally, failure: kept, endedAtMs: Date.now() });
       return report(outcome, kept);
@@ -76,6 +89,8 @@ export async function runJob(job: Job, context: RunContext): Promise<RunReport> 
 
 type Begun = Pick<Voyage, 'context' | 'run' | 'binding' | 'tally' | 'startedAtMs'> & {
   readonly resolved: Resolved;
+  /** The run before did not come to its end: what it may have left in the trash is not taken down anywhere. */
+  readonly brokenOff: boolean;
 };
 
 /** @returns why the run ended early, or what went wrong with files on its way; undefined where there is neither */
@@ -86,15 +101,19 @@ async function sail(begun: Begun): Promise<RunFailure | undefined> {
     const root = await openLocal(resolved);
     const account = await context.accounts.of(job.server);
     const placement = new Placement(job, prefix);
+    const memory = memoryOf(context.ledger, begun.binding);
+    const settings = settingsIdentity(job.server);
     const voyage: Voyage = {
       ...begun,
       job,
       root,
-      remote: account.remote(job.remotePath),
+      remote: account.remote(job.remotePath, trialsOf(begun)),
       placement,
-      policy: policyOf(job, settingsIdentity(job.server), placement),
+      policy: policyOf(job, { settings, placement, memory }),
+      memory,
       random: context.random ?? Math.random,
-      weigh: weighOf(job, begun.startedAtMs),
+      // Counted from here: what the `before` hook has just written is younger than the run.
+      weigh: weighOf(job, (context.now ?? Date.now)()),
     };
     const outage = new Outage({
       retries: job.retries,
@@ -119,7 +138,8 @@ async function sail(begun: Begun): Promise<RunFailure | undefined> {
     }
     const failure = endings.finish();
     // A run that is held changes nothing more than it has.
-    if (held === undefined) await pruneWhenDue(voyage, lister, endings.trashed ? 'used' : 'unused');
+    const used = endings.trashed || begun.brokenOff ? 'used' : 'unused';
+    if (held === undefined) await pruneWhenDue(voyage, lister, used);
     return held ?? failure;
   } catch (error) {
     const failure = failureOf(error);
@@ -128,19 +148,29 @@ async function sail(begun: Begun): Promise<RunFailure | undefined> {
   }
 }
 
+function isBrokenOff(last: RunRecord | undefined): boolean {
+  const ended = last?.state === 'ended' ? last.outcome : undefined;
+  return last !== undefined && ended !== 'ok' && ended !== 'partial';
+}
+
 /** First of all: bring what an earlier run left in the middle to a known state. */
 async function recover(voyage: Voyage, carrier: Carrier): Promise<void> {
   const { context, binding, job } = voyage;
   const intents = [...context.ledger.openIntents(binding)];
-  if (intents.length === 0) return;
-  const crew = new Crew<Task>({
-    workers: Math.min(job.server.connections, intents.length),
-    capacity: intents.length,
-    work: (task) => carrier.work(task),
-    stop: context.stop,
-  });
-  await crew.add(intents.map((intent) => ({ kind: 'recover', path: intent.path, intent, attempt: 1 })));
-  await crew.finish();
+  const ofFiles = intents.filter((intent) => emptyingOf(intent) === undefined);
+  const ofDirectories = intents.filter((intent) => emptyingOf(intent) !== undefined);
+  // What is left in a directory goes before it is looked at whether the directory is empty.
+  for (const some of [ofFiles, ofDirectories]) {
+    if (some.length === 0) continue;
+    const crew = new Crew<Task>({
+      workers: some === ofFiles ? Math.min(job.server.connections, some.length) : 1,
+      capacity: some.length,
+      work: (task) => carrier.work(task),
+      stop: context.stop,
+    });
+    await crew.add(some.map((intent) => ({ kind: 'recover', path: intent.path, intent, attempt: 1 })));
+    await crew.finish();
+  }
 }
 
 /**
@@ -166,7 +196,7 @@ async function carryAll(voyage: Voyage, carrier: Carrier, lister: Lister): Promi
     const whole = wholeOf(voyage, pass);
     // What a person has released counts for nothing; what was doomed and stayed, neither.
     const deleted = Math.min(voyage.tally.deleted, judged);
-    const refusal = judgeWhole(job, { ...whole, deleted, remembered });
+    const refusal = judgeWhole(job, { ...whole, memory: voyage.memory, deleted, remembered });
     judged += unreleased(whole.doomed);
     const failure = refusal === undefined ? undefined : failureBy(refusal);
     // What a person has released stays in the plan, and is carried out.
@@ -189,10 +219,10 @@ function failureBy({ code, message }: Refusal): RunFailure {
 function wholeOf(
   { context, binding }: Voyage,
   { seen, released }: Pass,
-): Omit<Whole, 'deleted' | 'remembered'> {
+): Omit<Whole, 'memory' | 'deleted' | 'remembered'> {
   const { ledger, only } = context;
   const doomed = ledger.doomed(binding);
-  const approved = { approved: released.total, approvedDirectories: released.directories };
+  const approved = { approved: released.total, approvedDirectories: released.directories, foreign: 0 };
   return {
     seen,
     doomed: only === undefined ? doomed : { ...doomed, ...approved },

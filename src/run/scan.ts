@@ -20,7 +20,9 @@ import { type Meeting, march } from '../plan/march.js';
 import { isTrash } from '../plan/trash.js';
 import { judge as judgeFailure } from '../remote/failure.js';
 import type { Difference } from '../remote/remote.js';
+import type { Memory } from './context.js';
 import { type Filter, type Fit, filterOf, type Measures } from './filter.js';
+import { Lookup } from './lookup.js';
 import type { Placement } from './placement.js';
 import { isMarker, waitsFor } from './ready.js';
 import { type Lists, type LocalItem, localSights, type OnFinding, remoteSights } from './sights.js';
@@ -42,6 +44,8 @@ export interface Scan {
   /** Undefined where the ledger has never seen this job. */
   readonly binding: number | undefined;
   readonly policy: Policy;
+  /** What the ledger knows of these two places. */
+  readonly memory: Memory;
   readonly placement: Placement;
   /** What size and age say of a file. */
   readonly weigh: (file: Measures) => Fit;
@@ -71,9 +75,11 @@ class Scanner {
   readonly #scan: Scan;
   readonly #ignored = new IgnoreMap();
   readonly #wants: Filter;
+  readonly #lookup: Lookup;
 
   constructor(scan: Scan) {
     this.#scan = scan;
+    this.#lookup = new Lookup(scan.remote);
     const { job } = scan;
     const wanted = filterOf(job);
     const { ready } = job;
@@ -230,8 +236,18 @@ class Scanner {
       return { kind: 'left-out', path };
     }
     if (verdict.baseline !== undefined) return verdict;
-    if (this.#inTheWay(met)) return { ...verdict, after: 'deletions' };
-    return this.#apart(verdict, met);
+    const found = await this.#lookedUp(verdict, met);
+    if (found.kind !== 'upload') return found;
+    if (this.#inTheWay(met)) return { ...found, after: 'deletions' };
+    return this.#apart(found, met);
+  }
+
+  /** The ledger may have forgotten these two places: a file that it does not know may have been delivered all the same. */
+  async #lookedUp(verdict: Upload, met: Met): Promise<Verdict> {
+    const { memory, policy } = this.#scan;
+    if (memory === 'settled' || met.remote.kind !== 'unasked') return verdict;
+    const item = await this.#lookup.file(verdict.there);
+    return item === undefined ? verdict : judge({ ...met, remote: { kind: 'there', item } }, policy);
   }
 
   /** Two names that the server takes for one must not meet in one file, nor two directories in one. */

@@ -220,7 +220,8 @@ async function* listedBelow(view: RemoteView, directory: RelativePath): AsyncGen
   yield* listed(view, directory, listing);
 }
 
-function endsScan(error: unknown): boolean {
+/** True for what no other look would fare better with. */
+export function endsScan(error: unknown): boolean {
   const { beforeSession, decision } = judge(error);
   return error instanceof RunEnded || beforeSession || decision === 'abort' || decision === 'hold';
 }

@@ -19,7 +19,11 @@ import { type Patience, patiently } from './patience.js';
 export type TrashPlace = Pick<Remote, 'label' | 'list' | 'move' | 'remove' | 'removeDirectory'>;
 
 /** A side that files are put back on. */
-export type RestorePlace = TrashPlace & Pick<Remote, 'makeDirectory'>;
+export type RestorePlace = TrashPlace &
+  Pick<Remote, 'makeDirectory'> & {
+    /** Whether two paths are names of one file; left out where no file has two names. */
+    readonly areOne?: (one: RelativePath, other: RelativePath) => Promise<boolean>;
+  };
 
 /** Something in the trash that could not be dealt with. */
 export interface TrashProblem {
@@ -61,6 +65,10 @@ export function localPlace(root: string): RestorePlace {
     },
     makeDirectory: (directory) => makeDirectory(root, directory),
     removeDirectory: (directory) => removeDirectory(root, directory),
+    areOne: async (one, other) => {
+      const [a, b] = [await standsAt(root, one), await standsAt(root, other)];
+      return typeof a !== 'string' && typeof b !== 'string' && a.inode === b.inode && a.device === b.device;
+    },
   };
 }
 
@@ -105,6 +113,7 @@ export function patientPlace(place: RestorePlace, patience: Patience): RestorePl
     remove: (path, options) => patiently(() => place.remove(path, options), patience),
     makeDirectory: (path, options) => patiently(() => place.makeDirectory(path, options), patience),
     removeDirectory: (path, options) => patiently(() => place.removeDirectory(path, options), patience),
+    ...(place.areOne === undefined ? {} : { areOne: place.areOne }),
   };
 }
 

@@ -1,22 +1,11 @@
 /*
- * The cron trigger. node-cron reads and judges the expression and says which days it takes; the clock is ours:
- * node-cron 4.6's own timer drops a time that the spring change jumps over, falls silent for the doubled hour in
- * autumn, and gives up a moment that it notices more than a second late (suspend, a clock set forward).
+ * Cron expressions: what a person may write, and the schedule that it stands for. node-cron reads and judges the
+ * expression and says which days it takes; the times of day and the clock are ours (schedule.ts, timetable.ts).
  * Where day of month and day of week are both named, either is enough, as in crontab(5); node-cron wants both.
  */
 import { createTask, validateDetailed } from 'node-cron';
-import { lastMoment, momentAfter, type Schedule } from './schedule.js';
-import { type Fire, type OnProblem, type Trigger, timerDelayMs } from './trigger.js';
+import { momentAfter, type Schedule } from './schedule.js';
 import { openZone } from './zone.js';
-
-/** No sleep is longer, so that a suspend or a clock that was set is noticed within a minute. */
-const LONGEST_SLEEP_MS = 60_000;
-
-/** From here on a moment counts as missed, and `missed` decides; below it is only late. */
-const MISSED_AFTER_MS = 5 * 60_000;
-
-/** A clock set back by no more than this does not make a moment come twice; beyond it the schedule starts afresh. */
-const SMALL_STEP_BACK_MS = 60 * 60_000;
 
 const LONGEST_EXPRESSION = 1000;
 
@@ -52,6 +41,18 @@ export interface CronSpec {
   readonly timezone: string | undefined;
   /** What to do with a moment that the machine slept through. Left out: `run-once`. */
   readonly missed?: 'run-once' | 'skip';
+  /** Each run is put off by a part of this. Left out: 0. */
+  readonly jitterMs?: number;
+}
+
+/** For people and for the ledger's runs: `cron 30 2 * * *`. */
+export function cronName({ expression }: CronSpec): string {
+  return `cron ${tidy(expression)}`;
+}
+
+/** What the ledger knows a schedule by: another expression or zone is another schedule, another jitter is not. */
+export function scheduleKey({ expression, timezone }: CronSpec): string {
+  return `cron ${expression} ${timezone ?? ''}`.trim();
 }
 
 /** @returns what is wrong, in one or more sentences for a person; undefined where all is well */
@@ -94,121 +95,16 @@ export function checkCron(expression: string, timezone: string | undefined): str
  * @throws RangeError with checkCron's sentence where expression or time zone is wrong
  */
 export function nextRun(expression: string, timezone: string | undefined, after?: Date): Date | undefined {
-  const moment = momentAfter(readSchedule(expression, timezone), after?.getTime() ?? Date.now());
+  const moment = momentAfter(openSchedule(expression, timezone), after?.getTime() ?? Date.now());
   return moment === undefined ? undefined : new Date(moment);
 }
 
 /**
- * The latest scheduled moment in (coveredUntilMs, nowMs], in milliseconds since 1970: what `missed: run-once` has
- * to make good, however many moments went by. Undefined where none was missed.
+ * The schedule that an expression stands for.
  *
  * @throws RangeError with checkCron's sentence where expression or time zone is wrong
  */
-export function previousRun(
-  expression: string,
-  timezone: string | undefined,
-  coveredUntilMs: number,
-  nowMs: number,
-): number | undefined {
-  return lastMoment(readSchedule(expression, timezone), coveredUntilMs, nowMs);
-}
-
-type State =
-  | { readonly kind: 'idle' | 'stopped' }
-  | {
-      readonly kind: 'waiting';
-      readonly timer: NodeJS.Timeout;
-      readonly dueMs: number | undefined;
-      /** The last moment that was handed on; it is not handed on again when the clock is set back a little. */
-      readonly coveredMs: number;
-      /** What the clock showed when it was last looked at. */
-      readonly seenMs: number;
-    };
-
-/**
- * Fires at each scheduled moment, once; where several went by unseen, once for the latest of them.
- *
- * @throws RangeError with checkCron's sentence where expression or time zone is wrong
- */
-export function cronTrigger(spec: CronSpec, fire: Fire, onProblem: OnProblem): Trigger {
-  const schedule = readSchedule(spec.expression, spec.timezone);
-  const name = `cron ${tidy(spec.expression)}`;
-  let state: State = { kind: 'idle' };
-
-  function wait(dueMs: number | undefined, coveredMs: number, seenMs: number): void {
-    const waitMs = Math.min(LONGEST_SLEEP_MS, (dueMs ?? Number.POSITIVE_INFINITY) - seenMs);
-    const timer = setTimeout(look, timerDelayMs(waitMs));
-    state = { kind: 'waiting', timer, dueMs, coveredMs, seenMs };
-  }
-
-  function look(): void {
-    if (state.kind !== 'waiting') return;
-    let { dueMs, coveredMs } = state;
-    const nowMs = Date.now();
-    const backMs = state.seenMs - nowMs;
-    if (backMs > 0) {
-      if (backMs > SMALL_STEP_BACK_MS) {
-        coveredMs = Number.NEGATIVE_INFINITY;
-        tell(
-          `The clock was set back from ${isoSecond(state.seenMs)} to ${isoSecond(nowMs)}; ${name} counts from there, and a moment that comes again fires again.`,
-        );
-      }
-      dueMs = momentAfter(schedule, Math.max(nowMs, coveredMs));
-    }
-    if (dueMs === undefined || nowMs < dueMs) {
-      wait(dueMs, coveredMs, nowMs);
-      return;
-    }
-    const momentMs = lastMoment(schedule, dueMs, nowMs) ?? dueMs;
-    // The next wait stands before anyone else's code runs, so that nothing can end the schedule.
-    wait(momentAfter(schedule, nowMs), momentMs, nowMs);
-    handOn(momentMs, nowMs);
-  }
-
-  function handOn(momentMs: number, nowMs: number): void {
-    const missed = nowMs - momentMs > MISSED_AFTER_MS;
-    if (missed && spec.missed === 'skip') {
-      tell(
-        `The run that ${name} had scheduled for ${isoSecond(momentMs)} did not take place: the machine slept or its clock was set. It is left out because the job says "missed: skip".`,
-      );
-      return;
-    }
-    try {
-      fire({
-        trigger: missed ? `${name} (missed)` : name,
-        scheduledAtMs: momentMs,
-      });
-    } catch (error) {
-      tell(`The run that ${name} asked for could not be started: ${reason(error)}.`);
-    }
-  }
-
-  function tell(message: string): void {
-    try {
-      onProblem(message);
-    } catch {
-      // A listener that throws must not end the schedule; there is nobody left to tell.
-    }
-  }
-
-  return {
-    name,
-    start() {
-      if (state.kind !== 'idle') return;
-      const nowMs = Date.now();
-      wait(momentAfter(schedule, nowMs), Number.NEGATIVE_INFINITY, nowMs);
-    },
-    async stop() {
-      if (state.kind === 'waiting') clearTimeout(state.timer);
-      state = { kind: 'stopped' };
-    },
-    nextRun() {
-      return state.kind === 'waiting' && state.dueMs !== undefined ? new Date(state.dueMs) : undefined;
-    },
-  };
-}
-
-function readSchedule(expression: string, timezone: string | undefined): Schedule {
+export function openSchedule(expression: string, timezone: string | undefined): Schedule {
   const problem = checkCron(expression, timezone);
   if (problem !== undefined) throw new RangeError(problem);
   return compile(tidy(expression), timezone);
@@ -306,12 +202,4 @@ function tidy(expression: string): string {
 
 function ascending(values: readonly number[]): readonly number[] {
   return [...new Set(values)].sort((a, b) => a - b);
-}
-
-function isoSecond(ms: number): string {
-  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
-}
-
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

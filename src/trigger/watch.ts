@@ -2,41 +2,61 @@
  * The watch trigger. Events are hints and nothing more: they say that a full scan is worth while, never what it will
  * find. inotify loses events without a word (protocol.md, "Local side"), so a scan also follows the start, an error,
  * the return of the directory, and every interval; and with each interval the watcher is built anew, because a
- * directory whose creation went unseen is not watched. Only directories are watched, never single files: one kernel
- * watch each instead of one a file. Symbolic links are not followed; the root itself may be one.
+ * directory whose creation went unseen is not watched. Where events cannot be trusted (watch/ground.ts) or had, the tree
+ * is looked at instead (watch/poll.ts). A tree for which the system's watches do not suffice gives all of them back, so
+ * that other trees, and other programs, have them. Symbolic links are not followed; the root itself may be one.
  */
-import { lstat, realpath, stat } from 'node:fs/promises';
-import { basename, join, relative, sep } from 'node:path';
-import { type FSWatcher, watch } from 'chokidar';
-import { type Fire, type OnProblem, type Trigger, timerDelayMs } from './trigger.js';
+import { lstat } from 'node:fs/promises';
+import {
+  type Coverage,
+  type Covered,
+  type Fire,
+  type OnCoverage,
+  type OnProblem,
+  type Trigger,
+  timerDelayMs,
+} from './trigger.js';
+import { Events } from './watch/events.js';
+import {
+  explainDistrust,
+  explainNoise,
+  explainPatches,
+  explainPause,
+  explainSilence,
+  explainWatchError,
+  POLLED_BY_WISH,
+  tollOf,
+} from './watch/explain.js';
+import type { ReadMounts } from './watch/ground.js';
+import { Hints, MANY_VANISHED, type Ripe } from './watch/hints.js';
+import { Poll } from './watch/poll.js';
+import { Rescan } from './watch/rescan.js';
+import { codeOf, compareSights, type Missing, reasonOf, type Standing, see } from './watch/sight.js';
+import { within } from './watch/within.js';
 
 /** How often the root is looked at: is it there, and is it still the directory that is watched? */
 const LOOK_MS = 5_000;
 
-/** Continual change is scanned after this many settle times at the latest, and not before one second. */
-const PATIENCE_SETTLES = 10;
-const PATIENCE_LEAST_MS = 1_000;
-
 /** A tree so large, or so wrong, that its watcher is not ready by then is scanned all the same. */
 const READY_WITHIN_MS = 30_000;
+
+/** A file system that has not answered for so long is away. */
+const ANSWER_WITHIN_MS = 60_000;
+
+/** While it has not answered for so long, no rescan is asked for. */
+const SLOW_MS = 2_000;
 
 /** A root that vanishes may be on its way back (renamed, made again), so it is looked at once more before it is told. */
 const LOOK_TWICE_MS = 250;
 
-/**
- * chokidar reads a whole directory again for an event in it, back to back while events go on (measured: 3,000 new files
- * cost 13 s of processor). So many events within a second close it for a while; what happened meanwhile is found by the
- * scan afterwards. The pause is long against the time that opening takes.
- */
-const STORM_EVENTS = 64;
-const STORM_WINDOW_MS = 1_000;
+/** The pause in a storm is long against the time that opening takes. */
 const STORM_PAUSE_LEAST_MS = 1_000;
 const STORM_PAUSE_OPENINGS = 10;
 
-/** So many directories gone at once that the watcher is built anew without asking about each. */
-const MANY_VANISHED = 64;
+/** `start()` waits no longer for the first look at the root. */
+const START_WITHIN_MS = 5_000;
 
-const RESCAN_JITTER = 0.1;
+const POLL_MS = 30_000;
 
 /** What a watch trigger has to know. */
 export interface WatchSpec {
@@ -46,56 +66,84 @@ export interface WatchSpec {
   readonly settleMs: number;
   /** How often to scan without any hint, ten per cent more or less. */
   readonly rescanMs: number;
+  /** How often the tree, or the part of it that events do not cover, is looked at. Left out: 30 seconds. */
+  readonly pollMs?: number;
+  /** `never`: always polled. `auto` (left out): polled where the file system's events cannot be trusted. */
+  readonly events?: 'auto' | 'never';
   /**
    * True where changes do not matter. Paths are below the root, with `/`. It is asked about directories too, and what
    * is below an ignored directory is not watched: a pattern for files must not take the directories they lie in.
    */
   readonly ignored?: (path: string) => boolean;
+  /** The mount table; left out, the kernel's. */
+  readonly readMounts?: ReadMounts;
 }
 
-type Sight =
-  | {
-      readonly kind: 'directory';
-      readonly path: string;
-      readonly identity: string;
-    }
-  | {
-      readonly kind: 'absent';
-      readonly code: string;
-      readonly message: string;
-    };
+/** The scan that is asked for when the tree is watched. */
+interface Scan {
+  readonly cause: string;
+  readonly when: 'at once' | 'when quiet';
+}
 
-interface Watching {
-  readonly watcher: FSWatcher;
-  readonly sight: Extract<Sight, { kind: 'directory' }>;
+/** Events, polling, or both, for one directory. */
+interface Eyes {
+  /** The newest look at the same directory. */
+  sight: Standing;
+  scan: Scan;
   readonly readyTimer: NodeJS.Timeout;
-  /** Codes that were told already; each is told once for a watcher. */
-  readonly told: Set<string>;
   readonly openedMs: number;
-  /** How long it took to get ready; undefined until it is. */
+  /** How long it took to get ready; undefined until it is, or the patience is over. */
   openingMs: number | undefined;
-  /** Events since `windowMs`, to tell a storm. */
-  events: number;
-  windowMs: number;
+  /** `open` from the first time that nothing was awaited. */
+  progress: 'opening' | 'open';
+  /** What is not ready yet. */
+  readonly awaited: Set<'events' | 'poll'>;
+  events: Events | undefined;
+  poll: Poll | undefined;
+  polled: 'nothing' | 'patches' | 'all';
+  /** What the watcher met, by code, in sentences. */
+  readonly troubles: Map<string, string>;
+  /** Why it waits for a file system, in sentences; undefined where it does not. */
+  silence: string | undefined;
   /** True where it has to be built anew as soon as it is ready. */
   stale: boolean;
 }
 
-/** Hints since the last scan, however many. */
-interface Pending {
-  readonly firstMs: number;
-  lastMs: number;
-  /** Watched directories that went away; bounded by MANY_VANISHED. */
-  readonly vanished: Set<string>;
-  timer: NodeJS.Timeout | undefined;
-}
+/**
+ * | state | in | out |
+ * | --- | --- | --- |
+ * | idle | made | start() -> seeking |
+ * | seeking | the root has to be found | found -> watching, missing -> absent |
+ * | watching | the root is there | gone -> seeking, silent -> absent, a storm -> pausing |
+ * | pausing | a storm | time -> watching, gone -> seeking, silent -> absent |
+ * | absent | the root is missing, or does not answer | found -> watching |
+ * | stopped | stop() | never |
+ */
+type State =
+  | { readonly kind: 'idle' | 'seeking' | 'stopped' }
+  | { readonly kind: 'watching'; readonly eyes: Eyes }
+  | {
+      readonly kind: 'pausing';
+      /** The newest look at the root. */
+      sight: Standing;
+      readonly pauseMs: number;
+      readonly timer: NodeJS.Timeout;
+    }
+  | { readonly kind: 'absent'; readonly missing: Missing };
 
 /**
  * Fires once at the start when the tree is watched (`start-up scan`), after changes when the tree is quiet (`watch`),
- * and every `rescanMs` (`rescan`).
+ * and every `rescanMs` (`rescan`). A scan that is asked for covers the hints that came before.
+ *
+ * @param onCoverage hears each change of `coverage()`
  */
-export function watchTrigger(spec: WatchSpec, fire: Fire, onProblem: OnProblem): Trigger {
-  return new WatchTrigger(spec, fire, onProblem);
+export function watchTrigger(
+  spec: WatchSpec,
+  fire: Fire,
+  onProblem: OnProblem,
+  onCoverage: OnCoverage = () => undefined,
+): Trigger {
+  return new WatchTrigger(spec, fire, onProblem, onCoverage);
 }
 
 class WatchTrigger implements Trigger {
@@ -103,49 +151,81 @@ class WatchTrigger implements Trigger {
   readonly #spec: WatchSpec;
   readonly #fire: Fire;
   readonly #onProblem: OnProblem;
-  #phase: 'idle' | 'running' | 'stopped' = 'idle';
-  #current: Watching | undefined;
-  /** Runs while a storm keeps the watcher closed. */
-  #pauseTimer: NodeJS.Timeout | undefined;
-  #pending: Pending | undefined;
+  readonly #onCoverage: OnCoverage;
+  readonly #hints: Hints;
+  readonly #rescan: Rescan;
+  #state: State = { kind: 'idle' };
+  #shown: Coverage | undefined;
+  /** Codes of troubles that were told and are not over; what is told is told once for each. */
+  readonly #told = new Set<string>();
   #toldAbsent: string | undefined;
   #lookTimer: NodeJS.Timeout | undefined;
+  #silenceTimer: NodeJS.Timeout | undefined;
   #looking = false;
   #lookAgain = false;
-  #rescanTimer: NodeJS.Timeout | undefined;
-  #rescanAtMs = 0;
+  /** When the look in hand began, on the monotonic clock. */
+  #lookedMs = 0;
+  /** A rescan was due while the root did not answer. */
+  #rescanHeld = false;
   readonly #closing = new Set<Promise<void>>();
 
-  constructor(spec: WatchSpec, fire: Fire, onProblem: OnProblem) {
+  constructor(spec: WatchSpec, fire: Fire, onProblem: OnProblem, onCoverage: OnCoverage) {
     this.#spec = spec;
     this.#fire = fire;
     this.#onProblem = onProblem;
+    this.#onCoverage = onCoverage;
+    this.#hints = new Hints({
+      settleMs: spec.settleMs,
+      isBlind: () => this.#isBlind(),
+      onRipe: (ripe) => void this.#ripe(ripe),
+    });
+    this.#rescan = new Rescan(spec.rescanMs, () => this.#rescanNow());
   }
 
   async start(): Promise<void> {
-    if (this.#phase !== 'idle') return;
-    this.#phase = 'running';
-    this.#planRescan();
-    await this.#look();
+    if (this.#state.kind !== 'idle') return;
+    this.#become({ kind: 'seeking' });
+    this.#rescan.start();
+    // A file system that does not answer holds up its own job only.
+    await within(START_WITHIN_MS, this.#look());
   }
 
   async stop(): Promise<void> {
-    this.#phase = 'stopped';
+    this.#become({ kind: 'stopped' });
     clearTimeout(this.#lookTimer);
-    clearTimeout(this.#rescanTimer);
-    clearTimeout(this.#pending?.timer);
-    this.#pending = undefined;
-    this.#endPause();
-    this.#close();
-    await Promise.all(this.#closing);
+    clearTimeout(this.#silenceTimer);
+    this.#rescan.stop();
+    this.#hints.clear();
+    await Promise.allSettled(this.#closing);
   }
 
   nextRun(): Date | undefined {
-    if (this.#phase !== 'running') return undefined;
-    return new Date(Date.now() + Math.max(0, this.#rescanAtMs - performance.now()));
+    return this.#rescan.next();
   }
 
-  /** Compares the root with what is watched, and opens or closes the watcher where they differ. */
+  coverage(): Coverage | undefined {
+    return this.#shown;
+  }
+
+  /** The one place where the state changes; what it held is let go first. */
+  #become(next: State): void {
+    const last = this.#state;
+    if (last.kind === 'stopped') return;
+    if (last.kind === 'pausing') clearTimeout(last.timer);
+    if (last.kind === 'watching' && !(next.kind === 'watching' && next.eyes === last.eyes)) {
+      clearTimeout(last.eyes.readyTimer);
+      this.#closeEvents(last.eyes);
+      this.#closePoll(last.eyes);
+    }
+    this.#state = next;
+    this.#show();
+  }
+
+  #isRunning(): boolean {
+    return this.#state.kind !== 'idle' && this.#state.kind !== 'stopped';
+  }
+
+  /** Compares the root with what is watched, and opens or closes where they differ. */
   async #look(): Promise<void> {
     if (this.#looking) {
       this.#lookAgain = true;
@@ -155,242 +235,329 @@ class WatchTrigger implements Trigger {
     let nextLookMs = LOOK_MS;
     do {
       this.#lookAgain = false;
-      const sight = await see(this.#spec.root);
-      if (this.#phase !== 'running') return;
-      nextLookMs = LOOK_MS;
-      if (sight.kind === 'absent') nextLookMs = this.#lose(sight);
-      else if (this.#pauseTimer === undefined && !sameDirectory(this.#current?.sight, sight)) {
-        this.#open(sight, 'start-up scan');
-      }
+      this.#lookedMs = performance.now();
+      this.#awaitAnswer();
+      const sight = await see(this.#spec.root, { ...this.#spec, everyMs: LOOK_MS });
+      clearTimeout(this.#silenceTimer);
+      if (!this.#isRunning()) return;
+      nextLookMs = sight.kind === 'absent' ? this.#lose(sight) : this.#find(sight);
     } while (this.#lookAgain);
     this.#looking = false;
+    if (this.#rescanHeld) this.#rescanNow();
     clearTimeout(this.#lookTimer);
     this.#lookTimer = setTimeout(() => void this.#look(), nextLookMs);
   }
 
+  #awaitAnswer(): void {
+    // In two steps: where this process itself was held up, the answer has come when the second begins to count.
+    this.#silenceTimer = setTimeout(() => {
+      this.#silenceTimer = setTimeout(() => {
+        const message = explainSilence(this.#spec.root, ANSWER_WITHIN_MS);
+        this.#miss({ kind: 'absent', code: 'SILENT', message });
+      }, ANSWER_WITHIN_MS / 2);
+    }, ANSWER_WITHIN_MS / 2);
+  }
+
   /** @returns when to look again */
-  #lose(sight: Extract<Sight, { kind: 'absent' }>): number {
-    const wasThere = this.#current !== undefined || this.#pauseTimer !== undefined;
-    this.#endPause();
-    this.#close();
-    if (wasThere) return LOOK_TWICE_MS;
-    if (this.#toldAbsent !== sight.code) {
-      this.#toldAbsent = sight.code;
-      this.#tell(sight.message);
+  #lose(missing: Missing): number {
+    if (this.#state.kind === 'watching' || this.#state.kind === 'pausing') {
+      this.#become({ kind: 'seeking' });
+      return LOOK_TWICE_MS;
     }
+    this.#miss(missing);
     return LOOK_MS;
   }
 
-  #open(sight: Extract<Sight, { kind: 'directory' }>, cause: string): void {
+  #miss(missing: Missing): void {
+    this.#become({ kind: 'absent', missing });
+    if (this.#toldAbsent === missing.code) return;
+    this.#toldAbsent = missing.code;
+    this.#tell(missing.message);
+  }
+
+  /** @returns when to look again */
+  #find(sight: Standing): number {
     this.#toldAbsent = undefined;
+    const state = this.#state;
+    if (state.kind === 'watching') {
+      const difference = compareSights(state.eyes.sight, sight);
+      if (difference === 'other') this.#open(sight, { cause: 'start-up scan', when: 'at once' });
+      else if (difference === 'mounts') this.#open(sight, { cause: 'rescan', when: 'at once' });
+      else {
+        state.eyes.sight = sight;
+        this.#hearSilence(state.eyes);
+      }
+    } else if (state.kind === 'pausing') state.sight = sight;
+    else this.#open(sight, { cause: 'start-up scan', when: 'at once' });
+    return LOOK_MS;
+  }
+
+  #open(sight: Standing, scan: Scan): void {
+    const { events, ignored } = this.#spec;
+    this.#hints.renewed();
+    this.#rescanHeld = false;
     // First closed, then opened: chokidar shares kernel watches by path, and would go on with a dead one. What happens
     // in between is found by the scan that follows when the new watcher is ready.
-    this.#close();
-    // chokidar turns backslashes into slashes: in a path that it is given (so it gets `cwd`), and in what it shows.
-    const shown = sep === '/' ? sight.path.replaceAll('\\', '/') : sight.path;
-    const watcher = watch('.', {
-      cwd: sight.path,
-      persistent: true,
-      ignoreInitial: true,
-      followSymlinks: false,
-      atomic: false,
-      ignored: (path, stats) =>
-        (stats !== undefined && !stats.isDirectory()) || this.#ignores(relative(shown, path)),
-    });
-    const opened: Watching = {
-      watcher,
+    if (this.#state.kind === 'watching') this.#become({ kind: 'seeking' });
+    const eyes: Eyes = {
       sight,
-      readyTimer: setTimeout(() => this.#ready(opened, cause), READY_WITHIN_MS),
-      told: new Set(),
+      scan,
+      readyTimer: setTimeout(() => this.#ready(eyes), READY_WITHIN_MS),
       openedMs: performance.now(),
       openingMs: undefined,
-      events: 0,
-      windowMs: 0,
+      progress: 'opening',
+      awaited: new Set(),
+      events: undefined,
+      poll: undefined,
+      polled: 'nothing',
+      troubles: new Map(),
+      silence: undefined,
       stale: false,
     };
-    this.#current = opened;
-    watcher.on('ready', () => this.#ready(opened, cause));
-    watcher.on('all', () => this.#hint());
-    watcher.on('raw', (kind, name, details) => this.#raw(opened, kind, name, details));
-    watcher.on('error', (error) => this.#fail(opened, error));
+    const { path: root, ground } = sight;
+    if (events === 'never' || ground.distrusted !== undefined) this.#poll(eyes, 'all');
+    else {
+      eyes.awaited.add('events');
+      if (ground.patches.length > 0) this.#poll(eyes, 'patches');
+      const polled = new Set(ground.patches.map(({ path }) => path));
+      eyes.events = new Events({
+        root,
+        ignores: (path) => polled.has(path) || ignored?.(path) === true,
+        onReady: () => this.#opened(eyes, 'events'),
+        onHint: (vanished) => this.#hints.add(vanished),
+        onRootGone: () => void this.#look(),
+        onStorm: (kind) => (kind === 'noise' ? this.#shutOut(eyes) : this.#pause(eyes)),
+        onError: (error) => this.#fail(eyes, error),
+      });
+    }
+    this.#become({ kind: 'watching', eyes });
+  }
+
+  #poll(eyes: Eyes, polled: 'patches' | 'all'): void {
+    this.#closePoll(eyes);
+    const { settleMs, pollMs = POLL_MS, ignored = () => false } = this.#spec;
+    const poll = new Poll({
+      root: eyes.sight.path,
+      scopes: polled === 'all' ? [''] : eyes.sight.ground.patches.map(({ path }) => path),
+      everyMs: pollMs,
+      settleMs,
+      ignores: ignored,
+      gate: eyes.sight.ground.gate,
+      onBaseline: () => this.#opened(eyes, 'poll'),
+      onChange: () => this.#hints.add(),
+      onQuiet: () => this.#hints.reconsider(),
+      onRest: () => this.#show(),
+    });
+    eyes.poll = poll;
+    eyes.polled = polled;
+    // What changed before the first look was done is nobody's: a scan follows it.
+    eyes.awaited.add('poll');
+    if (eyes.openingMs !== undefined) eyes.scan = { cause: 'rescan', when: 'at once' };
+    poll.start();
+  }
+
+  #opened(eyes: Eyes, part: 'events' | 'poll'): void {
+    eyes.awaited.delete(part);
+    if (eyes.awaited.size === 0) this.#ready(eyes);
+  }
+
+  /** What was awaited may be given up. */
+  #reconsider(eyes: Eyes): void {
+    if (eyes.progress === 'opening' && eyes.awaited.size === 0) this.#ready(eyes);
+    this.#show();
+  }
+
+  /** Comes when all is watched, and earlier where that takes too long; scans once for each. */
+  #ready(eyes: Eyes): void {
+    clearTimeout(eyes.readyTimer);
+    if (this.#state.kind !== 'watching' || this.#state.eyes !== eyes) return;
+    eyes.openingMs ??= performance.now() - eyes.openedMs;
+    if (eyes.awaited.size === 0) {
+      eyes.progress = 'open';
+      for (const code of this.#told) if (!eyes.troubles.has(code)) this.#told.delete(code);
+    }
+    this.#show();
+    if (eyes.scan.when === 'when quiet') this.#hints.add();
+    else this.#ask(eyes.scan.cause);
+    this.#hints.reconsider();
+    if (eyes.stale) this.#renew({ cause: 'rescan', when: 'at once' });
+  }
+
+  #fail(eyes: Eyes, error: unknown): void {
+    const code = codeOf(error);
+    if (!eyes.troubles.has(code)) {
+      const message = explainWatchError(error, this.#spec.root);
+      eyes.troubles.set(code, message);
+      if (!this.#told.has(code)) {
+        this.#told.add(code);
+        this.#tell(message);
+      }
+    }
+    const toll = tollOf(error);
+    if (toll === 'all') this.#closeEvents(eyes);
+    if (toll !== 'unreadable' && eyes.polled !== 'all') this.#poll(eyes, 'all');
+    if (eyes.openingMs !== undefined) this.#hints.add();
+    this.#reconsider(eyes);
   }
 
   /**
-   * Comes when all directories are watched, and earlier where that takes too long; scans once for each. After a storm
-   * (`watch`) the tree has to be quiet first.
+   * What the job leaves out changes all the time. A pause would be followed by a scan, and that by the next pause,
+   * for nothing; polling does not see it.
    */
-  #ready(opened: Watching, cause: string): void {
-    clearTimeout(opened.readyTimer);
-    if (this.#phase !== 'running' || this.#current !== opened) return;
-    opened.openingMs = performance.now() - opened.openedMs;
-    if (cause === 'watch') this.#hint();
-    else this.#ask(cause);
-    if (this.#pending !== undefined) this.#awaitQuiet(this.#pending);
-    if (opened.stale) this.#renew();
+  #shutOut(eyes: Eyes): void {
+    eyes.troubles.set('NOISE', explainNoise(this.#spec.root));
+    this.#closeEvents(eyes);
+    if (eyes.polled !== 'all') this.#poll(eyes, 'all');
+    this.#reconsider(eyes);
   }
 
-  #raw(opened: Watching, kind: string, name: unknown, details: unknown): void {
-    const directory =
-      typeof details === 'object' && details !== null && 'watchedPath' in details
-        ? details.watchedPath
-        : undefined;
-    if (typeof directory === 'string' && typeof name === 'string') {
-      // With the directory's own name the kernel says that the directory itself went away.
-      if (kind === 'rename' && name === basename(directory)) {
-        if (directory === opened.sight.path) void this.#look();
-        this.#hint(directory);
-        this.#countEvent(opened);
-        return;
-      }
-      if (this.#ignores(relative(opened.sight.path, join(directory, name)))) {
-        this.#countEvent(opened);
-        return;
-      }
-    }
-    this.#hint();
-    this.#countEvent(opened);
-  }
-
-  #countEvent(opened: Watching): void {
-    const nowMs = performance.now();
-    if (nowMs - opened.windowMs >= STORM_WINDOW_MS) {
-      opened.windowMs = nowMs;
-      opened.events = 0;
-    }
-    opened.events += 1;
-    if (opened.events < STORM_EVENTS || opened !== this.#current) return;
-    const openingMs = opened.openingMs ?? nowMs - opened.openedMs;
+  #pause(eyes: Eyes): void {
+    const openingMs = eyes.openingMs ?? performance.now() - eyes.openedMs;
     const pauseMs = Math.max(STORM_PAUSE_LEAST_MS, STORM_PAUSE_OPENINGS * openingMs);
-    this.#close();
-    this.#pauseTimer = setTimeout(() => {
-      this.#pauseTimer = undefined;
-      this.#open(opened.sight, 'watch');
+    const timer = setTimeout(() => {
+      if (this.#state.kind !== 'pausing') return;
+      this.#open(this.#state.sight, { cause: 'watch', when: 'when quiet' });
       void this.#look();
     }, timerDelayMs(pauseMs));
+    this.#become({ kind: 'pausing', sight: eyes.sight, pauseMs, timer });
   }
 
-  #endPause(): void {
-    clearTimeout(this.#pauseTimer);
-    this.#pauseTimer = undefined;
+  #isBlind(): boolean {
+    const state = this.#state;
+    if (state.kind === 'pausing') return true;
+    return (
+      state.kind === 'watching' && (state.eyes.openingMs === undefined || state.eyes.poll?.unsettled === true)
+    );
   }
 
-  #ignores(path: string): boolean {
-    // Above the root chokidar looks only when the root has gone.
-    if (this.#spec.ignored === undefined || path === '' || path.split(sep)[0] === '..') return false;
-    return this.#spec.ignored(sep === '/' ? path : path.replaceAll(sep, '/'));
-  }
-
-  #fail(opened: Watching, error: unknown): void {
-    if (this.#phase !== 'running') return;
-    const code = errorCode(error);
-    if (!opened.told.has(code)) {
-      opened.told.add(code);
-      this.#tell(explainWatchError(error, this.#spec.root));
-    }
-    this.#hint();
-  }
-
-  #hint(vanished?: string): void {
-    if (this.#phase !== 'running') return;
-    const nowMs = performance.now();
-    if (this.#pending === undefined) {
-      this.#pending = { firstMs: nowMs, lastMs: nowMs, vanished: new Set(), timer: undefined };
-      this.#awaitQuiet(this.#pending);
-    }
-    const pending = this.#pending;
-    pending.lastMs = nowMs;
-    if (vanished !== undefined && pending.vanished.size < MANY_VANISHED) pending.vanished.add(vanished);
-  }
-
-  #awaitQuiet(pending: Pending): void {
-    clearTimeout(pending.timer);
-    const waitMs = this.#quietAtMs(pending) - performance.now();
-    pending.timer = setTimeout(() => this.#settle(pending), timerDelayMs(waitMs));
-  }
-
-  #quietAtMs(pending: Pending): number {
-    const patienceMs = Math.max(PATIENCE_SETTLES * this.#spec.settleMs, PATIENCE_LEAST_MS);
-    const latestMs = pending.firstMs + patienceMs;
-    // While nothing is seen, quiet means nothing.
-    const blind =
-      this.#pauseTimer !== undefined ||
-      (this.#current !== undefined && this.#current.openingMs === undefined);
-    return blind ? latestMs : Math.min(pending.lastMs + this.#spec.settleMs, latestMs);
-  }
-
-  #settle(pending: Pending): void {
-    if (performance.now() < this.#quietAtMs(pending)) {
-      this.#awaitQuiet(pending);
-      return;
-    }
-    this.#pending = undefined;
-    if (pending.vanished.size >= MANY_VANISHED) this.#renew();
-    else if (pending.vanished.size > 0) void this.#renewIfBack(pending.vanished);
-    this.#ask('watch');
+  async #ripe({ noticedMs, vanished }: Ripe): Promise<void> {
+    // The scan that follows the renewal covers these hints too.
+    if (vanished.size > 0 && (await this.#renewIfBack(vanished)) === 'renewed') return;
+    if (this.#isRunning()) this.#ask('watch', noticedMs);
   }
 
   /** chokidar does not notice that a directory was deleted and made again at once, and watches the dead one. */
-  async #renewIfBack(vanished: ReadonlySet<string>): Promise<void> {
-    for (const path of vanished) {
-      const stats = await lstat(path).catch(() => undefined);
-      if (stats?.isDirectory() !== true) continue;
-      if (this.#phase === 'running') this.#renew();
+  async #renewIfBack(vanished: ReadonlySet<string>): Promise<'renewed' | 'not now'> {
+    const isBack = vanished.size >= MANY_VANISHED || (await oneStands(vanished));
+    return isBack ? this.#renew({ cause: 'watch', when: 'at once' }) : 'not now';
+  }
+
+  #rescanNow(): void {
+    // A run would hang as the look does.
+    if (this.#looking && performance.now() - this.#lookedMs > SLOW_MS) {
+      this.#rescanHeld = true;
       return;
     }
-  }
-
-  #planRescan(): void {
-    const jitter = 1 - RESCAN_JITTER + 2 * RESCAN_JITTER * Math.random();
-    this.#rescanAtMs = performance.now() + this.#spec.rescanMs * jitter;
-    this.#waitForRescan();
-  }
-
-  #waitForRescan(): void {
-    const waitMs = this.#rescanAtMs - performance.now();
-    this.#rescanTimer = setTimeout(() => this.#rescan(), timerDelayMs(waitMs));
-  }
-
-  #rescan(): void {
-    if (performance.now() < this.#rescanAtMs) {
-      this.#waitForRescan();
-      return;
-    }
-    this.#planRescan();
+    this.#rescanHeld = false;
     // Without a directory the scan fails, and the failed run is what a person sees in the status.
-    if (!this.#renew()) this.#ask('rescan');
+    if (this.#renew({ cause: 'rescan', when: 'at once' }) === 'not now') this.#ask('rescan');
   }
 
-  /** Builds the watcher anew; it asks for a scan when it is ready. @returns false where that cannot be now */
-  #renew(): boolean {
-    const current = this.#current;
-    if (current === undefined) return false;
-    if (current.openingMs === undefined) {
-      current.stale = true;
-      return false;
+  /** Builds the watcher anew; it asks for the scan when it is ready. */
+  #renew(scan: Scan): 'renewed' | 'not now' {
+    if (this.#state.kind !== 'watching') return 'not now';
+    const { eyes } = this.#state;
+    // Polling misses nothing that a new polling would see.
+    if (eyes.events === undefined && eyes.troubles.size === 0) return 'not now';
+    if (eyes.openingMs === undefined) {
+      eyes.stale = true;
+      return 'not now';
     }
-    this.#open(current.sight, 'rescan');
-    return true;
+    this.#open(eyes.sight, scan);
+    return 'renewed';
   }
 
-  #close(): void {
-    const watching = this.#current;
-    if (watching === undefined) return;
-    this.#current = undefined;
-    clearTimeout(watching.readyTimer);
-    const closed = watching.watcher.close();
-    // close() takes all listeners away, and a late error without a listener would end the process.
-    watching.watcher.on('error', () => undefined);
+  #hearSilence(eyes: Eyes): void {
+    const silentMs = eyes.poll?.silentMs ?? 0;
+    if (silentMs < ANSWER_WITHIN_MS) eyes.silence = undefined;
+    else if (eyes.silence === undefined) {
+      eyes.silence = explainSilence(this.#spec.root, silentMs);
+      this.#tell(eyes.silence);
+    }
+    this.#show();
+  }
+
+  #closeEvents(eyes: Eyes): void {
+    if (eyes.events !== undefined) this.#await(eyes.events.close());
+    eyes.events = undefined;
+    eyes.awaited.delete('events');
+  }
+
+  #closePoll(eyes: Eyes): void {
+    if (eyes.poll !== undefined) this.#await(eyes.poll.stop());
+    eyes.poll = undefined;
+  }
+
+  #await(closed: Promise<void>): void {
     this.#closing.add(closed);
     const forget = (): void => void this.#closing.delete(closed);
     closed.then(forget, forget);
   }
 
-  #ask(trigger: string): void {
+  #show(): void {
+    const now = this.#coverageNow();
+    const last = this.#shown;
+    if (now === undefined) {
+      this.#shown = undefined;
+      return;
+    }
+    const same = last !== undefined && last.how === now.how && last.message === now.message;
+    if (same && isNear(last.everyMs, now.everyMs)) return;
+    this.#shown = { root: this.#spec.root, ...now, sinceMs: same ? last.sinceMs : Date.now() };
     try {
-      this.#fire({ trigger });
+      this.#onCoverage(this.#shown);
+    } catch (error) {
+      this.#tell(`How ${this.#spec.root} is watched could not be shown: ${reasonOf(error)}.`);
+    }
+  }
+
+  #coverageNow(): Omit<Coverage, 'root' | 'sinceMs'> | undefined {
+    const state = this.#state;
+    switch (state.kind) {
+      case 'idle':
+      case 'stopped':
+        return undefined;
+      case 'absent':
+        return { how: 'absent', everyMs: undefined, message: state.missing.message };
+      case 'pausing':
+        return { how: 'pausing', everyMs: undefined, message: explainPause(state.pauseMs) };
+      case 'seeking':
+        return this.#whileOpening();
+      case 'watching':
+        return state.eyes.progress === 'opening' ? this.#whileOpening() : this.#coverageOf(state.eyes);
+    }
+  }
+
+  /** What is only built anew is shown as it was: it was covered, and a scan follows. */
+  #whileOpening(): Omit<Coverage, 'root' | 'sinceMs'> {
+    const last = this.#shown;
+    if (last !== undefined && last.how !== 'absent') return last;
+    return { how: 'starting', everyMs: undefined, message: undefined };
+  }
+
+  #coverageOf(eyes: Eyes): Omit<Coverage, 'root' | 'sinceMs'> {
+    const { distrusted } = eyes.sight.ground;
+    const { root, events } = this.#spec;
+    const reasons = [...(eyes.silence === undefined ? [] : [eyes.silence]), ...eyes.troubles.values()];
+    if (events === 'never') reasons.push(POLLED_BY_WISH);
+    else if (distrusted !== undefined) reasons.push(explainDistrust(root, distrusted));
+    else if (eyes.polled === 'patches') reasons.push(explainPatches(eyes.sight.ground.patches));
+    return {
+      how: coveredBy(eyes),
+      everyMs: eyes.poll?.everyMs,
+      message: reasons.length === 0 ? undefined : reasons.join(' '),
+    };
+  }
+
+  /** The scan covers what was hinted so far. */
+  #ask(trigger: string, noticedMs?: number): void {
+    const vanished = this.#hints.clear();
+    if (vanished.size > 0) void this.#renewIfBack(vanished);
+    try {
+      this.#fire(noticedMs === undefined ? { trigger } : { trigger, noticedMs });
     } catch (error) {
       this.#tell(
-        `The run that the watch on ${this.#spec.root} asked for could not be started: ${reason(error)}.`,
+        `The run that the watch on ${this.#spec.root} asked for could not be started: ${reasonOf(error)}.`,
       );
     }
   }
@@ -404,62 +571,21 @@ class WatchTrigger implements Trigger {
   }
 }
 
-/** What went wrong with watching, in sentences for a person, and what to do next. */
-export function explainWatchError(error: unknown, root: string): string {
-  const goesOn = 'What is not watched is still found by the regular rescan.';
-  switch (errorCode(error)) {
-    case 'ENOSPC':
-      return `The system allows no more watched directories, so a part of ${root} is not watched. Raise fs.inotify.max_user_watches, for example: sysctl fs.inotify.max_user_watches=1048576. ${goesOn}`;
-    case 'EMFILE':
-    case 'ENFILE':
-      return `The system allows no more open watchers, so a part of ${root} is not watched. Raise fs.inotify.max_user_instances (sysctl) or the limit of open files. ${goesOn}`;
-    case 'EACCES':
-    case 'EPERM':
-      return `A directory below ${root} may not be read, so it is not watched (${reason(error)}). Give the account that ferryd runs under permission to read it, or exclude it. ${goesOn}`;
-    default:
-      return `Watching ${root} met a problem (${reason(error)}). ${goesOn}`;
+function coveredBy(eyes: Eyes): Covered {
+  if (eyes.events === undefined) return 'polling';
+  return eyes.polled === 'nothing' && eyes.troubles.size === 0 ? 'events' : 'partly';
+}
+
+/** A pause between looks that is a little longer than before is no news. */
+function isNear(one: number | undefined, other: number | undefined): boolean {
+  if (one === undefined || other === undefined) return one === other;
+  return one <= 2 * other && other <= 2 * one;
+}
+
+async function oneStands(paths: ReadonlySet<string>): Promise<boolean> {
+  for (const path of paths) {
+    const stats = await lstat(path).catch(() => undefined);
+    if (stats?.isDirectory() === true) return true;
   }
-}
-
-async function see(root: string): Promise<Sight> {
-  try {
-    const path = await realpath(root);
-    const stats = await stat(path, { bigint: true });
-    if (!stats.isDirectory()) {
-      return {
-        kind: 'absent',
-        code: 'ENOTDIR',
-        message: `${root} is not a directory, so it cannot be watched. It is looked at every ${LOOK_MS / 1000} seconds and picked up as soon as it is one.`,
-      };
-    }
-    // An inode number alone is given again at once to a directory that is deleted and made anew.
-    return {
-      kind: 'directory',
-      path,
-      identity: `${stats.dev}:${stats.ino}:${stats.birthtimeNs}`,
-    };
-  } catch (error) {
-    const code = errorCode(error);
-    const what =
-      code === 'ENOENT'
-        ? `The directory ${root} does not exist, so it cannot be watched.`
-        : `The directory ${root} cannot be read, so it cannot be watched (${reason(error)}).`;
-    return {
-      kind: 'absent',
-      code,
-      message: `${what} It is looked for every ${LOOK_MS / 1000} seconds and picked up as soon as it is there.`,
-    };
-  }
-}
-
-function sameDirectory(watched: Sight | undefined, seen: Extract<Sight, { kind: 'directory' }>): boolean {
-  return watched?.kind === 'directory' && watched.path === seen.path && watched.identity === seen.identity;
-}
-
-function errorCode(error: unknown): string {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'unknown';
-}
-
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return false;
 }

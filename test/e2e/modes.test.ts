@@ -314,9 +314,13 @@ describeReal('vsftpd', 'modes over FTPS, vsftpd alone', () => {
     await real.put('remote/in', { 'old/theirs': 'theirs', a: 'a' }, THEN_S);
     await real.put('source', { a: 'a', 'sub/b': 'b' }, THEN_S);
     await mkdir(real.stage.at('source/empty/below'), { recursive: true });
-    const first = await real.run('site');
-    // What is the same by size and time is taken for the same, and not sent.
-    expect(first.counts).toEqual([1, 0, 1, 0]);
+    // What is the same by size and time is taken for the same, and not sent; a first run deletes nothing unasked.
+    const first = await real.run('site', 6);
+    expect(first.counts).toEqual([1, 0, 0, 0]);
+    expect(first.result.failure?.code).toBe('first-run');
+    expect(await real.held('remote/in')).toEqual({ a: 'a', 'sub/b': 'b', 'old/theirs': 'theirs' });
+    expect((await real.ferryd(['approve', 'site'])).code).toBe(0);
+    expect((await real.run('site')).counts).toEqual([0, 0, 1, 0]);
     expect(await real.held('remote/in')).toEqual({ a: 'a', 'sub/b': 'b' });
     expect(await real.trash('remote/in')).toEqual(['old/theirs = theirs']);
     expect((await readdir(real.stage.at('remote/in'))).sort()).toEqual([

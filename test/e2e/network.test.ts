@@ -126,12 +126,14 @@ describeLink('a link that is dead and does not say so', () => {
         from: 'nas:out',
         to: '../target',
         triggers: [{ cron: '*/1 * * * * *', timezone: 'UTC' }],
-        retries: RETRIES,
+        retries: { ...RETRIES, attempts: 20 },
       });
       const daemon = shore.start(['daemon']);
       await partOf(stage.at('target'), 4 * 1024 * 1024);
       await link.cut();
-      await daemon.until('run.ended', ({ failure }) => failure === 'unreachable');
+      const stalled = await daemon.until('file.retry');
+      expect(stalled.message).toContain(`moved no byte for ${NOTICED_MS} ms`);
+      await daemon.until('connection.retry');
       await link.mend();
       const fetched = await daemon.until('file.downloaded');
       expect(fetched.fromByte).toBeGreaterThan(4 * 1024 * 1024 - 1);

@@ -32,7 +32,15 @@ test('the packed tarball runs a job, and has what a person needs', { timeout: 12
   const [packed] = JSON.parse(stdout) as { filename: string; files: { path: string; mode: number }[] }[];
   if (packed === undefined) throw new Error(`npm pack made nothing: ${stdout}`);
   const paths = packed.files.map(({ path }) => path);
-  for (const path of ['package.json', 'README.md', 'LICENSE', 'jobs/README.md', 'build/src/cli/main.js']) {
+  for (const path of [
+    'package.json',
+    'README.md',
+    'LICENSE',
+    'jobs/README.md',
+    'systemd/README.md',
+    'systemd/ferryd.service',
+    'build/src/cli/main.js',
+  ]) {
     expect(paths).toContain(path);
   }
   expect(paths.filter((path) => /(^|\/)(test|node_modules)\/|\.test\.|\.db$/.test(path))).toEqual([]);

@@ -83,6 +83,7 @@ describeReal('vsftpd', 'trash and plans, vsftpd', () => {
     expect((await real.run('fetch')).counts).toEqual([0, 2, 0, 0]);
     expect(await real.trash('target')).toEqual([]);
     await real.job('site', ...MIRROR, 'deletes: { extraneous: true }', 'emptyDirectories: keep');
+    expect((await real.run('site')).counts).toEqual([0, 0, 0, 0]);
     await real.put('remote/in', { c: 'c' });
     expect((await real.run('site')).counts).toEqual([0, 0, 1, 0]);
     expect([await real.trash('source'), await real.trash('remote/in')]).toEqual([

@@ -130,7 +130,8 @@ describeWhere(
       await mkdir(directory.join('disk', 'sub'), { recursive: true });
       const disk = directory.join('disk');
       await using watcher = new Namespaced(disk, {}, ['200']);
-      await watcher.next('coverage', 0, ({ how }) => how === 'events');
+      await watcher.next('fire', 0, ({ trigger }) => trigger === 'start-up scan');
+      expect(watcher.command.lines('coverage').map(({ how }) => how)).toEqual(['starting', 'events']);
       for (const [command, cause, inside] of [
         [`mount -t tmpfs none ${disk}`, 'start-up scan', disk],
         [`mkdir ${disk}/sub && mount -t tmpfs none ${disk}/sub`, 'rescan', `${disk}/sub`],

@@ -81,12 +81,14 @@ describe('a plan', () => {
       approved: 0,
       directories: 1,
       approvedDirectories: 0,
+      foreign: 1,
     });
     expect(ledger.doomed(bindingId + 1)).toEqual({
       total: 0,
       approved: 0,
       directories: 0,
       approvedDirectories: 0,
+      foreign: 0,
     });
     expect(planned(bindingId + 1)).toEqual([]);
   });
@@ -356,6 +358,7 @@ describe('a release', () => {
       approved: 1,
       directories: 1,
       approvedDirectories: 0,
+      foreign: 0,
     });
   });
 
@@ -656,6 +659,7 @@ describe('any order of steps', () => {
             directories: wanted.filter(({ kind }) => kind === 'directory').length,
             approvedDirectories: wanted.filter(({ kind, approved }) => kind === 'directory' && approved)
               .length,
+            foreign: wanted.filter(({ known, approved }) => known === 'extraneous' && !approved).length,
           });
         });
       }),

@@ -171,10 +171,21 @@ describe('known paths', () => {
     'runsOfJob',
     'transfersOfRun',
     'transfersOfJob',
+    'binding',
+    'proven',
   ] as const)('and all else that may be many are found through keys, without a sort: %s', (name) => {
     const database = new Database(file);
     const statement = database.prepare<unknown[], { detail: string }>(`EXPLAIN QUERY PLAN ${READING[name]}`);
-    const named = { bindingId: 1, after: '', path: '', side: '', fold: '', temporary: '', limit: 10 };
+    const named = {
+      bindingId: 1,
+      after: '',
+      path: '',
+      side: '',
+      fold: '',
+      temporary: '',
+      limit: 10,
+      job: '',
+    };
     const places = Array.from({ length: READING[name].split('?').length - 1 }, () => 1);
     const plan = statement.all(...(places.length > 0 ? places : [named])).map((row) => row.detail);
     expect(plan.length).toBeGreaterThan(0);

@@ -414,7 +414,7 @@ describe('a damaged ledger', () => {
     const error = problemOf(() => openLedger(file));
     expect(error.kind).toBe('corrupt');
     expect(error.message).toMatch(/^The ledger .*ledger\.db is damaged \(.+\)\. It was left as it is\./);
-    expect(error.message).toContain(`move ${file} aside`);
+    expect(error.message).toContain('puts it aside under another name and begins a new one');
     expect(digestOf(file)).toBe(before);
   });
 

@@ -300,6 +300,8 @@ describeMounted('a disk of its own', () => {
     await fs.mkdir(root.join('d'));
     using _ = mounted('tmpfs', root.join('d'));
     await fs.writeFile(root.join('d/f'), 'old');
+    // Else the making of these is flushed too.
+    await fs.mkdir(root.join('.ferryd-trash/s/d'), { recursive: true });
     const sink = await open('d/f');
     await sink.write(Buffer.from('new'));
     const handle = await fs.open(root.join('d/f'));

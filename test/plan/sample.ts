@@ -55,6 +55,7 @@ export function policyOf(other: Partial<Policy> = {}): Policy {
     conflicts: 'keep-both',
     extraneous: 'kept',
     proof: 'times',
+    unproven: 'replaced',
     settings: SETTINGS,
     place: (path) => ({ here: path, there: path }),
     ...other,

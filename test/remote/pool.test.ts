@@ -571,3 +571,27 @@ describe('close', () => {
     await closing;
   });
 });
+
+test('however many wait on one signal, it is no leak, and none is left behind', async () => {
+  const warnings: string[] = [];
+  const hear = (warning: Error): void => void warnings.push(warning.name);
+  process.on('warning', hear);
+  try {
+    const { pool, borrow } = harness();
+    const { signal } = new AbortController();
+    const borrowed = Array.from({ length: 30 }, () => borrow(signal));
+    for (const { lent, giveBack, done } of borrowed) {
+      await lent;
+      giveBack();
+      await done;
+    }
+    // A warning is told in a turn of its own.
+    vi.useRealTimers();
+    await new Promise((turn) => setImmediate(turn));
+    expect(warnings).toEqual([]);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+    await pool.close();
+  } finally {
+    process.off('warning', hear);
+  }
+});

@@ -148,10 +148,14 @@ describe('settle', () => {
     while (!condition()) await new Promise((resolve) => setImmediate(resolve));
   }
 
-  const triggers = [{ kind: 'watch', settleMs: SETTLE_MS, rescanMs: 3_600_000 }] as const;
+  const triggers = [
+    { kind: 'watch', settleMs: SETTLE_MS, rescanMs: 3_600_000, events: 'auto', pollMs: 30_000 },
+  ] as const;
 
   it('a file that is being written is not sent until it is quiet', async () => {
     await open({ job: { triggers } });
+    // Else the first run would look at the server before.
+    world.settle();
     await world.put('f', 'one ');
     let lastMs = 0;
     let writes = 0;
@@ -188,7 +192,11 @@ describe('settle', () => {
   });
 
   it('a file that is quiet already does not wait', async () => {
-    await open({ job: { triggers: [{ kind: 'watch', settleMs: 60_000, rescanMs: 3_600_000 }] } });
+    await open({
+      job: {
+        triggers: [{ kind: 'watch', settleMs: 60_000, rescanMs: 3_600_000, events: 'auto', pollMs: 30_000 }],
+      },
+    });
     await world.put('f');
     await world.put('g');
     // No call sets the ctime, so the clock is set ahead instead.
@@ -209,7 +217,12 @@ describe('settle', () => {
   });
 
   it('a stop does not wait for it', async () => {
-    await open({ job: { triggers: [{ kind: 'watch', settleMs: 60_000, rescanMs: 3_600_000 }] } });
+    await open({
+      job: {
+        triggers: [{ kind: 'watch', settleMs: 60_000, rescanMs: 3_600_000, events: 'auto', pollMs: 30_000 }],
+      },
+    });
+    world.settle();
     await world.put('f');
     const stop = new AbortController();
     const running = world.run({ stop: stop.signal });

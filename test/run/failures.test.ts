@@ -334,6 +334,7 @@ describe('trust', () => {
 
   it('nor does a worker try it again that was still busy with its disk', async () => {
     await manyFiles({ server: { users: { ferry: 'another' } } });
+    world.settle();
     // The workers' files open one after the other, each once the login of the one before was refused.
     const opened = fs.open.bind(fs) as (...args: unknown[]) => Promise<fs.FileHandle>;
     let opens = 0;

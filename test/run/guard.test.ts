@@ -19,8 +19,9 @@ describe('the limit', () => {
   ])('%s: %j is %s', async (_, { deleted = 0, ...doomed }, fate) => {
     sides = await openSides({ mode: 'mirror', ...deleting({ limit: { percent: 10, files: 5 } }) });
     const refusal = judgeWhole(sides.world.job, {
+      memory: 'settled',
       seen: { local: 20, remote: 20 },
-      doomed: { total: 0, approved: 0, directories: 0, approvedDirectories: 0, ...doomed },
+      doomed: { total: 0, approved: 0, directories: 0, approvedDirectories: 0, foreign: 0, ...doomed },
       unplanned: 0,
       deleted,
       remembered: { here: 20, elsewhere: 0 },

@@ -77,6 +77,7 @@ describe.each(['push', 'pull'] as const)('a mirror, %s', (direction) => {
   it('with deletes.extraneous takes that away as well', async () => {
     const { world, source, target } = await open(deleting({ extraneous: true }));
     await source.put({ a: 'a', b: 'b' });
+    world.settle();
     await target.put({ theirs: 'theirs', 'd/theirs': 'too' });
     await world.run();
     await target.put({ b: 'changed by a person' }, LATER);

@@ -14,7 +14,7 @@ import { type TemporaryDirectory, temporaryDirectory } from '../support/temporar
 import { compileSource } from './support/child.js';
 import { Runners } from './support/model-child.js';
 import { diskSoil, Ground } from './support/model-ground.js';
-import { restoreLedger, saveLedger } from './support/model-ledger.js';
+import { loseLedger, restoreLedger, saveLedger } from './support/model-ledger.js';
 import {
   type Disturbance,
   type DisturbedRun,
@@ -158,6 +158,14 @@ class FtpStage implements Stage, AsyncDisposable {
 
   restoreLedger(): void {
     restoreLedger(this.#world);
+  }
+
+  loseLedger(): void {
+    loseLedger(this.#world);
+  }
+
+  approve(): void {
+    this.#world.ledger.approve(this.#world.job.name, Date.now());
   }
 
   [Symbol.asyncDispose](): Promise<void> {

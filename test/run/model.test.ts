@@ -11,7 +11,7 @@ import { describe, expect, it } from 'vitest';
 import type { RunReport } from '../../src/run/context.js';
 import { MemoryTree, type Step } from '../support/memory-remote.js';
 import { diskSoil, Ground, memorySoil } from './support/model-ground.js';
-import { restoreLedger, saveLedger } from './support/model-ledger.js';
+import { loseLedger, restoreLedger, saveLedger } from './support/model-ledger.js';
 import {
   type Disturbance,
   type DisturbedRun,
@@ -131,6 +131,14 @@ class MemoryStage implements Stage, AsyncDisposable {
 
   restoreLedger(): void {
     restoreLedger(this.#world);
+  }
+
+  loseLedger(): void {
+    loseLedger(this.#world);
+  }
+
+  approve(): void {
+    this.#world.ledger.approve(this.#world.job.name, Date.now());
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -33,6 +33,10 @@ export interface Link extends AsyncDisposable {
   readonly roundTripMs: number;
   /** Measures a round trip with a tiny TCP echo in `far`: the shortest of ten. */
   measure(by?: 'IPv4' | 'IPv6'): Promise<number>;
+  /** From now on every packet is lost, and neither end is told. Resolves when it is so. */
+  cut(): Promise<void>;
+  /** Packets go through again. Resolves when it is so. */
+  mend(): Promise<void>;
   /** Ends what runs at its ends, and takes everything away. Safe to call twice. */
   remove(): Promise<void>;
 }
@@ -106,6 +110,12 @@ export async function slowLink(options: { readonly roundTripMs?: number } = {}):
     await gone;
   };
 
+  const tell = async (word: 'cut' | 'mend'): Promise<void> => {
+    const answer = firstLine(wire.stdout, gone);
+    wire.stdin.write(`${word}\n`);
+    if ((await answer) !== word) throw new Error(`The slow link does not answer to "${word}"`);
+  };
+
   const ready = await firstLine(wire.stdout, gone);
   const [, near, far] = /^ready (\d+) (\d+)$/.exec(ready ?? '') ?? [];
   if (wire.pid === undefined || near === undefined || far === undefined) {
@@ -141,6 +151,8 @@ export async function slowLink(options: { readonly roundTripMs?: number } = {}):
     ...link,
     roundTripMs,
     measure: (by = 'IPv4') => measure(link, by === 'IPv4' ? link.far.host : link.far.v6.host),
+    cut: () => tell('cut'),
+    mend: () => tell('mend'),
     remove,
     [Symbol.asyncDispose]: remove,
   };

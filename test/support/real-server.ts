@@ -80,7 +80,7 @@ export interface RealServer extends AsyncDisposable {
 }
 
 /** Directory that `.ci/servers` unpacks into. */
-function unpackedTree(): string {
+export function unpackedTree(): string {
   return process.env.FERRYD_SERVERS ?? resolve(import.meta.dirname, '../../.servers');
 }
 

@@ -1,12 +1,10 @@
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { checkCron, cronTrigger, nextRun, previousRun } from '../../src/trigger/cron.js';
-import type { Cause } from '../../src/trigger/trigger.js';
+import { getTasks } from 'node-cron';
+import { describe, expect, it } from 'vitest';
+import { checkCron, cronName, nextRun, openSchedule, scheduleKey } from '../../src/trigger/cron.js';
 
 const BERLIN = 'Europe/Berlin';
-const MINUTE_MS = 60_000;
-const HOUR_MS = 60 * MINUTE_MS;
-const DAY_MS = 24 * HOUR_MS;
+const DAY_MS = 86_400_000;
 
 function at(iso: string): number {
   return Date.parse(iso);
@@ -232,232 +230,18 @@ describe('daylight saving time', () => {
   });
 });
 
-describe('previousRun', () => {
-  it('is the latest moment after what is covered and not after now', () => {
-    const now = at('2026-05-05T12:00:00Z');
-    expect(previousRun('30 2 * * *', 'UTC', at('2026-05-04T02:30:00Z'), now)).toBe(
-      at('2026-05-05T02:30:00Z'),
-    );
-    expect(previousRun('30 2 * * *', 'UTC', at('2026-05-05T02:29:59Z'), now)).toBe(
-      at('2026-05-05T02:30:00Z'),
-    );
-    expect(previousRun('30 2 * * *', 'UTC', at('2026-05-05T02:30:00Z'), now)).toBeUndefined();
-    expect(previousRun('0 12 * * *', 'UTC', at('2026-05-05T02:30:00Z'), now)).toBe(now);
-    expect(previousRun('30 2 * * *', 'UTC', now + DAY_MS, now)).toBeUndefined();
+describe('names', () => {
+  it('are tidy for people, and tell schedules apart for the ledger', () => {
+    expect(cronName({ expression: ' 30  2 * * * ', timezone: BERLIN })).toBe('cron 30 2 * * *');
+    const nightly = { expression: '30 2 * * *', timezone: BERLIN };
+    expect(scheduleKey(nightly)).toBe('cron 30 2 * * * Europe/Berlin');
+    expect(scheduleKey({ ...nightly, timezone: undefined })).toBe('cron 30 2 * * *');
+    // Jitter, and what becomes of missed moments, can be changed without the schedule becoming another one.
+    expect(scheduleKey({ ...nightly, jitterMs: 5_000, missed: 'skip' })).toBe(scheduleKey(nightly));
   });
 
-  it('is quick where millions of moments went by', () => {
-    const now = at('2026-05-05T12:00:00.500Z');
-    expect(previousRun('* * * * * *', BERLIN, at('2016-01-01T00:00:00Z'), now)).toBe(
-      at('2026-05-05T12:00:00Z'),
-    );
-  });
-
-  it('agrees with walking through all moments', () => {
-    const base = at('2026-03-25T00:00:00Z');
-    fc.assert(
-      fc.property(
-        fc.constantFrom('30 2 * * *', '*/7 1-3 * * *', '0 */5 * * 0', '15 * 29 3 *'),
-        fc.integer({ min: 0, max: 6 * DAY_MS }),
-        fc.integer({ min: 0, max: 2 * DAY_MS }),
-        (expression, offset, length) => {
-          const from = base + offset;
-          const to = from + length;
-          const all = moments(expression, BERLIN, new Date(from).toISOString(), new Date(to).toISOString());
-          expect(iso(previousRun(expression, BERLIN, from, to))).toBe(all.at(-1) ?? 'never');
-        },
-      ),
-      { seed: 3, numRuns: 60 },
-    );
-  });
-});
-
-describe('cronTrigger', () => {
-  const causes: { cause: Cause; atMs: number }[] = [];
-  const problems: string[] = [];
-  const fire = (cause: Cause): void => void causes.push({ cause, atMs: Date.now() });
-  const tell = (message: string): void => void problems.push(message);
-
-  beforeEach(() => {
-    causes.length = 0;
-    problems.length = 0;
-    vi.useFakeTimers();
-  });
-  afterEach(() => {
-    vi.useRealTimers();
-    vi.restoreAllMocks();
-  });
-
-  function started(expression: string, start: string, missed?: 'run-once' | 'skip') {
-    vi.setSystemTime(at(start));
-    const spec = { expression, timezone: BERLIN, ...(missed === undefined ? {} : { missed }) };
-    const trigger = cronTrigger(spec, fire, tell);
-    void trigger.start();
-    return trigger;
-  }
-
-  const fired = (): string[] => causes.map(({ atMs }) => iso(atMs));
-
-  it('fires at its moments, says why, and knows the next', async () => {
-    const trigger = started('30 2 * * *', '2026-05-05T12:00:00.250Z');
-    expect(trigger.name).toBe('cron 30 2 * * *');
-    expect(iso(trigger.nextRun())).toBe('2026-05-06T00:30:00Z');
-    vi.advanceTimersByTime(2 * DAY_MS);
-    expect(causes).toEqual(
-      ['2026-05-06T00:30:00Z', '2026-05-07T00:30:00Z'].map((moment) => ({
-        cause: { trigger: 'cron 30 2 * * *', scheduledAtMs: at(moment) },
-        atMs: at(moment),
-      })),
-    );
-    expect(iso(trigger.nextRun())).toBe('2026-05-08T00:30:00Z');
-    await trigger.stop();
-    expect(trigger.nextRun()).toBeUndefined();
-    expect(vi.getTimerCount()).toBe(0);
-    vi.advanceTimersByTime(2 * DAY_MS);
-    expect(causes).toHaveLength(2);
-    expect(problems).toEqual([]);
-  });
-
-  it('fires once in the night of the spring change and once in the night of the autumn change', async () => {
-    const spring = started('30 2 * * *', '2026-03-28T12:00:00Z');
-    vi.advanceTimersByTime(DAY_MS);
-    await spring.stop();
-    expect(fired()).toEqual(['2026-03-29T01:00:00Z']);
-    causes.length = 0;
-    const autumn = started('30 2 * * *', '2026-10-24T12:00:00Z');
-    vi.advanceTimersByTime(DAY_MS);
-    await autumn.stop();
-    expect(fired()).toEqual(['2026-10-25T00:30:00Z']);
-  });
-
-  it('waits longer than a timer can count', async () => {
-    const trigger = started('0 0 1 1 *', '2026-01-02T00:00:00Z');
-    vi.advanceTimersByTime(60 * DAY_MS);
-    expect(causes).toEqual([]);
-    await trigger.stop();
-  });
-
-  it('notices a suspend within a minute and fires once for all that was missed', async () => {
-    const trigger = started('*/10 2 * * *', '2026-05-05T22:00:00Z');
-    vi.setSystemTime(at('2026-05-06T06:00:00Z'));
-    vi.advanceTimersByTime(MINUTE_MS);
-    expect(causes.map(({ cause }) => cause)).toEqual([
-      { trigger: 'cron */10 2 * * * (missed)', scheduledAtMs: at('2026-05-06T00:50:00Z') },
-    ]);
-    expect(iso(trigger.nextRun())).toBe('2026-05-07T00:00:00Z');
-    await trigger.stop();
-    expect(problems).toEqual([]);
-  });
-
-  it('says so where the job leaves out what was missed', async () => {
-    const trigger = started('30 2 * * *', '2026-05-05T22:00:00Z', 'skip');
-    vi.setSystemTime(at('2026-05-06T06:00:00Z'));
-    vi.advanceTimersByTime(MINUTE_MS);
-    expect(causes).toEqual([]);
-    expect(problems).toEqual([
-      'The run that cron 30 2 * * * had scheduled for 2026-05-06T00:30:00Z did not take place: the machine slept or its clock was set. It is left out because the job says "missed: skip".',
-    ]);
-    vi.advanceTimersByTime(DAY_MS);
-    expect(fired()).toEqual(['2026-05-07T00:30:00Z']);
-    await trigger.stop();
-  });
-
-  it('fires a moment that is only late, also where missed ones are left out', async () => {
-    const trigger = started('30 2 * * *', '2026-05-06T00:29:30Z', 'skip');
-    vi.setSystemTime(at('2026-05-06T00:33:00Z'));
-    vi.advanceTimersByTime(MINUTE_MS);
-    expect(causes.map(({ cause }) => cause.scheduledAtMs)).toEqual([at('2026-05-06T00:30:00Z')]);
-    expect(problems).toEqual([]);
-    await trigger.stop();
-  });
-
-  it('does not fire twice where the clock is set back a little', async () => {
-    const trigger = started('30 2 * * *', '2026-05-06T00:00:00Z');
-    vi.advanceTimersByTime(31 * MINUTE_MS);
-    expect(causes).toHaveLength(1);
-    vi.setSystemTime(at('2026-05-06T00:10:00Z'));
-    vi.advanceTimersByTime(HOUR_MS);
-    expect(causes).toHaveLength(1);
-    expect(iso(trigger.nextRun())).toBe('2026-05-07T00:30:00Z');
-    await trigger.stop();
-  });
-
-  it('fires where the clock was ahead at the start and is put right', async () => {
-    const trigger = started('30 2 * * *', '2026-05-06T00:40:00Z');
-    vi.advanceTimersByTime(MINUTE_MS);
-    vi.setSystemTime(at('2026-05-06T00:20:00Z'));
-    vi.advanceTimersByTime(15 * MINUTE_MS);
-    expect(fired()).toEqual(['2026-05-06T00:30:00Z']);
-    await trigger.stop();
-  });
-
-  it('starts afresh, and says so, where the clock comes back from years ahead', async () => {
-    const trigger = started('30 2 * * *', '2040-05-06T00:00:00Z');
-    vi.advanceTimersByTime(31 * MINUTE_MS);
-    expect(causes).toHaveLength(1);
-    vi.setSystemTime(at('2026-05-06T00:10:00Z'));
-    vi.advanceTimersByTime(HOUR_MS);
-    expect(fired()).toEqual(['2040-05-06T00:30:00Z', '2026-05-06T00:30:00Z']);
-    expect(problems).toHaveLength(1);
-    expect(problems[0]).toMatch(/^The clock was set back from 2040-05-06T00:31:00Z to 2026-05-06T00:1/);
-    await trigger.stop();
-  });
-
-  it('goes on where the one who is asked throws', async () => {
-    let asked = 0;
-    vi.setSystemTime(at('2026-05-06T00:00:00Z'));
-    const trigger = cronTrigger(
-      { expression: '30 * * * *', timezone: 'UTC' },
-      () => {
-        asked += 1;
-        throw new Error('the queue is closed');
-      },
-      tell,
-    );
-    void trigger.start();
-    vi.advanceTimersByTime(2 * HOUR_MS);
-    expect(asked).toBe(2);
-    expect(problems[0]).toBe(
-      'The run that cron 30 * * * * asked for could not be started: the queue is closed.',
-    );
-    await trigger.stop();
-  });
-
-  it('fires each second of a six-field pattern exactly once', async () => {
-    const trigger = started('*/2 * * * * *', '2026-05-06T00:00:00.900Z');
-    vi.advanceTimersByTime(10_000);
-    expect(causes.map(({ cause }) => (cause.scheduledAtMs ?? 0) % MINUTE_MS)).toEqual([
-      2000, 4000, 6000, 8000, 10_000,
-    ]);
-    await trigger.stop();
-  });
-
-  it('stays stopped, and may be stopped and started twice', async () => {
-    const trigger = started('* * * * *', '2026-05-06T00:00:00Z');
-    void trigger.start();
-    expect(vi.getTimerCount()).toBe(1);
-    await trigger.stop();
-    await trigger.stop();
-    void trigger.start();
-    expect(vi.getTimerCount()).toBe(0);
-  });
-
-  it('prints nothing and leaves nothing in node-cron', async () => {
-    const printed = (['log', 'info', 'warn', 'error', 'debug'] as const).map((name) =>
-      vi.spyOn(console, name).mockImplementation(() => undefined),
-    );
-    const trigger = started('* * * * *', '2026-05-06T00:00:00Z');
-    vi.setSystemTime(at('2026-05-08T00:00:00Z'));
-    vi.advanceTimersByTime(HOUR_MS);
-    await trigger.stop();
-    for (const spy of printed) expect(spy).not.toHaveBeenCalled();
-    const { getTasks } = await import('node-cron');
+  it('leave nothing behind in node-cron', () => {
+    openSchedule('* * * * *', BERLIN);
     expect(getTasks().size).toBe(0);
-  });
-
-  it('refuses what cannot be read', () => {
-    expect(() => cronTrigger({ expression: '61 * * * *', timezone: undefined }, fire, tell)).toThrow(
-      /"61" is no minute/,
-    );
   });
 });

@@ -2,6 +2,7 @@
  * The watch trigger on real directories with the real chokidar. Each step waits for the fire it expects, so that
  * nothing here counts on a speed. What is (not) watched is read from the kernel's own list.
  */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import {
   appendFile,
   mkdir,
@@ -17,7 +18,7 @@ import {
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Trigger } from '../../src/trigger/trigger.js';
 import { type WatchSpec, watchTrigger } from '../../src/trigger/watch.js';
 
@@ -87,6 +88,14 @@ describe('watchTrigger on real directories', () => {
         inodes.add(Number.parseInt(match[1] ?? '', 16));
     }
     return inodes;
+  }
+
+  /** Waits until no fire has come for some settle times, and forgets those before. */
+  async function quiet(): Promise<void> {
+    do {
+      causes.length = 0;
+      await new Promise((resolve) => setTimeout(resolve, 5 * SETTLE_MS));
+    } while (causes.length > 0);
   }
 
   async function isWatched(path: string): Promise<boolean> {
@@ -160,10 +169,108 @@ describe('watchTrigger on real directories', () => {
     await started();
     await rm(join(root, 'sub'), { recursive: true });
     await mkdir(join(root, 'sub'));
-    await fired('rescan');
+    await fired('watch');
     causes.length = 0;
     await writeFile(join(root, 'sub', 'after.gz'), '');
     await fired('watch');
+    expect(problems).toEqual([]);
+  });
+
+  it('sees what editors do when they save', async () => {
+    await started();
+    const file = join(root, 'sub', 'notes.txt');
+    await writeFile(file, 'one');
+    await fired('watch');
+    // A temporary file renamed over the old one.
+    await writeFile(join(root, 'sub', 'notes.txt.tmp1'), 'two');
+    await rename(join(root, 'sub', 'notes.txt.tmp1'), file);
+    await fired('watch');
+    // vim: the old file becomes the backup, a new one is written, the backup goes.
+    causes.length = 0;
+    await rename(file, `${file}~`);
+    await writeFile(file, 'three');
+    await rm(`${file}~`);
+    await fired('watch');
+    causes.length = 0;
+    await appendFile(file, ', and in place');
+    await fired('watch');
+    expect(problems).toEqual([]);
+  });
+
+  it('sees what happens in a directory that was renamed, or came from elsewhere', async () => {
+    await mkdir(join(root, 'sub', 'deep'));
+    await mkdir(join(base, 'elsewhere', 'deep'), { recursive: true });
+    await started();
+    await rename(join(root, 'sub'), join(root, 'renamed'));
+    await rename(join(base, 'elsewhere'), join(root, 'moved-in'));
+    await fired('watch');
+    for (const directory of [join('renamed', 'deep'), join('moved-in', 'deep')]) {
+      while (!(await isWatched(join(root, directory)))) await new Promise((resolve) => setImmediate(resolve));
+      // The opening of their watches is the last thing that the renames brought about.
+      await quiet();
+      await writeFile(join(root, directory, 'new.gz'), 'new');
+      await fired('watch');
+    }
+    await quiet();
+    await rm(join(root, 'renamed'), { recursive: true });
+    await fired('watch');
+    expect(problems).toEqual([]);
+  });
+
+  it('makes good what the kernel drops when more happens than it keeps', async () => {
+    await started({ settleMs: 100 });
+    // Two events each, and nothing of ours can run meanwhile: the queue holds 16,384, and the rest is gone.
+    for (let i = 0; i < 9000; i += 1) {
+      writeFileSync(join(root, `${i % 2}`), '');
+      rmSync(join(root, `${i % 2}`));
+    }
+    mkdirSync(join(root, 'late', 'r'), { recursive: true });
+    writeFileSync(join(root, 'late', 'r', 'unseen.gz'), '');
+    const droppedBefore = causes.length;
+    await fired('watch');
+    expect(droppedBefore).toBe(0);
+    while (!(await isWatched(join(root, 'late', 'r')))) await new Promise((resolve) => setImmediate(resolve));
+    await quiet();
+    await writeFile(join(root, 'late', 'r', 'new.gz'), '');
+    await fired('watch');
+    expect(problems).toEqual([]);
+  });
+
+  it.runIf(process.platform === 'linux')('leaves nothing behind, whenever it is stopped', async () => {
+    for (let i = 0; i < 40; i += 1) await mkdir(join(root, `${i % 8}`, `${i}`), { recursive: true });
+    const openFiles = async (): Promise<number> => (await readdir('/proc/self/fd')).length;
+    const cycle = async (round: number): Promise<void> => {
+      const events = round % 3 === 2 ? 'never' : 'auto';
+      const trigger = watchTrigger(
+        { root, settleMs: 1, rescanMs: 3_600_000, pollMs: 1, events },
+        (cause) => {
+          causes.push(cause.trigger);
+          woken();
+        },
+        (message) => void problems.push(message),
+      );
+      const starting = trigger.start();
+      // Stopped at once, after some turns of the loop (while it opens), or when it is open.
+      if (round % 4 === 0) await trigger.stop();
+      await starting;
+      for (let turns = 0; turns < round % 23; turns += 1)
+        await new Promise((resolve) => setImmediate(resolve));
+      if (round % 5 === 0 && round % 4 !== 0) {
+        await fired('start-up scan');
+        await writeFile(join(root, '1', `new-${round}`), '');
+        await fired('watch');
+      }
+      await trigger.stop();
+      causes.length = 0;
+    };
+    // Through to the end, so that what this process opens once for all is open.
+    await cycle(145);
+    const before = await openFiles();
+    for (let round = 0; round < 120; round += 1) await cycle(round);
+    expect(await openFiles()).toBe(before);
+    expect(await watchedInodes()).toEqual(new Set());
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(causes).toEqual([]);
     expect(problems).toEqual([]);
   });
 
@@ -206,6 +313,20 @@ describe('watchTrigger on real directories', () => {
     await fired('rescan');
     await writeFile(join(root, 'sub', 'new.gz'), '');
     await fired('watch');
+  });
+
+  it('sees changes in place also where the environment makes chokidar poll', async () => {
+    vi.stubEnv('CHOKIDAR_USEPOLLING', '1');
+    try {
+      const trigger = await started({ pollMs: 200 });
+      expect(trigger.coverage()).toMatchObject({ how: 'partly', everyMs: 200 });
+      expect(problems).toHaveLength(1);
+      expect(problems[0]).toContain('CHOKIDAR_USEPOLLING is set');
+      await writeFile(join(root, 'sub', 'old.gz'), 'new');
+      await fired('watch');
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   it('lets two triggers watch the same root', async () => {

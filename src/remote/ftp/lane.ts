@@ -20,7 +20,7 @@ import type { Convoy, Proof, ProveStep, Settled } from '../../ftp/client.js';
 import { FtpError } from '../../ftp/errors.js';
 import type { Digest } from '../../plan/digest.js';
 import { judge } from '../failure.js';
-import { TemporaryRefused, wholeSeconds } from '../remote.js';
+import { PartHeld, TemporaryRefused, wholeSeconds } from '../remote.js';
 import { Asides, type Before, isFree } from './aside.js';
 import type { Directories } from './directories.js';
 import type { Moves } from './moves.js';
@@ -85,10 +85,23 @@ export class Lane {
       this.#sent = await this.#sendFrom(passage, await this.#provenPart(passage));
     } catch (error) {
       if (this.#session.uploads.stumbled) return 'again';
-      passage.reject(error);
+      passage.reject(this.#isHeld(passage, error) ? this.#held(passage, error) : error);
     }
     if (large) await this.settle();
     return 'moved';
+  }
+
+  /** A session that was cut off without a word keeps its file locked for minutes on some servers (vsftpd). */
+  #isHeld({ delivery }: Passage, error: unknown): boolean {
+    const part = delivery.part === 'possible' && delivery.temporary !== delivery.path;
+    return part && error instanceof FtpError && error.unanswered;
+  }
+
+  #held({ delivery }: Passage, cause: unknown): PartHeld {
+    return new PartHeld(
+      `${this.#session.where} does not open what an earlier attempt has left of ${delivery.path}, as if that were still under way: the file is sent anew.`,
+      { cause },
+    );
   }
 
   /** A delivery that was named before it was known that the server does not rename would only leave a part there. */
@@ -118,16 +131,23 @@ export class Lane {
 
   /**
    * How many bytes of the file lie under its temporary name already, proven: by the server's hash, or by reading them
-   * back. What cannot be proven, as where uploads may not be read, counts for nothing and is sent again.
+   * back. What cannot be proven, as where uploads may not be read, counts for nothing: it is removed, and sent again.
    */
-  async #provenPart({ delivery, temporary, signal }: Passage): Promise<number> {
-    const { part, source } = delivery;
-    const session = this.#session;
+  async #provenPart(passage: Passage): Promise<number> {
+    const { delivery, temporary } = passage;
     // Under a final name an older file of the same size may stand.
-    const final = delivery.temporary === delivery.path;
-    if (part === 'none' || source.sizeBytes === 0 || final) return 0;
-    const there = await session.tree.size(temporary);
-    if (there === undefined || there > source.sizeBytes) return 0;
+    if (delivery.part === 'none' || delivery.temporary === delivery.path) return 0;
+    const there = await this.#session.tree.size(temporary);
+    if (there === undefined) return 0;
+    const fromByte = await this.#provenBytes(passage, there);
+    if (fromByte === 0) await this.#removePart(temporary);
+    return fromByte;
+  }
+
+  async #provenBytes({ delivery, temporary, signal }: Passage, there: number): Promise<number> {
+    const { source } = delivery;
+    const session = this.#session;
+    if (source.sizeBytes === 0 || there > source.sizeBytes) return 0;
     if (there < source.sizeBytes) {
       // A short part is sent again sooner than it is proven.
       if (there < LARGE_BYTES || !session.uploads.resumesUploads) return 0;
@@ -138,6 +158,20 @@ export class Lane {
       (await session.proofs.hash(temporary, there)) ?? (await session.downloads.readBack(temporary, signal));
     if (claim === 'refused') return 0;
     return (await source.digestOf(there, claim.algorithm)) === claim.hex ? there : 0;
+  }
+
+  /**
+   * A file that is sent again must not go onto the one that is there. A session that was cut off and has not noticed
+   * may hold it locked; vsftpd empties a file only once it has the lock, so of two who wait for it the one that was
+   * given up long ago would empty what the other has delivered. Under a name made anew nobody waits.
+   */
+  async #removePart(temporary: string): Promise<void> {
+    try {
+      await this.#session.tree.remove(temporary);
+    } catch (error) {
+      // An account that may write and not delete sends it onto the part.
+      if (!isRefusal(error)) throw error;
+    }
   }
 
   async #sendFrom(passage: Passage, fromByte: number): Promise<Sent> {

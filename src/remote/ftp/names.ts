@@ -14,7 +14,7 @@ import type { RelativePath } from '../../plan/entry.js';
 import { temporaryName } from '../../plan/temporary.js';
 import { judge } from '../failure.js';
 import type { Oddity, Profile } from '../profile.js';
-import { type Delivery, type Difference, TemporaryRefused } from '../remote.js';
+import { type Delivery, type Difference, TemporaryRefused, type Trials } from '../remote.js';
 import { isRefusal } from './refusal.js';
 import type { FtpSession } from './session.js';
 
@@ -41,6 +41,7 @@ const MAY_BE_ODD = /[^!#-)+-.0-9;=@-[\]^-{}~/]|^ | $|\.$| \/|\.\/|\/ /u;
 export interface NamesOptions {
   readonly profile: Profile;
   readonly charset: Charset;
+  readonly trials: Trials | undefined;
   /** The server path of a name in the root. */
   readonly below: (session: FtpSession, name: string) => string;
 }
@@ -54,8 +55,8 @@ export class Names {
   #untried = false;
   /** Whether names were sent with the byte 0xFF doubled because of a file that was refused. */
   #suspectsTelnet = false;
-  /** Trials that broke off and may have left something. */
-  readonly #litter = new Set<string>();
+  /** Directories of trials that broke off and may have left something, and what was stored in them. */
+  readonly #litter = new Map<string, RelativePath>();
   /** Whether a refusal may be about the temporary name: not once one was taken, nor once the other form was refused too. */
   #temporaryInDoubt = true;
   #temporaryTrial: Promise<void> | undefined;
@@ -117,12 +118,17 @@ export class Names {
       throw new TemporaryRefused(`${session.where} refuses the temporary name of ${delivery.path}.`);
   }
 
-  async #tryTemporary({ path }: Delivery, session: FtpSession, temporary: string): Promise<void> {
-    const directory = temporary.slice(0, temporary.lastIndexOf('/') + 1);
-    const name = path.slice(path.lastIndexOf('/') + 1);
-    const plain = await this.#takes(`${directory}${temporaryName(name, token(), 'plain')}`, session);
-    const hidden =
-      plain && (await this.#takes(`${directory}${temporaryName(name, token(), 'hidden')}`, session));
+  async #tryTemporary(delivery: Delivery, session: FtpSession, temporary: string): Promise<void> {
+    const takes = async (form: 'plain' | 'hidden'): Promise<boolean> => {
+      const name = temporaryName(nameOf(delivery.path), token(), form);
+      const path = `${aboveOf(delivery.temporary)}${name}`;
+      this.#options.trials?.begin(path);
+      const taken = await this.#takes(`${aboveOf(temporary)}${name}`, session);
+      this.#options.trials?.end(path);
+      return taken;
+    };
+    const plain = await takes('plain');
+    const hidden = plain && (await takes('hidden'));
     this.#temporaryInDoubt = false;
     if (!plain || hidden) return;
     this.#options.profile.learn(
@@ -202,7 +208,9 @@ export class Names {
     if (this.#untried || names.some((name) => charset.encode(name) === undefined)) return false;
     let apart: boolean | undefined;
     try {
-      apart = await this.#inTrial(session, (directory) => this.#bothStand(directory, names, session));
+      apart = await this.#inTrial(session, names[0], (directory) =>
+        this.#bothStand(directory, names, session),
+      );
     } catch (error) {
       if (!isRefusal(error)) throw error;
     }
@@ -232,7 +240,7 @@ export class Names {
 
   async #try(oddity: Oddity, sample: string, session: FtpSession): Promise<void> {
     const { profile } = this.#options;
-    const kept = await this.#inTrial(session, (directory) =>
+    const kept = await this.#inTrial(session, sample, (directory) =>
       this.#keeps(`${directory}/${sample}`, sample, session),
     );
     if (kept === undefined) return;
@@ -298,42 +306,58 @@ export class Names {
   /**
    * A trial in a directory of its own, which is taken away again.
    *
+   * @param sample the name of the first file that is stored there
    * @returns undefined where no such directory can be made
    */
-  async #inTrial<T>(session: FtpSession, trial: (directory: string) => Promise<T>): Promise<T | undefined> {
+  async #inTrial<T>(
+    session: FtpSession,
+    sample: string,
+    trial: (directory: string) => Promise<T>,
+  ): Promise<T | undefined> {
     await this.#tidy(session);
-    const directory = this.#options.below(session, temporaryName('', token(), 'plain'));
+    const { trials, below } = this.#options;
+    const name = temporaryName('', token(), 'plain');
+    const path = `${name}/${sample}`;
+    const directory = below(session, name);
+    trials?.begin(path);
     try {
       if (!(await this.#made(directory, session))) {
         this.#untried = true;
+        trials?.end(path);
         return undefined;
       }
       try {
         return await trial(directory);
       } finally {
-        if (session.usable) await this.#clear(directory, session);
+        if (session.usable) {
+          await this.#clear(directory, session);
+          trials?.end(path);
+        }
       }
     } catch (error) {
-      this.#litter.add(directory);
+      this.#litter.set(directory, path);
       throw error;
     }
   }
 
   /** What trials left behind whose connection was lost. */
   async #tidy(session: FtpSession): Promise<void> {
-    for (const directory of this.#litter) {
+    for (const [directory, path] of this.#litter) {
       this.#litter.delete(directory);
       try {
-        if (!(await session.tree.isDirectory(directory))) continue;
-        const { entries } = await session.tree.list(directory);
-        for (const { name, type } of entries)
-          if (type === 'file') await session.tree.remove(`${directory}/${name}`);
-        await this.#clear(directory, session);
+        if (await session.tree.isDirectory(directory)) {
+          const { entries } = await session.tree.list(directory);
+          for (const { name, type } of entries)
+            if (type === 'file') await session.tree.remove(`${directory}/${name}`);
+          await this.#clear(directory, session);
+        }
       } catch (error) {
-        if (isRefusal(error)) continue;
-        this.#litter.add(directory);
-        throw error;
+        if (!isRefusal(error)) {
+          this.#litter.set(directory, path);
+          throw error;
+        }
       }
+      this.#options.trials?.end(path);
     }
   }
 
@@ -376,7 +400,16 @@ export class Names {
 }
 
 function isHidden(temporary: RelativePath): boolean {
-  return temporary.slice(temporary.lastIndexOf('/') + 1).startsWith('.ferryd-');
+  return nameOf(temporary).startsWith('.ferryd-');
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}
+
+/** With the slash at its end, or nothing. */
+function aboveOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/') + 1);
 }
 
 function within(character: string | undefined): string | undefined {

@@ -23,6 +23,7 @@ import {
   type OperationOptions,
   type Remote,
   type RemoteDirectory,
+  type Trials,
   wholeSeconds,
 } from '../remote.js';
 import { Directories } from './directories.js';
@@ -42,6 +43,8 @@ export interface FtpRemoteOptions {
   readonly label: string;
   /** The root: below the login directory, or absolute. */
   readonly root: { readonly path: string; readonly absolute: boolean };
+  /** Hears of what is tried out, before it is. */
+  readonly trials: Trials | undefined;
 }
 
 /** One is sent while one is proven and one published; without the third the lane would run dry. */
@@ -73,6 +76,7 @@ export class FtpRemote implements Remote {
     this.#names = new Names({
       profile: options.profile,
       charset: options.charset,
+      trials: options.trials,
       below: (session, name) => this.#on(session, name),
     });
   }

@@ -1,5 +1,5 @@
 /*
- * The ledger of a world as a backup has it: kept at one moment, put back at a later one.
+ * The ledger of a world as a backup has it: kept at one moment, put back at a later one. Or lost, with no backup.
  */
 import { cpSync, rmSync } from 'node:fs';
 import type { World } from './voyage.js';
@@ -14,6 +14,12 @@ export function saveLedger(world: World): void {
 /** Puts the copy in the ledger's place. */
 export function restoreLedger(world: World): void {
   world.closeLedger();
-  rmSync(world.directory.join('ledger'), { recursive: true });
+  rmSync(world.directory.join('ledger'), { recursive: true, force: true });
   cpSync(world.directory.join('saved'), world.directory.join('ledger'), { recursive: true });
+}
+
+/** The disk has lost it. */
+export function loseLedger(world: World): void {
+  world.closeLedger();
+  rmSync(world.directory.join('ledger'), { recursive: true, force: true });
 }

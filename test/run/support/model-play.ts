@@ -65,6 +65,9 @@ export interface Stage {
   strayed(): readonly string[];
   saveLedger(): void;
   restoreLedger(): void;
+  loseLedger(): void;
+  /** A person releases what is held. */
+  approve(): void;
 }
 
 /** Modes and directions take turns, so that a few seeds in a row have them all; the rest is drawn. */
@@ -234,13 +237,20 @@ class Play {
     const { outcome, failure } = report;
     this.#did(`run${how.skipped === undefined ? '' : ' --retry-skipped'}: ${endOf(report)}`);
     this.#tellSkips();
-    const mayHold = how.limit < NO_LIMIT && outcome === 'held';
+    // What a run without a memory finds extraneous waits for a person, who says yes here.
+    const isFirst = this.#promised.extraneous && failure?.code === 'first-run';
+    const mayHold = (how.limit < NO_LIMIT && outcome === 'held') || isFirst;
     if (outcome !== 'ok' && outcome !== 'partial' && !mayHold) {
       this.#broken.push(`a run that nothing was in the way of ended ${outcome}: ${failure?.message}`);
     }
     const { replaces } = this.#stage;
-    const went = { undisturbed: true, replaces, limit: how.limit, blind: [], edited: new Set<string>() };
+    const limit = isFirst ? 0 : how.limit;
+    const went = { undisturbed: true, replaces, limit, blind: [], edited: new Set<string>() };
     this.#broken.push(...this.#rules.afterRun(before, this.#look(), went));
+    if (!isFirst || this.#broken.length > 0) return;
+    this.#stage.approve();
+    this.#did('approve');
+    await this.#run({ limit: how.limit });
   }
 
   async #disturbedRun(): Promise<void> {
@@ -271,8 +281,14 @@ class Play {
     }
   }
 
-  /** The ledger is lost now and then, and an old copy takes its place. */
+  /** The ledger is lost now and then, and an old copy takes its place, or none. */
   #keepOrRestore(): void {
+    if (this.#lot.chance(0.25)) {
+      this.#stage.loseLedger();
+      this.#rules.restored(new Map(), this.#look());
+      this.#did('the ledger is lost');
+      return;
+    }
     if (this.#saved !== undefined && this.#lot.chance(0.2)) {
       this.#stage.restoreLedger();
       this.#rules.restored(this.#saved, this.#look());

@@ -11,10 +11,11 @@ import type { Job, Server } from '../../../src/job/job.js';
 import { type Ledger, openLedger } from '../../../src/ledger/ledger.js';
 import type { Intent } from '../../../src/ledger/record.js';
 import type { Known, RememberedSkip } from '../../../src/plan/entry.js';
+import { emptyTally } from '../../../src/plan/outcome.js';
 import { isTemporary } from '../../../src/plan/temporary.js';
 import type { FerrydEvent } from '../../../src/report/event.js';
 import { Accounts } from '../../../src/run/accounts.js';
-import type { RunContext, RunReport } from '../../../src/run/context.js';
+import { bindingKey, type RunContext, type RunReport } from '../../../src/run/context.js';
 import { runJob } from '../../../src/run/run.js';
 import { certificates } from '../../support/certificates.js';
 import type { FtpServerOptions } from '../../support/ftp-server/settings.js';
@@ -95,6 +96,11 @@ export class World implements AsyncDisposable {
       names: 'skip',
       timezone: undefined,
       retries: { attempts: 4, firstDelayMs: 4, maxDelayMs: 16 },
+      before: undefined,
+      after: undefined,
+      expect: { freshnessMs: undefined },
+      ping: undefined,
+      notify: undefined,
       ...options.job,
       server: {
         name: 'nas',
@@ -185,6 +191,16 @@ export class World implements AsyncDisposable {
     } finally {
       await own.close();
     }
+  }
+
+  /** As if a run had gone through to its end between these places: what the ledger does not know is not there. */
+  settle(): void {
+    const startedAtMs = Date.now();
+    const { name: job } = this.job;
+    const bindingId = this.ledger.bind(bindingKey(this.job));
+    const run = this.ledger.startRun({ job, bindingId, trigger: 'earlier', pid: process.pid, startedAtMs });
+    const end = { outcome: 'ok', tally: emptyTally(), failure: undefined, endedAtMs: startedAtMs } as const;
+    this.ledger.endRun(run, end);
   }
 
   /** Path on the local side. */

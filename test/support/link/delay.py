@@ -3,9 +3,10 @@
     delay.py ONE_WAY_MS IP4_NEAR IP6_NEAR IP4_FAR IP6_FAR
 
 Each namespace has a TUN device of its own; every packet that comes out of one goes into the other ONE_WAY_MS later,
-in order. Says `ready FD FD` when both are up: /proc/PID/fd/FD is a namespace for nsenter(1). Ends when its standard
-input does, and with it go devices and namespaces, for nothing else holds them: a test that is killed leaves nothing.
-It delays; it loses packets only where 64 MiB are under way, as a full router would. Needs root.
+in order. Says `ready FD FD` when both are up: /proc/PID/fd/FD is a namespace for nsenter(1). After `cut` on its standard
+input every packet is lost, and nobody is told, until `mend`. Ends when its standard input does, and with it go devices
+and namespaces, for nothing else holds them: a test that is killed leaves nothing.
+It delays; unasked it loses packets only where 64 MiB are under way, as a full router would. Needs root.
 """
 
 import ctypes
@@ -59,6 +60,16 @@ class Direction:
         self.delay_s = delay_s
         self.packets = deque()
         self.under_way_bytes = 0
+        self.is_cut = False
+
+    def cut(self):
+        """Loses what is under way, and whatever comes."""
+        self.is_cut = True
+        self.packets.clear()
+        self.under_way_bytes = 0
+
+    def mend(self):
+        self.is_cut = False
 
     def take(self):
         """Everything that waits in the source, up to a batch."""
@@ -67,7 +78,7 @@ class Direction:
                 packet = os.read(self.source, MTU + 100)
             except BlockingIOError:
                 return
-            if self.under_way_bytes + len(packet) <= UNDER_WAY_BYTES:
+            if not self.is_cut and self.under_way_bytes + len(packet) <= UNDER_WAY_BYTES:
                 self.packets.append((time.monotonic() + self.delay_s, packet))
                 self.under_way_bytes += len(packet)
 
@@ -100,8 +111,13 @@ def main():
     while True:
         waits = [wait_s for wait_s in (there.deliver(), back.deliver()) if wait_s is not None]
         readable, _, _ = select.select([0, near, far], [], [], min(waits, default=None))
-        if 0 in readable and not os.read(0, 1024):
-            return
+        if 0 in readable:
+            words = os.read(0, 1024).split()
+            if not words:
+                return
+            for direction in (there, back):
+                direction.cut() if words[-1] == b'cut' else direction.mend()
+            print(words[-1].decode(), flush=True)
         if near in readable:
             there.take()
         if far in readable:

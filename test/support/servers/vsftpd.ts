@@ -84,6 +84,8 @@ export async function startVsftpd(options: VsftpdOptions = {}): Promise<RealServ
 }
 
 function address(host: Berth['host']): Record<string, string> {
+  // All addresses of both families are what it takes without one; it cannot bind to `::` itself.
+  if (host === '::') return { listen: 'NO', listen_ipv6: 'YES' };
   return host.includes(':')
     ? { listen: 'NO', listen_ipv6: 'YES', listen_address6: host }
     : { listen: 'YES', listen_address: host };

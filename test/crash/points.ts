@@ -1,0 +1,242 @@
+/*
+ * The points at which a process of ours can be killed: before and after every write of the ledger, every command sent,
+ * every reply read, every piece of data sent, and every step on the disk that changes it. Counted by wrapping what all
+ * of these go through (better-sqlite3, net, fs), so that nothing in src/ knows of it. A reply is counted one by one
+ * however many come in one packet. At the wanted point the process kills itself (SIGKILL): nothing runs after that.
+ *
+ * Two points of one state have nothing between them that outlives this process: no change of the ledger, of the disk or
+ * of the server, but at most a question to it. Lives in a process of its own (victim.ts), where it patches for good.
+ */
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+import net from 'node:net';
+import { basename } from 'node:path';
+import Database from 'better-sqlite3';
+
+export type Kind = 'ledger' | 'command' | 'reply' | 'data' | 'disk';
+
+/** One point, in the order in which they were met. */
+export interface Point {
+  readonly when: 'before' | 'after';
+  readonly kind: Kind;
+  /** What is done there, for a person: `STOR .ferryd-0a.part`, `150 Ok to go.`, `commit`, `rename x y`. */
+  readonly what: string;
+  /** Counted from 0; the same for points between which nothing is changed that outlives the process. */
+  readonly state: number;
+}
+
+export interface Watching {
+  /** The server's port: connections to it are control connections, all others carry data. */
+  readonly port: number;
+  /** The place of the point in the order of all; undefined: nobody is killed. */
+  readonly killAt: number | undefined;
+}
+
+const points: Point[] = [];
+let watching: Watching | undefined;
+let state = 0;
+
+/** From now on points are counted. */
+export function watch(how: Watching): void {
+  watching = how;
+}
+
+/** What was met so far. */
+export function met(): readonly Point[] {
+  return points;
+}
+
+/** Wraps the modules; once in a process. */
+export async function install(): Promise<void> {
+  wrapLedger();
+  wrapNet();
+  await wrapDisk();
+  syncBuiltinESMExports();
+}
+
+function meet(when: Point['when'], kind: Kind, what: string): void {
+  if (watching === undefined) return;
+  if (points.length === watching.killAt) {
+    fs.writeSync(1, `${when} ${kind} ${what}\n`);
+    process.kill(process.pid, 'SIGKILL');
+  }
+  points.push({ when, kind, what, state });
+}
+
+/** Something has changed that outlives this process. */
+function pass(): void {
+  state += 1;
+}
+
+function around<T>(kind: Kind, what: string, work: () => T): T {
+  meet('before', kind, what);
+  const result = work();
+  pass();
+  meet('after', kind, what);
+  return result;
+}
+
+async function aroundAsync<T>(kind: Kind, what: string, work: () => Promise<T>): Promise<T> {
+  meet('before', kind, what);
+  const result = await work();
+  pass();
+  meet('after', kind, what);
+  return result;
+}
+
+type Work = (...args: unknown[]) => unknown;
+
+/** Puts another function in the place of one; it is given the old one, bound to whatever it is called on. */
+function replace(
+  owner: object,
+  name: string,
+  wrap: (old: Work, self: unknown, args: unknown[]) => unknown,
+): void {
+  const old: unknown = Reflect.get(owner, name);
+  if (typeof old !== 'function') throw new Error(`there is no ${name} to wrap`);
+  const replacement = function (this: unknown, ...args: unknown[]): unknown {
+    return wrap((...given) => Reflect.apply(old, this, given), this, args);
+  };
+  Object.defineProperty(owner, name, { value: replacement, configurable: true, writable: true });
+}
+
+/** A transaction counts where it ends; whatever is written outside of one commits by itself. */
+function wrapLedger(): void {
+  const outside = (self: unknown): boolean =>
+    self instanceof Database && !self.inTransaction && !self.readonly;
+  for (const name of ['exec', 'pragma'] as const) {
+    replace(Database.prototype, name, (old, self, args) => {
+      const sql = String(args[0]);
+      const writes = outside(self) && (name === 'exec' || WRITING_PRAGMAS.test(sql));
+      return writes ? around('ledger', sql, () => old(...args)) : old(...args);
+    });
+  }
+  const probe = new Database(':memory:');
+  const statement = Object.getPrototypeOf(probe.prepare('SELECT 1')) as object;
+  probe.close();
+  const reading = new WeakSet<object>();
+  // better-sqlite3 begins and ends its transactions by statements too.
+  replace(statement, 'run', (old, self, args) => {
+    const source = String(Reflect.get(Object(self), 'source'));
+    const database = Object(Reflect.get(Object(self), 'database')) as object;
+    if (source.startsWith('BEGIN')) {
+      // By our own rule: who writes takes the lock first.
+      if (source === 'BEGIN DEFERRED') reading.add(database);
+      else reading.delete(database);
+      return old(...args);
+    }
+    const writes = source === 'COMMIT' ? !reading.has(database) : outside(database);
+    return writes ? around('ledger', source.slice(0, 40), () => old(...args)) : old(...args);
+  });
+}
+
+const WRITING_PRAGMAS = /^(auto_vacuum|journal_mode) =|checkpoint|incremental_vacuum/;
+
+function wrapNet(): void {
+  replace(net, 'connect', (old, _, args) => {
+    const socket = old(...args);
+    if (!(socket instanceof net.Socket)) throw new Error('not a socket');
+    const [options] = args;
+    const isControl =
+      typeof options === 'object' && options !== null && Reflect.get(options, 'port') === watching?.port;
+    if (isControl) wrapControl(socket);
+    else wrapData(socket);
+    return socket;
+  });
+}
+
+/** What changes nothing at the server but the session, which ends with the process. */
+const QUESTIONS =
+  /^(USER|PASS|ACCT|FEAT|CLNT|OPTS|TYPE|PWD|SYST|CWD|EPSV|PASV|MLSD|MLST|LIST|NLST|SIZE|REST|RETR|NOOP|QUIT|MDTM (?!\d{14} ))/;
+
+function wrapControl(socket: net.Socket): void {
+  /** Whether what was sent last only asks: then its replies bring nothing new either. */
+  let asks = true;
+  replace(socket, 'write', (old, _, args) => {
+    const commands = String(args[0]).trimEnd().split('\r\n');
+    asks = commands.every((command) => QUESTIONS.test(command));
+    const what = commands.join(' + ');
+    meet('before', 'command', what);
+    const result = old(...args);
+    if (!asks) pass();
+    meet('after', 'command', what);
+    return result;
+  });
+  replace(socket, 'emit', (old, _, args) => {
+    const [event, chunk] = args;
+    if (event !== 'data' || !Buffer.isBuffer(chunk)) return old(...args);
+    if (!asks) pass();
+    for (const reply of repliesOf(chunk)) {
+      const what = reply.toString().trimEnd();
+      meet('before', 'reply', what);
+      old(event, reply);
+      meet('after', 'reply', what);
+    }
+    return true;
+  });
+}
+
+/** Each with its end, however many lines it has. What has no end comes last, and is completed by the next chunk. */
+function repliesOf(chunk: Buffer): Buffer[] {
+  const replies: Buffer[] = [];
+  let from = 0;
+  for (let end = chunk.indexOf('\n'), line = 0; end >= 0; end = chunk.indexOf('\n', line)) {
+    const isLast = /^\d{3} /.test(chunk.toString('latin1', line, line + 4));
+    line = end + 1;
+    if (!isLast) continue;
+    replies.push(chunk.subarray(from, line));
+    from = line;
+  }
+  if (from < chunk.length) replies.push(chunk.subarray(from));
+  return replies;
+}
+
+function wrapData(socket: net.Socket): void {
+  replace(socket, 'write', (old, _, args) =>
+    around('data', `${Buffer.isBuffer(args[0]) ? args[0].length : 0} bytes`, () => old(...args)),
+  );
+}
+
+/** Under which name a handle was opened. */
+const names = new WeakMap<object, string>();
+
+async function wrapDisk(): Promise<void> {
+  const { O_CREAT } = fs.constants;
+  replace(fs.promises, 'open', async (old, _, args) => {
+    const name = nameOf(args[0]);
+    const [, flags] = args;
+    const makes = typeof flags === 'number' && (flags & O_CREAT) !== 0;
+    const open = async (): Promise<unknown> => old(...args);
+    const handle = await (makes ? aroundAsync('disk', `create ${name}`, open) : open());
+    names.set(Object(handle), name);
+    return handle;
+  });
+  for (const name of ['rename', 'rm', 'mkdir', 'rmdir', 'unlink', 'link']) {
+    replace(fs.promises, name, (old, _, args) =>
+      aroundAsync('disk', wordsOf(name, args), async () => old(...args)),
+    );
+  }
+  for (const name of ['renameSync', 'linkSync', 'unlinkSync']) {
+    replace(fs, name, (old, _, args) => {
+      // Who holds a lock is told to people only.
+      const note = String(args[0]).includes('.locks/');
+      return note ? old(...args) : around('disk', wordsOf(name.slice(0, -4), args), () => old(...args));
+    });
+  }
+  const handle = await fs.promises.open('/dev/null');
+  const prototype = Object.getPrototypeOf(handle) as object;
+  await handle.close();
+  for (const name of ['write', 'chmod', 'utimes', 'sync']) {
+    replace(prototype, name, (old, self, args) =>
+      aroundAsync('disk', `${name} ${names.get(Object(self)) ?? ''}`, async () => old(...args)),
+    );
+  }
+}
+
+function wordsOf(verb: string, args: readonly unknown[]): string {
+  return [verb, ...args.filter((arg) => typeof arg === 'string').map(nameOf)].join(' ');
+}
+
+function nameOf(path: unknown): string {
+  return basename(String(path));
+}
