@@ -1,6 +1,7 @@
 /*
  * The notice board of a command that runs jobs, and the one listener that the log and the board are together.
  */
+import { changeBy } from '../daemon/reload.js';
 import type { AgentSettings, Job } from '../job/job.js';
 import type { Configuration } from '../job/load.js';
 import { withoutSecrets } from '../job/secret-names.js';
@@ -8,6 +9,7 @@ import type { Ledger } from '../ledger/ledger.js';
 import { NoticeBoard } from '../notice/board.js';
 import type { Listener } from '../report/event.js';
 import type { Log } from '../report/log.js';
+import { type GlobalOptions, openForWriting, openLog } from './surroundings.js';
 
 /** The settings and jobs that hold now. */
 export interface Holding {
@@ -38,4 +40,24 @@ export function bothOf(log: Log, board: NoticeBoard): Listener {
     log.listener(event);
     board.listener(event);
   };
+}
+
+/** How long a command waits until somebody has been told; what is left is sent by the next one, or by the daemon. */
+export const NOTICES_WITHIN_MS = 10_000;
+
+/** Tells what is wrong with the configuration, where it keeps a command from running anything at all. */
+export async function tellBroken(configuration: Configuration, options: GlobalOptions): Promise<void> {
+  // Jobs that cannot be loaded have no channels of their own.
+  if (configuration.agent.notify.length === 0) return;
+  const log = openLog(options, configuration.agent);
+  const ledger = openForWriting(options, log.listener);
+  const board = openBoard(ledger, log, () => holdingOf(configuration));
+  try {
+    board.configuration(changeBy(configuration, undefined).broken);
+    await board.settle(NOTICES_WITHIN_MS);
+  } finally {
+    await board.stop();
+    ledger.close();
+    await log.close();
+  }
 }

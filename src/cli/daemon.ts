@@ -9,7 +9,7 @@ import { type Supervisor, superviseBySystemd } from '../daemon/systemd.js';
 import { LedgerError } from '../ledger/error.js';
 import type { Ledger } from '../ledger/ledger.js';
 import type { Log } from '../report/log.js';
-import { bothOf, type Holding, holdingOf, openBoard } from './board.js';
+import { bothOf, type Holding, holdingOf, openBoard, tellBroken } from './board.js';
 import { complain } from './complaint.js';
 import { CommandFailed, type ExitCode, exitCodeOfLedger } from './exit.js';
 import {
@@ -31,6 +31,7 @@ export async function daemon(options: GlobalOptions): Promise<ExitCode> {
   try {
     if (configuration.jobs.length === 0) {
       showProblems(configuration.problems);
+      await tellBroken(configuration, options);
       throw new CommandFailed(
         2,
         `No job in ${configuration.directory} can run, so there is nothing to do. See ferryd check.`,
@@ -66,6 +67,7 @@ interface Parts {
 /** From the start of the first trigger to the end of the last run. */
 async function serve({ options, configuration, log, ledger, supervisor, hangUp }: Parts): Promise<void> {
   const signalled = firstSignal();
+  const damage = new Damage(ledger);
   let inForce: Holding = holdingOf(configuration);
   const board = openBoard(ledger, log, () => inForce);
   const listener = bothOf(log, board);
@@ -80,7 +82,10 @@ async function serve({ options, configuration, log, ledger, supervisor, hangUp }
       board.configuration(change.broken);
     },
     onStanding: (line) => supervisor.status(line),
-    onReport: (report) => board.notBegun(report),
+    onReport: (report) => {
+      board.notBegun(report);
+      damage.look();
+    },
   });
   const refresh = new Refresh({
     directory: configuration.directory,
@@ -102,10 +107,11 @@ async function serve({ options, configuration, log, ledger, supervisor, hangUp }
       supervisor.reloading();
       void refresh.ask().then(ready);
     });
-    const signal = await signalled;
+    const signal = await Promise.race([signalled, damage.met]);
     supervisor.stopping(inForce.agent.stop.withinMs);
     await refresh.stop();
     await running.stop(signal);
+    if (ledger.isDamaged) throw new CommandFailed(1, damage.sentence);
   } finally {
     hangUp.ignore();
     await refresh.stop();
@@ -124,6 +130,29 @@ function closeQuietly(ledger: { close(): void }): void {
   } catch (error) {
     if (!(error instanceof LedgerError)) throw error;
     complain(error.message);
+  }
+}
+
+/** A ledger that turns out to be damaged is put aside when it is opened next, so the daemon ends and is started again. */
+class Damage {
+  /** Resolves with the reason for the stop. */
+  readonly met: Promise<string>;
+  readonly #ledger: Ledger;
+  #tell: (reason: string) => void = () => undefined;
+
+  constructor(ledger: Ledger) {
+    this.#ledger = ledger;
+    this.met = new Promise((resolve) => {
+      this.#tell = resolve;
+    });
+  }
+
+  look(): void {
+    if (this.#ledger.isDamaged) this.#tell('damage to the ledger');
+  }
+
+  get sentence(): string {
+    return `The ledger ${this.#ledger.file} is damaged. The daemon has ended; at its next start the ledger is put aside and a new one is begun. Look at the disk.`;
   }
 }
 

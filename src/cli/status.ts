@@ -18,6 +18,9 @@ import { ago } from './table.js';
 /** How many skipped files are shown of each job; the rest is counted. */
 const SKIPS_SHOWN = 20;
 
+/** How long a damage is worth a line. */
+const DAMAGE_SHOWN_MS = 30 * 86_400_000;
+
 /** How far back into the last run's transfers `status` looks. */
 const TRANSFERS_READ = 10_000;
 
@@ -39,7 +42,7 @@ export async function status(name: string | undefined, options: GlobalOptions): 
       for (const job of shown) process.stdout.write(`${JSON.stringify(toJson(job, daemon?.pid))}\n`);
       return 0;
     }
-    process.stdout.write(daemonText(daemon, standing, configuration.directory));
+    process.stdout.write(headText({ daemon, standing, ledger, directory: configuration.directory }));
     for (const job of shown) process.stdout.write(readable(job, daemon !== undefined));
     return 0;
   } finally {
@@ -47,10 +50,28 @@ export async function status(name: string | undefined, options: GlobalOptions): 
   }
 }
 
-function daemonText(daemon: Holder | undefined, standing: Standing | undefined, directory: string): string {
-  if (daemon === undefined) return 'No daemon is running: nothing starts by itself.\n\n';
+interface Head extends Sources {
+  readonly daemon: Holder | undefined;
+  readonly directory: string;
+}
+
+/** What concerns all jobs. */
+function headText({ daemon, standing, ledger, directory }: Head): string {
+  const nowMs = Date.now();
+  const damage = ledger?.lastDamage();
+  const waiting = ledger?.notices.countNotices() ?? 0;
   const lines = [
-    `The daemon is running (process ${daemon.pid}, started ${ago(daemon.sinceMs, Date.now())}).`,
+    daemon === undefined
+      ? 'No daemon is running: nothing starts by itself.'
+      : `The daemon is running (process ${daemon.pid}, started ${ago(daemon.sinceMs, nowMs)}).`,
+    ...(damage === undefined || nowMs - damage.atMs > DAMAGE_SHOWN_MS
+      ? []
+      : [
+          `The ledger was damaged and began anew ${ago(damage.atMs, nowMs)}; the former one is ${printable(damage.movedTo)}. Look at the disk.`,
+        ]),
+    ...(waiting === 0
+      ? []
+      : [`${waiting === 1 ? '1 notice waits' : `${waiting} notices wait`} to be sent; the log says why.`]),
     ...(standing === undefined || standing.directory === directory
       ? []
       : [`It reads its jobs from ${printable(standing.directory)}, which is not the directory shown here.`]),

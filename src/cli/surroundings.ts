@@ -2,7 +2,7 @@
  * Where a command works: jobs directory, ledger, output. Options come first, then the environment, then the
  * places that exist by default.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { AgentSettings, Job } from '../job/job.js';
@@ -30,20 +30,38 @@ export interface GlobalOptions {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+/** Where systemd/ferryd.service has the jobs of the machine, and the ledger. */
+const MACHINE_JOBS = '/etc/ferryd/jobs';
+const SERVICE_LEDGER = '/var/lib/ferryd/ledger.db';
+
 /** `--jobs`, else `$FERRYD_JOBS`, else `./jobs` where there is one, else `/etc/ferryd/jobs`. */
 export function jobsDirectory(options: GlobalOptions, environment: Environment = process.env): string {
   const named = options.jobs ?? given(environment.FERRYD_JOBS);
   if (named !== undefined) return resolve(named);
-  return existsSync('jobs') ? resolve('jobs') : '/etc/ferryd/jobs';
+  return existsSync('jobs') ? resolve('jobs') : MACHINE_JOBS;
 }
 
-/** `--ledger`, else `$FERRYD_LEDGER`, else `$STATE_DIRECTORY/ledger.db`, else below the XDG state directory. */
+/** What may not be looked at may be there: then its own sentence is better than an empty ledger. */
+function mayBeThere(file: string): boolean {
+  try {
+    return statSync(file, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return true;
+  }
+}
+
+/**
+ * `--ledger`, else `$FERRYD_LEDGER`, else `$STATE_DIRECTORY/ledger.db`; for the machine's own jobs that of the service,
+ * where there is one; else below the XDG state directory.
+ */
 export function ledgerFile(options: GlobalOptions, environment: Environment = process.env): string {
   const named = options.ledger ?? given(environment.FERRYD_LEDGER);
   if (named !== undefined) return resolve(named);
   // systemd lists several directories with colons between; the first is ours.
   const state = given(environment.STATE_DIRECTORY)?.split(':')[0];
   if (state !== undefined) return join(state, 'ledger.db');
+  if (jobsDirectory(options, environment) === MACHINE_JOBS && mayBeThere(SERVICE_LEDGER))
+    return SERVICE_LEDGER;
   const home = given(environment.XDG_STATE_HOME) ?? join(homedir(), '.local', 'state');
   return join(home, 'ferryd', 'ledger.db');
 }

@@ -9,6 +9,7 @@ import { withoutSecrets } from '../job/secret-names.js';
 import type { Ledger } from '../ledger/ledger.js';
 import { acquireLock, type Lock, lockDirectory } from '../ledger/lock.js';
 import type { FerrydEvent, Listener } from '../report/event.js';
+import { fullStop } from '../report/summary.js';
 import { Accounts } from '../run/accounts.js';
 import { bindingKey, notBegun, type RunReport } from '../run/context.js';
 import { unwatchedOf } from '../run/filter.js';
@@ -51,8 +52,8 @@ export class DaemonLocked extends Error {
  */
 const AFTER_CUT_MS = 18_000;
 
-/** A cron trigger looks at the clock each minute; one that is so late does not look any more. */
-const SCHEDULE_STUCK_MS = 5 * 60_000;
+/** A trigger looks at the clock each minute; one that lets a moment go by for so long does not look any more. */
+const SCHEDULE_STUCK_MS = 3 * 60_000;
 
 export class Daemon {
   readonly #options: DaemonOptions;
@@ -68,6 +69,8 @@ export class Daemon {
   readonly #leaving = new Map<Keeper, Promise<void>>();
   /** Slots of runs under way, by job: whoever waits for a server lends his. */
   readonly #held = new Map<string, { readonly job: Job; readonly slot: Slot }>();
+  /** Moments that have come and did not lead to a run yet, by job, and since when that is seen. */
+  readonly #late = new Map<string, { readonly moment: string; readonly seenMs: number }>();
   #inForce: InForce;
   #stale: ReadonlyMap<string, string> = new Map();
   #problems: readonly string[] = [];
@@ -158,11 +161,18 @@ export class Daemon {
 
   /** What is stuck, in a sentence; undefined while scheduler and ledger go on. */
   progress(): string | undefined {
-    const nowMs = Date.now();
     for (const [name, keeper] of this.#keepers) {
       const { nextRun } = keeper;
-      if (nextRun !== undefined && nowMs - nextRun.getTime() > SCHEDULE_STUCK_MS) {
-        return `The scheduler of job ${name} let the run of ${nextRun.toISOString()} go by.`;
+      if (nextRun === undefined || nextRun.getTime() > Date.now()) {
+        this.#late.delete(name);
+        continue;
+      }
+      // By the monotonic clock: behind a suspend, or a clock that was set, each moment looks late for a while.
+      const moment = nextRun.toISOString();
+      const known = this.#late.get(name);
+      if (known?.moment !== moment) this.#late.set(name, { moment, seenMs: performance.now() });
+      else if (performance.now() - known.seenMs > SCHEDULE_STUCK_MS) {
+        return `The scheduler of job ${name} let the run of ${moment} go by.`;
       }
     }
     return this.#options.ledger.stuck();
@@ -216,7 +226,7 @@ export class Daemon {
       this.#tell({
         event: 'configuration.problem',
         level: problem.severity === 'error' ? 'error' : 'warn',
-        message: `${message}${stays === '' ? '' : `.${stays}`}`,
+        message: `${fullStop(message)}${stays}`,
         ...(problem.job === undefined ? {} : { job: problem.job }),
       });
     }

@@ -30,6 +30,8 @@ export interface KeeperOptions {
 export interface RunSignals {
   readonly stop: AbortSignal;
   readonly cut: AbortSignal;
+  /** Told when the run begins to look at both sides. */
+  readonly onScan: () => void;
 }
 
 export class Keeper {
@@ -48,7 +50,7 @@ export class Keeper {
     this.#options = options;
     this.#job = options.job;
     this.#queue = new JobQueue({
-      run: (cause) => this.#run(cause),
+      run: (cause, onScan) => this.#run(cause, onScan),
       onWaiting: options.onWaiting,
       onChange: options.onChange,
       reach: () => options.reachOf(this.#job),
@@ -107,11 +109,15 @@ export class Keeper {
     return moments.length === 0 ? undefined : new Date(Math.min(...moments));
   }
 
-  async #run(cause: Cause): Promise<RunReport> {
+  async #run(cause: Cause, onScan: () => void): Promise<RunReport> {
     const { run } = this.#options;
     const job = this.#job;
     if (this.#stop.signal.aborted) return notBegun(job);
-    const report = await run(job, cause, { stop: this.#stop.signal, cut: this.#cut.signal });
+    const report = await run(job, cause, {
+      stop: this.#stop.signal,
+      cut: this.#cut.signal,
+      onScan,
+    });
     this.#takeNext();
     return report;
   }

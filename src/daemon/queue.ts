@@ -5,7 +5,7 @@
  * | --- | --- | --- |
  * | idle | a run ended and nothing was asked | asked -> running, or -> waiting where the server is out of reach |
  * | running | asked while idle; the wait is over | run ends -> idle, or -> waiting |
- * | running, pending | asked while running | run ends -> running |
+ * | running, pending | asked while running, and not covered | run ends -> running; its scan begins -> running, unless a schedule asked |
  * | waiting | the server is out of reach, or another process runs the job | time, a schedule, or another job that reaches the server -> running |
  * | stopped | stop() | never |
  *
@@ -17,8 +17,11 @@ import { timerDelayMs } from '../trigger/trigger.js';
 import type { Reach } from './reach.js';
 
 export interface QueueOptions {
-  /** Runs the job once. Must not reject. */
-  readonly run: (cause: Cause) => Promise<RunReport>;
+  /**
+   * Runs the job once. Must not reject. `onScan`: it begins to look at both sides, and finds all that has changed
+   * until then.
+   */
+  readonly run: (cause: Cause, onScan: () => void) => Promise<RunReport>;
   /** Hears that a further run is put off, in a sentence. */
   readonly onWaiting: (message: string) => void;
   /** Hears of each change of state. */
@@ -45,6 +48,8 @@ type State =
       readonly cause: Cause;
       readonly pending: Cause | undefined;
       readonly sinceMs: number;
+      /** When its scan began, on the monotonic clock. */
+      readonly scanMs: number | undefined;
     }
   | {
       readonly kind: 'waiting';
@@ -78,6 +83,7 @@ export class JobQueue {
         return;
       }
       case 'running':
+        if (isCovered(cause, state.scanMs)) return;
         this.#become({ ...state, pending: merge(state.pending, cause) });
         return;
       case 'waiting': {
@@ -118,13 +124,13 @@ export class JobQueue {
   }
 
   #start(cause: Cause): void {
-    this.#become({ kind: 'running', cause, pending: undefined, sinceMs: Date.now() });
+    this.#become({ kind: 'running', cause, pending: undefined, sinceMs: Date.now(), scanMs: undefined });
     this.#running = this.#run(cause);
   }
 
   async #run(cause: Cause): Promise<void> {
     const beganMs = performance.now();
-    const report = await this.#options.run(cause);
+    const report = await this.#options.run(cause, () => this.#scans());
     const state = this.#state;
     if (state.kind !== 'running') return;
     const kind = report.failure?.kind;
@@ -140,6 +146,16 @@ export class JobQueue {
     }
     if (state.pending !== undefined) this.#start(state.pending);
     else this.#become({ kind: 'idle' });
+  }
+
+  /** What was asked for so far, while the run waited for its slot or its hook, is in its scan; schedules count runs. */
+  #scans(): void {
+    const state = this.#state;
+    if (state.kind !== 'running' || state.scanMs !== undefined) return;
+    const { pending } = state;
+    const counts = pending !== undefined && (isScheduled(pending) || pending.covers !== undefined);
+    const kept = counts ? pending : undefined;
+    this.#become({ ...state, pending: kept, scanMs: performance.now() });
   }
 
   #wait(cause: Cause, waitMs: number, why: 'locked' | 'out-of-reach'): void {
@@ -171,6 +187,12 @@ export class JobQueue {
 
 function isScheduled(cause: Cause): boolean {
   return cause.scheduledAtMs !== undefined;
+}
+
+/** A change that was noticed before the scan began is in it, also where it is asked for only afterwards. */
+function isCovered(cause: Cause, scanMs: number | undefined): boolean {
+  if (isScheduled(cause) || cause.noticedMs === undefined || scanMs === undefined) return false;
+  return cause.noticedMs < scanMs;
 }
 
 /** Two requests in one: a schedule is the stronger reason, since it is what has to be covered. */

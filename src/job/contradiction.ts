@@ -39,14 +39,14 @@ export function contradictions(keys: JobKeys): Mistake[] {
   return [...checkKeys(keys), ...checkDeletes(keys), ...checkPaths(keys), ...checkHooks(keys)];
 }
 
-/** What `before` writes below the watched directory would ask for the next run, and that one for the next. */
+/** What `after` writes below the watched directory would ask for the next run, and that one for the next. */
 function checkHooks({ written }: JobKeys): Mistake[] {
   const watched = list(written.triggers).some((trigger) => Object.hasOwn(record(trigger), 'watch'));
-  if (written.before === undefined || !watched) return [];
+  if (written.after === undefined || !watched) return [];
   return [
     warning(
-      '/before',
-      'each run of before that writes below from is noticed by watch, which then asks for another run, for ever; write to another place, or use cron in place of watch',
+      '/after',
+      'what after writes or deletes below from is noticed by watch, which then asks for another run, for ever; let it work in another place, or use cron in place of watch',
     ),
   ];
 }

@@ -24,7 +24,9 @@ export interface Problem {
 /** `path/file.yaml:line:column: error: /key: what is wrong`; the path is relative to the working directory where that is shorter. */
 export function formatProblem(problem: Problem): string {
   const relative = path.relative(process.cwd(), problem.file) || '.';
-  const file = relative.length < problem.file.length ? relative : problem.file;
+  // In /, where services work, a path without its slash would look like one below somebody's home.
+  const isShorter = relative.length < problem.file.length && process.cwd() !== path.parse(process.cwd()).root;
+  const file = isShorter ? relative : problem.file;
   const key = problem.key === '' ? '' : `${printable(problem.key)}: `;
   const { line, column, severity } = problem;
   return `${printable(file)}:${line}:${column}: ${severity}: ${key}${printable(problem.message)}`;

@@ -40,6 +40,8 @@ export interface RunContext {
   readonly stop?: AbortSignal | undefined;
   /** Aborted: reset what is in flight. */
   readonly cut?: AbortSignal | undefined;
+  /** Told once the `before` hook is over, when the run begins to look at both sides. */
+  readonly onScan?: (() => void) | undefined;
   /** `again`: ask once more for the files that the server refused before. */
   readonly skipped?: 'again' | undefined;
   /** Undefined: whatever the scan finds is carried out. */

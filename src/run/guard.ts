@@ -71,7 +71,7 @@ function strange(job: Job, { memory, doomed }: Whole): Refusal | undefined {
   return {
     code: 'first-run',
     found,
-    message: `${found} Nothing was deleted.${howToApprove(job, doomed)}`,
+    message: `${found} None of it was deleted.${howToApprove(job, doomed)}`,
   };
 }
 

@@ -131,6 +131,7 @@ async function sail(begun: Begun): Promise<RunFailure | undefined> {
       context.ledger.beginPlan(voyage.binding);
       await checkMarker(voyage, (marker) => lister.stat(marker));
       await recover(voyage, carrier);
+      context.onScan?.();
       held = await carryAll(voyage, carrier, lister);
     } catch (error) {
       endings.abandon();

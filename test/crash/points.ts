@@ -8,7 +8,6 @@
  * of the server, but at most a question to it. Lives in a process of its own (victim.ts), where it patches for good.
  */
 import fs from 'node:fs';
-import { syncBuiltinESMExports } from 'node:module';
 import net from 'node:net';
 import { basename } from 'node:path';
 import Database from 'better-sqlite3';
@@ -51,7 +50,6 @@ export async function install(): Promise<void> {
   wrapLedger();
   wrapNet();
   await wrapDisk();
-  syncBuiltinESMExports();
 }
 
 function meet(when: Point['when'], kind: Kind, what: string): void {

@@ -1,13 +1,13 @@
 /*
  * The processes of a sweep: victims, which are started ahead and have everything loaded when they are wanted, and the
- * one reader. Node 20 cannot read TypeScript, so src/ and what runs in these processes is stripped of its types first.
+ * one reader.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { symlinkSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
-import ts from 'typescript';
-import { compileSource } from '../run/support/child.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
+import { bundle } from './bundle.js';
 import type { Request, Seen } from './reader.js';
 import type { Order, Told } from './victim.js';
 
@@ -18,16 +18,13 @@ export type Fate =
   /** It came to its end without meeting the point. */
   | { readonly kind: 'ended'; readonly told: Told };
 
-/** Where the compiled programs are. */
+/** Where the programs are that can be run. */
 export async function compile(): Promise<TemporaryDirectory> {
   const directory = await temporaryDirectory('compiled');
-  compileSource(directory.path);
-  mkdirSync(directory.join('test', 'crash'), { recursive: true });
-  const compilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2023 };
-  for (const name of ['points', 'victim', 'reader']) {
-    const text = readFileSync(`${import.meta.dirname}/${name}.ts`, 'utf8');
-    const { outputText } = ts.transpileModule(text, { compilerOptions });
-    writeFileSync(directory.join('test', 'crash', `${name}.js`), outputText);
+  // For the packages.
+  symlinkSync(resolve('node_modules'), directory.join('node_modules'), 'dir');
+  for (const name of ['victim', 'reader']) {
+    writeFileSync(directory.join(`${name}.cjs`), bundle(`${import.meta.dirname}/${name}.ts`));
   }
   return directory;
 }
@@ -39,7 +36,7 @@ export class Victims implements AsyncDisposable {
 
   /** @param ahead how many wait at any time */
   constructor(compiled: TemporaryDirectory, ahead: number) {
-    this.#program = compiled.join('test', 'crash', 'victim.js');
+    this.#program = compiled.join('victim.cjs');
     for (let i = 0; i < ahead; i += 1) this.#ready.push(new Victim(this.#program));
   }
 
@@ -94,7 +91,7 @@ export class Reader implements AsyncDisposable {
   #complained = '';
 
   constructor(compiled: TemporaryDirectory) {
-    this.#process = start(compiled.join('test', 'crash', 'reader.js'));
+    this.#process = start(compiled.join('reader.cjs'));
     if (this.#process.stdout === null) throw new Error('no pipes');
     this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#complained += text;

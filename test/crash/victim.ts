@@ -24,17 +24,19 @@ export interface Told {
   readonly points: readonly Point[];
 }
 
-await install();
-const lines = createInterface({ input: process.stdin });
-const [line] = await new Promise<string[]>((resolve) =>
-  lines.once('line', (...args: string[]) => resolve(args)),
-);
-lines.close();
-process.stdin.destroy();
-const order = JSON.parse(line ?? '') as Order;
-const end = await carryOut(order);
-const told: Told = { end, points: met() };
-process.stdout.write(`${JSON.stringify(told)}\n`);
+void main();
+
+async function main(): Promise<void> {
+  await install();
+  const lines = createInterface({ input: process.stdin });
+  const line = await new Promise<string>((resolve) => lines.once('line', resolve));
+  lines.close();
+  process.stdin.destroy();
+  const order = JSON.parse(line) as Order;
+  const end = await carryOut(order);
+  const told: Told = { end, points: met() };
+  process.stdout.write(`${JSON.stringify(told)}\n`);
+}
 
 async function carryOut({ work, job, ledgerFile, nowMs, killAt }: Order): Promise<string> {
   watch({ port: job.server.port, killAt });

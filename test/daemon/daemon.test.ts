@@ -306,6 +306,25 @@ describe('runs', () => {
     expect(await arrived('b.txt')).toBe('more');
   });
 
+  test('a hook that writes into the tree that is watched does not run its job for ever', async () => {
+    const dump = `date +%s%N > ${directory.join('source/dump.sql')}`;
+    await start([
+      jobOf([WATCH], {
+        before: { argv: ['/bin/sh', '-c', dump], timeLimitMs: 10_000, onFailure: 'fail' },
+      }),
+    ]);
+    await heard('run.ended');
+    expect(await arrived('dump.sql')).toMatch(/^\d+\n$/);
+    // A hundred settle times. Each run would take some of them, had it been followed by another.
+    await new Promise((done) => setTimeout(done, 1_000));
+    expect(named('run.started').length).toBeLessThanOrEqual(2);
+    const before = await arrived('dump.sql');
+    await writeFile(directory.join('source/b.txt'), 'more');
+    await heard('file.uploaded', named('file.uploaded').length + 2);
+    expect(await arrived('b.txt')).toBe('more');
+    expect(await arrived('dump.sql')).not.toBe(before);
+  });
+
   test('no more runs at once than the agent allows, and no job is left out', async () => {
     server.script({ on: 'STOR', nth: 'every', do: { kind: 'delay', ms: 20, at: 'final' } });
     const names = ['one', 'two', 'three', 'four'];

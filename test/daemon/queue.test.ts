@@ -38,14 +38,17 @@ class Bench {
   readonly queue: JobQueue;
   readonly reach: Reach;
   began: () => void = () => undefined;
+  /** The scan of the run under way begins. */
+  scan: () => void = () => undefined;
   #end: ((report: RunReport) => void) | undefined;
   atOnce = 0;
 
   constructor(firstWaitMs = FIRST_WAIT_MS, reach = new Reach()) {
     this.reach = reach;
     this.queue = new JobQueue({
-      run: (cause) => {
+      run: (cause, onScan) => {
         this.causes.push(cause);
+        this.scan = onScan;
         this.began();
         this.atOnce += 1;
         expect(this.atOnce).toBe(1);
@@ -108,6 +111,64 @@ describe('idle and running', () => {
     for (const cause of [watch(), cron(1000), watch(), cron(2000), watch()]) bench.queue.ask(cause);
     await bench.end();
     expect(bench.causes[1]).toEqual(cron(2000));
+  });
+
+  test('what is asked before the scan begins is in it, and what is asked afterwards is one more run', async () => {
+    const bench = new Bench();
+    bench.queue.ask(watch());
+    for (const cause of [watch(), watch('rescan')]) bench.queue.ask(cause);
+    bench.scan();
+    expect(bench.queue.doing).toMatchObject({ kind: 'running', more: false });
+    await bench.end();
+    expect(bench.triggers).toEqual(['watch']);
+    bench.queue.ask(watch());
+    bench.scan();
+    bench.queue.ask(watch('late'));
+    await bench.end();
+    expect(bench.triggers).toEqual(['watch', 'watch', 'late']);
+  });
+
+  test('a change counts from when it was noticed, not from when it was asked for', async () => {
+    const bench = new Bench();
+    bench.queue.ask(watch());
+    const before = { trigger: 'before', noticedMs: performance.now() };
+    vi.advanceTimersByTime(10);
+    bench.scan();
+    const during = { trigger: 'during', noticedMs: performance.now() };
+    vi.advanceTimersByTime(10);
+    // A run over both sides in several passes begins its scan once.
+    bench.scan();
+    bench.queue.ask(before);
+    expect(bench.queue.doing).toMatchObject({ kind: 'running', more: false });
+    bench.queue.ask(during);
+    await bench.end();
+    expect(bench.triggers).toEqual(['watch', 'during']);
+    // What one run has seen is not held against the next.
+    await bench.end();
+    bench.queue.ask(before);
+    expect(bench.triggers).toEqual(['watch', 'during', 'before']);
+  });
+
+  test('a schedule that is asked for before the scan begins has its own run all the same', async () => {
+    const bench = new Bench();
+    bench.queue.ask(watch());
+    for (const cause of [cron(1000), watch()]) bench.queue.ask(cause);
+    bench.scan();
+    await bench.end();
+    expect(bench.causes[1]).toEqual(cron(1000));
+    bench.scan();
+    await bench.end();
+    expect(bench.causes).toHaveLength(2);
+  });
+
+  test('a run that did not reach its server has covered nothing', async () => {
+    const bench = new Bench();
+    bench.queue.ask(watch());
+    bench.scan();
+    bench.queue.ask({ trigger: 'watch', noticedMs: performance.now() - 1 });
+    await bench.end('unreachable');
+    await vi.advanceTimersByTimeAsync(FIRST_WAIT_MS);
+    expect(bench.causes).toHaveLength(2);
   });
 
   test.each(['failed', 'configuration', 'trust', 'held', 'verification'] as const)(

@@ -127,7 +127,7 @@ describe('plan', () => {
     expect(await pathsBelow(stage.directory.path)).toEqual(before);
     expect(existsSync(stage.ledger)).toBe(false);
     // As a first run would, it looks at what is there already.
-    expect(server.journal.listings).toBe(1);
+    expect(server.journal.of('MLSD')).toHaveLength(1);
     expect(server.journal.stored).toBe(0);
 
     const ran = await stage.run('nightly');

@@ -60,7 +60,7 @@ describe('hooks', () => {
     ['before: { command: x, onFailure: continue }', ['did you mean "ignore"?']],
     ['after: { command: x, timeout: 5 }', ['a duration needs a unit']],
     ['pre: x', ['did you mean "before"?']],
-    ['before: x\ntriggers: [{ watch: {} }]', ['warning: /before: each run of before']],
+    ['after: x\ntriggers: [{ watch: {} }]', ['warning: /after: what after writes']],
   ])('%s', async (text, expected) => {
     const lines = await mistakes(text);
     expect(lines).toHaveLength(expected.length);

@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { describeWhere } from '../support/real-server.js';
 import { Machine, missingForBoot } from './machine.js';
 
@@ -12,6 +12,9 @@ const UNITS = resolve(import.meta.dirname, '../../systemd');
 const SOURCE = '/srv/outbox';
 const PASSWORD = 'correct-horse-battery-staple';
 const MEBIBYTE = 1_048_576;
+
+// Each starts programs of Node several times, beside whatever else is being tested.
+vi.setConfig({ testTimeout: 120_000 });
 
 let machine: Machine;
 
@@ -44,7 +47,7 @@ const push = (to: string): Readonly<Record<string, unknown>> => ({
 });
 
 /** Waits until what stands on the server is, byte for byte, what stands in the source, and nothing else. */
-async function delivered(to: string, withinMs = 20_000): Promise<void> {
+async function delivered(to: string, withinMs = 40_000): Promise<void> {
   await machine.until(
     `diff --recursive ${SOURCE} /home/store/${to} && echo the same`,
     (text) => text === 'the same',
@@ -369,6 +372,11 @@ describeWhere('a booted systemd', missingForBoot(), 'the units in a booted syste
         'systemctl is-active user@$(id -u alice).service || true',
         (text) => text === 'active',
       );
+      const verified = await machine.try(
+        `runuser -u alice -- env XDG_RUNTIME_DIR=/run/user/$(id -u alice) HOME=/home/alice \\
+           systemd-analyze --user verify --man=no /home/alice/.config/systemd/user/ferryd.service 2>&1`,
+      );
+      expect(verified).toEqual({ code: 0, stdout: '', stderr: '' });
       await machine.run('systemctl --user --machine=alice@ start ferryd');
       await machine.until('cat /home/store/letters/second || true', (text) => text === 'sir');
       await machine.run('systemctl --user --machine=alice@ stop ferryd');

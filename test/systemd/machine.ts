@@ -115,7 +115,7 @@ export class Machine implements AsyncDisposable {
   }
 
   /** Runs a script again and again until what it prints fits. @returns what it printed then */
-  async until(script: string, fits: (text: string) => boolean, withinMs = 20_000): Promise<string> {
+  async until(script: string, fits: (text: string) => boolean, withinMs = 40_000): Promise<string> {
     const deadline = performance.now() + withinMs;
     for (;;) {
       const { stdout } = await this.try(script);

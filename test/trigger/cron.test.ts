@@ -225,7 +225,7 @@ describe('daylight saving time', () => {
           }
         },
       ),
-      { seed: 11, numRuns: 15 },
+      { seed: 11, numRuns: 6 },
     );
   });
 });
