@@ -6,21 +6,14 @@ import { once } from 'node:events';
 import { Daemon, DaemonLocked } from '../daemon/daemon.js';
 import { Refresh } from '../daemon/refresh.js';
 import { type Supervisor, superviseBySystemd } from '../daemon/systemd.js';
+import { formatProblem } from '../job/problem.js';
 import { LedgerError } from '../ledger/error.js';
 import type { Ledger } from '../ledger/ledger.js';
 import type { Log } from '../report/log.js';
 import { bothOf, type Holding, holdingOf, openBoard, tellBroken } from './board.js';
 import { complain } from './complaint.js';
 import { CommandFailed, type ExitCode, exitCodeOfLedger } from './exit.js';
-import {
-  type GlobalOptions,
-  load,
-  logSettings,
-  openForWriting,
-  openLog,
-  showProblems,
-  wireOf,
-} from './surroundings.js';
+import { type GlobalOptions, load, logSettings, openForWriting, openLog, wireOf } from './surroundings.js';
 
 /** Resolves after SIGTERM or SIGINT, when all is stopped. A job that cannot be loaded does not keep the others. */
 export async function daemon(options: GlobalOptions): Promise<ExitCode> {
@@ -30,7 +23,14 @@ export async function daemon(options: GlobalOptions): Promise<ExitCode> {
   const supervisor = superviseBySystemd(process.env, { listener: log.listener });
   try {
     if (configuration.jobs.length === 0) {
-      showProblems(configuration.problems);
+      for (const problem of configuration.problems) {
+        log.listener({
+          event: 'configuration.problem',
+          level: problem.severity === 'error' ? 'error' : 'warn',
+          message: formatProblem(problem),
+          ...(problem.job === undefined ? {} : { job: problem.job }),
+        });
+      }
       await tellBroken(configuration, options);
       throw new CommandFailed(
         2,

@@ -160,33 +160,41 @@ function wrapControl(socket: net.Socket): void {
     meet('after', 'command', what);
     return result;
   });
+  /** The end of the last chunk, where that was no whole line. */
+  let unended = '';
   replace(socket, 'emit', (old, _, args) => {
     const [event, chunk] = args;
     if (event !== 'data' || !Buffer.isBuffer(chunk)) return old(...args);
     if (!asks) pass();
-    for (const reply of repliesOf(chunk)) {
-      const what = reply.toString().trimEnd();
-      meet('before', 'reply', what);
-      old(event, reply);
-      meet('after', 'reply', what);
+    for (const piece of piecesOf(chunk, unended)) {
+      if (piece.ends === 'reply') meet('before', 'reply', piece.bytes.toString().trimEnd());
+      old(event, piece.bytes);
+      if (piece.ends === 'reply') meet('after', 'reply', piece.bytes.toString().trimEnd());
     }
+    unended = `${unended}${chunk.toString('latin1')}`.split('\n').at(-1) ?? '';
     return true;
   });
 }
 
-/** Each with its end, however many lines it has. What has no end comes last, and is completed by the next chunk. */
-function repliesOf(chunk: Buffer): Buffer[] {
-  const replies: Buffer[] = [];
+interface Piece {
+  readonly bytes: Buffer;
+  /** A reply counts where it ends, however many lines and chunks it has. */
+  readonly ends: 'reply' | 'nothing';
+}
+
+function piecesOf(chunk: Buffer, unended: string): Piece[] {
+  const pieces: Piece[] = [];
   let from = 0;
-  for (let end = chunk.indexOf('\n'), line = 0; end >= 0; end = chunk.indexOf('\n', line)) {
-    const isLast = /^\d{3} /.test(chunk.toString('latin1', line, line + 4));
+  let line = 0;
+  for (let end = chunk.indexOf('\n'); end >= 0; end = chunk.indexOf('\n', line)) {
+    const text = `${line === 0 ? unended : ''}${chunk.toString('latin1', line, end)}`;
     line = end + 1;
-    if (!isLast) continue;
-    replies.push(chunk.subarray(from, line));
+    if (!/^\d{3} /.test(text)) continue;
+    pieces.push({ bytes: chunk.subarray(from, line), ends: 'reply' });
     from = line;
   }
-  if (from < chunk.length) replies.push(chunk.subarray(from));
-  return replies;
+  if (from < chunk.length) pieces.push({ bytes: chunk.subarray(from), ends: 'nothing' });
+  return pieces;
 }
 
 function wrapData(socket: net.Socket): void {

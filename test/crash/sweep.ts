@@ -12,8 +12,9 @@ import type { Told } from './victim.js';
 const LANES = 2;
 
 export interface Swept {
-  /** How many points there are, and how many of them were killed at. */
+  /** How many points there are, in how many states of the world, and how many of them were killed at. */
   readonly points: number;
+  readonly states: number;
   readonly kills: number;
   /** How many runs ended before they came to their point. */
   readonly missed: number;
@@ -93,6 +94,7 @@ class Sweeper {
     for (const { kind } of points) byKind[kind] = (byKind[kind] ?? 0) + 1;
     return {
       points: points.length,
+      states: new Set(points.map(({ state }) => state)).size,
       kills: this.#kills,
       missed: this.#missed,
       byKind,

@@ -193,6 +193,8 @@ async function prepare(world: World, number: number, options: SweepOptions): Pro
   // A push replaces what it finds; a pull leaves alone what is not its own.
   const old = direction === 'push' && files === SMALL ? 'two' : undefined;
   if (old !== undefined) await place(join(target, old), OLD);
+  // The first run of a push looks at its target, once; what it says then is a pull's, and swept there.
+  if (direction === 'push') world.settle(job);
   return { job, source, target, old };
 }
 

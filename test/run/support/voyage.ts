@@ -194,11 +194,16 @@ export class World implements AsyncDisposable {
   }
 
   /** As if a run had gone through to its end between these places: what the ledger does not know is not there. */
-  settle(): void {
+  settle(job = this.job): void {
     const startedAtMs = Date.now();
-    const { name: job } = this.job;
-    const bindingId = this.ledger.bind(bindingKey(this.job));
-    const run = this.ledger.startRun({ job, bindingId, trigger: 'earlier', pid: process.pid, startedAtMs });
+    const bindingId = this.ledger.bind(bindingKey(job));
+    const run = this.ledger.startRun({
+      job: job.name,
+      bindingId,
+      trigger: 'earlier',
+      pid: process.pid,
+      startedAtMs,
+    });
     const end = { outcome: 'ok', tally: emptyTally(), failure: undefined, endedAtMs: startedAtMs } as const;
     this.ledger.endRun(run, end);
   }
