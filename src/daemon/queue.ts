@@ -103,18 +103,7 @@ export class JobQueue {
 
   /** What it is doing now. */
   get doing(): Doing {
-    const state = this.#state;
-    switch (state.kind) {
-      case 'idle':
-      case 'stopped':
-        return { kind: state.kind };
-      case 'running': {
-        const { cause, sinceMs, pending } = state;
-        return { kind: 'running', trigger: cause.trigger, sinceMs, more: pending !== undefined };
-      }
-      case 'waiting':
-        return { kind: 'waiting', message: state.message, untilMs: state.untilMs };
-    }
+    return doingOf(this.#state);
   }
 
   /** No further run; resolves when the one under way has ended. */
@@ -182,6 +171,20 @@ export class JobQueue {
     }
     this.#state = next;
     this.#options.onChange();
+  }
+}
+
+function doingOf(state: State): Doing {
+  switch (state.kind) {
+    case 'idle':
+    case 'stopped':
+      return { kind: state.kind };
+    case 'running': {
+      const { cause, sinceMs, pending } = state;
+      return { kind: 'running', trigger: cause.trigger, sinceMs, more: pending !== undefined };
+    }
+    case 'waiting':
+      return { kind: 'waiting', message: state.message, untilMs: state.untilMs };
   }
 }
 
