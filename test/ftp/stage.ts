@@ -105,25 +105,36 @@ export async function failure(work: Promise<unknown>): Promise<FtpError> {
   return error;
 }
 
-/** Timers that src/ has set, with where: the test runner has its own, which are nobody's business here. */
-const timers = new Map<number, string>();
+/**
+ * Every timer since the last look, with the error that knows where it was set. Only for those that are still running
+ * when somebody looks is that written out: for each of them it would take longer than most tests do. Nor is there a
+ * `destroy` here, for which Node would keep track of every promise.
+ */
+const timers = new Map<object, Error>();
 
 createHook({
-  init(id, type) {
-    if (type !== 'Timeout') return;
-    const setter = new Error().stack?.split('\n').find((line) => line.includes('/src/'));
-    if (setter !== undefined) timers.set(id, `timer ${setter.trim()}`);
-  },
-  destroy(id) {
-    timers.delete(id);
+  init(_id, type, _trigger, timer: object) {
+    if (type === 'Timeout') timers.set(timer, new Error());
   },
 }).enable();
+
+/** Where src/ has set the timers that still run: the test runner has its own, which are nobody's business here. */
+function running(): string[] {
+  const setters: string[] = [];
+  for (const [timer, setAt] of timers) {
+    const over = '_destroyed' in timer && timer._destroyed === true;
+    const setter = over ? undefined : setAt.stack?.split('\n').find((line) => line.includes('/src/'));
+    if (setter === undefined) timers.delete(timer);
+    else setters.push(`timer ${setter.trim()}`);
+  }
+  return setters;
+}
 
 /** Sockets, listeners and timers that keep this process alive, by kind. */
 export function held(): ReadonlyMap<string, number> {
   const counts = new Map<string, number>();
   const sockets = process.getActiveResourcesInfo().filter((name) => /^(TCP|TLS)/.test(name));
-  for (const name of [...sockets, ...timers.values()]) counts.set(name, (counts.get(name) ?? 0) + 1);
+  for (const name of [...sockets, ...running()]) counts.set(name, (counts.get(name) ?? 0) + 1);
   return counts;
 }
 
