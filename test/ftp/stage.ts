@@ -106,24 +106,36 @@ export async function failure(work: Promise<unknown>): Promise<FtpError> {
 }
 
 /**
- * Every timer since the last look, with the error that knows where it was set. Only for those that are still running
- * when somebody looks is that written out: for each of them it would take longer than most tests do. Nor is there a
- * `destroy` here, for which Node would keep track of every promise.
+ * Timers that run, and some that are over, with the error that knows where they were set. Only for those that still run
+ * when somebody looks is that written out: for every one it would take longer than most tests do. Nor does this hook
+ * hear of the end of a timer: where any hook listens for that, Node keeps track of each promise, too.
  */
 const timers = new Map<object, Error>();
+const FEW = 500;
+let enough = FEW;
 
 createHook({
   init(_id, type, _trigger, timer: object) {
-    if (type === 'Timeout') timers.set(timer, new Error());
+    if (type !== 'Timeout') return;
+    timers.set(timer, new Error());
+    if (timers.size < enough) return;
+    for (const each of timers.keys()) if (isOver(each)) timers.delete(each);
+    enough = Math.max(FEW, 2 * timers.size);
   },
 }).enable();
+
+/** It has fired or was cleared: Node marks it so in that moment. */
+function isOver(timer: object): boolean {
+  return '_destroyed' in timer && timer._destroyed === true;
+}
 
 /** Where src/ has set the timers that still run: the test runner has its own, which are nobody's business here. */
 function running(): string[] {
   const setters: string[] = [];
   for (const [timer, setAt] of timers) {
-    const over = '_destroyed' in timer && timer._destroyed === true;
-    const setter = over ? undefined : setAt.stack?.split('\n').find((line) => line.includes('/src/'));
+    const setter = isOver(timer)
+      ? undefined
+      : setAt.stack?.split('\n').find((line) => line.includes('/src/'));
     if (setter === undefined) timers.delete(timer);
     else setters.push(`timer ${setter.trim()}`);
   }

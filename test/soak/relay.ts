@@ -3,7 +3,9 @@
  * stalls and refuses when it is told to. It listens on a loopback address of its own, under the ports that the server
  * names for its data connections, so nothing of what goes through has to be rewritten, and TLS stays as it is.
  */
+
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { resetConnection } from '../../src/ftp/reset.js';
 
 /** How a connection ends: with a TCP reset, or with a FIN as if all had been said. */
 export type Ending = 'reset' | 'close';
@@ -142,7 +144,7 @@ export class Relay implements AsyncDisposable {
   #accepted(client: Socket, kind: Pair['kind'], target: number | undefined): void {
     client.on('error', () => undefined);
     if (this.#state === 'refusing' || target === undefined) {
-      client.resetAndDestroy();
+      resetConnection(client, undefined);
       return;
     }
     const server = connect({
@@ -157,10 +159,11 @@ export class Relay implements AsyncDisposable {
     this.#pairs.add(pair);
     for (const [socket, other] of [sockets, [server, client] as const]) {
       // What breaks on one side breaks on the other, and in the same way.
-      socket.on('error', () => other.resetAndDestroy());
+      socket.on('error', () => resetConnection(other, undefined));
       socket.once('close', () => {
         pair.forget();
-        if (!other.destroyed && !(socket.readableEnded && socket.writableFinished)) other.resetAndDestroy();
+        if (!other.destroyed && !(socket.readableEnded && socket.writableFinished))
+          resetConnection(other, undefined);
       });
     }
     if (kind === 'data') this.#watch(pair);
@@ -201,7 +204,7 @@ function unjoin([client, server]: Pair['sockets']): void {
 function end({ sockets, forget }: Pair, how: Ending): void {
   forget();
   for (const socket of sockets) {
-    if (how === 'reset') socket.resetAndDestroy();
+    if (how === 'reset') resetConnection(socket, undefined);
     else socket.destroy();
   }
 }
