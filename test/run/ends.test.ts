@@ -95,13 +95,16 @@ describe('the source', () => {
   );
 });
 
+/** More than one group of commits, and more than fits into the pages that are left. */
+const FILES = 600;
+
 describe('a full disk under the ledger', () => {
   it.each([0, 1, 2, 4, 8, 16])(
     'with %i pages left: failed, and nothing is lost or sent in part',
     async (left) => {
       await open();
       const contents: Record<string, string[]> = {};
-      for (let i = 0; i < 120; i += 1) {
+      for (let i = 0; i < FILES; i += 1) {
         const path = `${'a long name '.repeat(16)}${i}`;
         contents[path] = [path];
         await world.put(path);
@@ -118,14 +121,14 @@ describe('a full disk under the ledger', () => {
       expect(report).toMatchObject({ outcome: 'failed', failure: { kind: 'failed', code: 'SQLITE_FULL' } });
       expect(report.failure?.message).toMatch(/The disk under the ledger .* is full.*Free some space/);
       const stored = world.server.journal.stored;
-      expect(stored).toBeLessThan(120);
+      expect(stored).toBeLessThan(FILES);
       const delivered = Object.keys(world.held()).filter((path) => path in contents);
       expect(() => world.closeLedger()).toThrow(/full/);
 
       // With room again, what had arrived is not sent again.
       world.closeLedger();
       expect(await world.run()).toMatchObject({ outcome: 'ok', tally: { skipped: 0 } });
-      expect(world.server.journal.stored).toBe(stored + 120 - delivered.length);
+      expect(world.server.journal.stored).toBe(stored + FILES - delivered.length);
       world.expectConverged();
       watch.expectWhole();
     },
