@@ -5,8 +5,9 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Place } from '../support/place.js';
+import type { RealServer } from '../support/real-server.js';
 import { noTlsSettings } from './berth.js';
 import { deliveryOf, fetched, filesBelow, remoteContract, sha256, sourceOf } from './contract.js';
 import { kinds, RealBerth } from './real-berth.js';
@@ -20,11 +21,17 @@ if (kind === undefined || security === undefined)
   );
 const far: Place = JSON.parse(FERRYD_FAR);
 
+let server: RealServer | undefined;
+beforeAll(async () => {
+  server = await kind.start(security, { at: far });
+});
+afterAll(() => server?.stop());
+
 /** The certificates are made for localhost; the far end of the link has another name. */
-const open = (): Promise<RealBerth> =>
-  RealBerth.open(() => kind.start(security, { at: far }), security, {
-    tls: { ...noTlsSettings, serverName: 'localhost' },
-  });
+const open = async (): Promise<RealBerth> => {
+  if (server === undefined) throw new Error(`${kind.name} does not run`);
+  return RealBerth.beside(server, security, { tls: { ...noTlsSettings, serverName: 'localhost' } });
+};
 
 remoteContract(`${kind.name}, ${security}`, open, { ...kind.traits, link: 'slow' });
 

@@ -2,7 +2,7 @@
  * A remote on a real server, opened as the daemon opens it: through an account with its pool. What the account said
  * and what the server logged are at hand. Nothing is left behind: no socket here, no process, no directory.
  */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Server } from '../../src/job/job.js';
 import { Account, type Credentials } from '../../src/remote/account.js';
@@ -63,6 +63,11 @@ export const kinds: readonly Kind[] = [
   },
 ];
 
+/** What an account is told besides what fits the server. */
+export type AccountChanges = Partial<Server> & { readonly credentials?: Partial<Credentials> };
+
+let directories = 0;
+
 export class RealBerth implements Berth {
   readonly disk: string;
   readonly remote: Remote;
@@ -73,33 +78,63 @@ export class RealBerth implements Berth {
   /** What it said about each session that it opened. */
   readonly opened: readonly string[];
   readonly #before: ReadonlyMap<string, number>;
+  readonly #leave: () => Promise<void>;
 
   private constructor(parts: {
     server: RealServer;
+    directory: string;
     account: Account;
     learned: readonly string[];
     opened: readonly string[];
     before: ReadonlyMap<string, number>;
+    leave: () => Promise<void>;
   }) {
-    this.disk = join(parts.server.root, 'dumps');
-    this.remote = parts.account.remote({ path: 'dumps', absolute: false });
+    this.disk = join(parts.server.root, parts.directory);
+    this.remote = parts.account.remote({ path: parts.directory, absolute: false });
     this.server = parts.server;
     this.account = parts.account;
     this.learned = parts.learned;
     this.opened = parts.opened;
     this.#before = parts.before;
+    this.#leave = parts.leave;
   }
 
-  /** @param changes what the account is told besides, and `credentials` beside password and authority */
+  /**
+   * With a server of its own, which ends with it.
+   *
+   * @param changes what the account is told besides, and `credentials` beside password and authority
+   */
   static async open(
     start: () => Promise<RealServer>,
     security: Security,
-    { credentials, ...changes }: Partial<Server> & { readonly credentials?: Partial<Credentials> } = {},
+    changes: AccountChanges = {},
   ): Promise<RealBerth> {
     const before = held();
-    const { ca } = await certificates();
     const server = await start();
-    await mkdir(join(server.root, 'dumps'), { recursive: true });
+    return RealBerth.#at(server, security, changes, { directory: 'dumps', before, leave: server.stop });
+  }
+
+  /** At a server that others use, too, one after the other: with a directory and an account's pool of its own. */
+  static async beside(
+    server: RealServer,
+    security: Security,
+    changes: AccountChanges = {},
+  ): Promise<RealBerth> {
+    const before = held();
+    directories += 1;
+    const directory = `dumps-${directories}`;
+    const leave = (): Promise<void> => removeDirectory(join(server.root, directory));
+    return RealBerth.#at(server, security, changes, { directory, before, leave });
+  }
+
+  static async #at(
+    server: RealServer,
+    security: Security,
+    { credentials, ...changes }: AccountChanges,
+    own: { directory: string; before: ReadonlyMap<string, number>; leave: () => Promise<void> },
+  ): Promise<RealBerth> {
+    const { ca } = await certificates();
+    await mkdir(join(server.root, own.directory), { recursive: true });
     await server.adopt();
     const learned: string[] = [];
     const opened: string[] = [];
@@ -116,7 +151,7 @@ export class RealBerth implements Berth {
         onWire: undefined,
       },
     );
-    return new RealBerth({ server, account, learned, opened, before });
+    return new RealBerth({ server, account, learned, opened, ...own });
   }
 
   async adopt(): Promise<void> {
@@ -125,7 +160,12 @@ export class RealBerth implements Berth {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.account.close();
-    await this.server.stop();
+    await this.#leave();
     await nothingLeft(this.#before);
   }
+}
+
+/** A session that is still on its way out may hold on to something for a moment. */
+function removeDirectory(path: string): Promise<void> {
+  return rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
 }

@@ -1,11 +1,12 @@
 /*
  * The Remote contract against the real FTP servers: plain, explicit TLS and, where they can, implicit TLS; and what
- * only a real one does.
+ * only a real one does. One server for a whole contract: to start one takes longer than most tests, and each test has its own
+ * directory, account and connections there.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
-import { describeReal } from '../support/real-server.js';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { describeReal, type RealServer } from '../support/real-server.js';
 import { startPureFtpd } from '../support/servers/pure-ftpd.js';
 import { remoteContract } from './contract.js';
 import { kinds, RealBerth } from './real-berth.js';
@@ -13,7 +14,16 @@ import { kinds, RealBerth } from './real-berth.js';
 for (const { name, securities, traits, start } of kinds) {
   for (const security of securities) {
     describeReal(name, security, () => {
-      remoteContract(`${name}, ${security}`, () => RealBerth.open(() => start(security), security), traits);
+      let server: RealServer | undefined;
+      beforeAll(async () => {
+        server = await start(security);
+      });
+      afterAll(() => server?.stop());
+      const open = async (): Promise<RealBerth> => {
+        if (server === undefined) throw new Error(`${name} does not run`);
+        return RealBerth.beside(server, security);
+      };
+      remoteContract(`${name}, ${security}`, open, traits);
     });
   }
 }

@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, closeSync, constants, openSync, readdirSync } from 'node:fs';
-import { lchown, mkdir, readdir, readFile, readlink, writeFile } from 'node:fs/promises';
+import { lchown, mkdir, open, readdir, readFile, readlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { delimiter, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -414,20 +414,50 @@ async function freePort(at: Place): Promise<number> {
   return address.port;
 }
 
-/** Inodes of the sockets that listen on a port, in the network of a process. */
+/**
+ * Inodes of the sockets that listen on a port, in the network of a process. The kernel tells them before all others,
+ * of which there are thousands after some tests: those are not asked for.
+ */
 async function listeners(pid: number, port: number): Promise<string[]> {
   const wanted = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   const found: string[] = [];
   for (const table of ['tcp', 'tcp6']) {
-    const lines = await readFile(`/proc/${pid}/net/${table}`, 'latin1').catch(() => '');
-    for (const line of lines.split('\n')) {
-      const words = line.trim().split(/\s+/);
-      const [, local, , state] = words;
+    for (const words of await listeningRows(`/proc/${pid}/net/${table}`)) {
+      const [, local] = words;
       const inode = words[9];
-      if (local?.endsWith(wanted) === true && state === listening && inode !== undefined) found.push(inode);
+      if (local?.endsWith(wanted) === true && inode !== undefined) found.push(inode);
     }
   }
   return found;
+}
+
+/** The rows of such a table up to the first that does not listen; none where the process has ended. */
+async function listeningRows(path: string): Promise<string[][]> {
+  const rows: string[][] = [];
+  const file = await open(path).catch(() => undefined);
+  if (file === undefined) return rows;
+  try {
+    const buffer = Buffer.alloc(4096);
+    let text = '';
+    let heading = true;
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, 0, buffer.length, null);
+      text += buffer.toString('latin1', 0, bytesRead);
+      const lines = text.split('\n');
+      text = lines.pop() ?? '';
+      for (const line of lines) {
+        const words = line.trim().split(/\s+/);
+        if (!heading && words[3] !== listening) return rows;
+        if (!heading) rows.push(words);
+        heading = false;
+      }
+      if (bytesRead === 0) return rows;
+    }
+  } catch {
+    return rows;
+  } finally {
+    await file.close();
+  }
 }
 
 /** What the descriptors of a process are; undefined where it hides them. */
