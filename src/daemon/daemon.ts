@@ -74,6 +74,8 @@ export class Daemon {
   #inForce: InForce;
   #stale: ReadonlyMap<string, string> = new Map();
   #problems: readonly string[] = [];
+  /** Job files with an error in them; what belongs to no job counts as one. */
+  #broken = 0;
   #stopping = false;
 
   private constructor(options: DaemonOptions, lock: Lock, inForce: InForce) {
@@ -122,11 +124,6 @@ export class Daemon {
       throw error;
     }
     return daemon;
-  }
-
-  /** What it works by now. */
-  get inForce(): InForce {
-    return this.#inForce;
   }
 
   /** Takes a configuration that was loaded anew. Resolves when the triggers of jobs that are new see what happens. */
@@ -186,7 +183,7 @@ export class Daemon {
       doing.length === 1 ? '1 job' : `${doing.length} jobs`,
       `${count('running')} running`,
       ...(count('waiting') > 0 ? [`${count('waiting')} waiting for a server`] : []),
-      ...(this.#problems.length > 0 ? ['the configuration has mistakes (ferryd check)'] : []),
+      ...(this.#broken > 0 ? ['the configuration has mistakes (ferryd check)'] : []),
     ];
     return parts.join(', ');
   }
@@ -202,6 +199,7 @@ export class Daemon {
     const { onChange } = this.#options;
     this.#inForce = change.inForce;
     this.#stale = change.stale;
+    this.#broken = change.broken.size;
     this.#slots.resize(change.inForce.agent.runsAtOnce);
     this.#tellProblems(configuration);
     onChange?.(change);

@@ -115,16 +115,9 @@ export class Lane {
   /** Brings every file in the lane to its end. */
   async settle(): Promise<void> {
     while (this.#sent !== undefined || this.#proven !== undefined) {
-      await new Promise<void>((resolve) => {
-        let open = 0;
-        const convoy = this.#convoy(() => {
-          open -= 1;
-          if (open === 0) resolve();
-        });
-        open = (convoy.publish === undefined ? 0 : 1) + (convoy.prove === undefined ? 0 : 1);
-        if (open === 0) resolve();
-        else this.#session.uploads.settle(convoy);
-      });
+      const { convoy, heard } = this.#convoy();
+      if (convoy.publish !== undefined || convoy.prove !== undefined) this.#session.uploads.settle(convoy);
+      await heard;
       await this.#repair();
     }
   }
@@ -226,16 +219,20 @@ export class Lane {
     const port = this.#port;
     this.#port = undefined;
     const reading = { also: this.#session.proofs.hashAlgorithm };
+    const { convoy, heard } = this.#convoy();
     try {
       const { nextPort } = await this.#session.uploads.storeInConvoy(
         passage.temporary,
         () => source.chunks(reading),
-        { convoy: this.#convoy(() => {}), port, signal: passage.signal },
+        { convoy, port, signal: passage.signal },
       );
       this.#port = nextPort;
       this.#names.temporaryTaken();
       return { passage, digests: await source.confirm(), fromByte: 0 };
     } finally {
+      // Where a 421 ends both, this file may hear of it before those whose last steps went with it; and nobody would
+      // come back for what they leave to mend.
+      await heard;
       await this.#repair();
     }
   }
@@ -244,9 +241,9 @@ export class Lane {
    * Takes the files in the lane one stage on. Where the server lacks something that the packet needs, single
    * commands do it.
    *
-   * @param heard called when a step has heard its end
+   * @returns what travels, and a promise that resolves when each step has heard its end; it never rejects
    */
-  #convoy(heard: () => void): Convoy {
+  #convoy(): { readonly convoy: Convoy; readonly heard: Promise<void> } {
     const sent = this.#sent;
     const proven = this.#proven;
     this.#sent = undefined;
@@ -254,19 +251,27 @@ export class Lane {
     if (!this.#session.uploads.convoys) {
       if (proven !== undefined) this.#repairs.push(() => this.#publishAlone(proven));
       if (sent !== undefined) this.#repairs.push(() => this.#proveAlone(sent));
-      return {};
+      return { convoy: {}, heard: Promise.resolve() };
     }
-    return {
-      publish: proven && {
-        from: proven.passage.temporary,
-        to: proven.passage.final,
-        settled: (end) => {
-          this.#published(proven, end);
-          heard();
-        },
-      },
-      prove: sent && this.#proof(sent, heard),
+    let open = (proven === undefined ? 0 : 1) + (sent === undefined ? 0 : 1);
+    let over: () => void = () => {};
+    const heard = new Promise<void>((resolve) => {
+      over = resolve;
+    });
+    const hear = (): void => {
+      open -= 1;
+      if (open === 0) over();
     };
+    if (open === 0) over();
+    const publish = proven && {
+      from: proven.passage.temporary,
+      to: proven.passage.final,
+      settled: (end: Settled<void>) => {
+        this.#published(proven, end);
+        hear();
+      },
+    };
+    return { convoy: { publish, prove: sent && this.#proof(sent, hear) }, heard };
   }
 
   #proof(sent: Sent, heard: () => void): Convoy['prove'] {
