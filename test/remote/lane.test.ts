@@ -142,6 +142,7 @@ describe('a packet that goes wrong', () => {
     'a reply too many': { kind: 'prepend', bytes: '250 And another thing.\r\n' },
     'refused for now': { kind: 'reply', text: '450 Not now.' },
     'refused for good': { kind: 'reply', text: '553 No.' },
+    'the server goes': { kind: 'reply', text: '421 Going down.' },
   };
   const verbs = ['RNFR', 'RNTO', 'SIZE', 'MFMT', 'STOR', 'EPSV'];
 
@@ -163,6 +164,18 @@ describe('a packet that goes wrong', () => {
       await expectWhole(berth, names);
     },
   );
+
+  test('a goodbye in the packet of a proof, with the question for the next port behind it: nobody waits for ever', async () => {
+    await using berth = await open({ server: { features: { EPSV: false } } });
+    // The replies come at once, so whoever asked for the port hears of the end before the file that is being proven.
+    for (const on of ['MDTM', 'SIZE']) berth.server.script({ on, nth: 1, do: { kind: 'holdBack' } });
+    berth.server.script({ on: 'MFMT', nth: 1, do: { kind: 'reply', text: '421 Going down.', at: 'final' } });
+    const failed = await deliverAll(berth, names);
+    for (const error of failed.values()) expect(judge(error).decision).toMatch(/retry|reconnect/);
+    expect(failed.size).toBeGreaterThan(0);
+    expect(await deliverAll(berth, [...failed.keys()])).toEqual(new Map());
+    await expectWhole(berth, names);
+  });
 
   test('a size that is not the sent one fails its own file and no other', async () => {
     await using berth = await open();

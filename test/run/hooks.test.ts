@@ -57,7 +57,9 @@ async function isRunning(pid: number): Promise<boolean> {
 }
 
 function variables(text: string): Record<string, string> {
-  const pairs = text.split('\0').filter((pair) => pair.startsWith('FERRYD_'));
+  // What the suites are told by is not ferryd's.
+  const told = (pair: string): boolean => !/^FERRYD_(REQUIRE_SERVERS|SERVERS|BOOT_TREES)=/.test(pair);
+  const pairs = text.split('\0').filter((pair) => pair.startsWith('FERRYD_') && told(pair));
   return Object.fromEntries(pairs.map((pair) => [pair.split('=')[0], pair.slice(pair.indexOf('=') + 1)]));
 }
 

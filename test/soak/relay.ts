@@ -33,6 +33,8 @@ interface Trap {
 
 export class Relay implements AsyncDisposable {
   readonly #options: RelayOptions;
+  /** All that are open, whether they are still part of a pair or not. */
+  readonly #sockets = new Set<Socket>();
   readonly #listeners: Server[] = [];
   readonly #pairs = new Set<Pair>();
   /** Port of the server's control connection; undefined while it is down. */
@@ -119,6 +121,8 @@ export class Relay implements AsyncDisposable {
   async close(): Promise<void> {
     const closed = this.#listeners.splice(0).map((listener) => new Promise((done) => listener.close(done)));
     this.cutAll('reset');
+    // Also one whose other half has gone while it was stalled: paused, it would never hear that it is over.
+    for (const socket of this.#sockets) resetConnection(socket, undefined);
     await Promise.all(closed);
   }
 
@@ -154,6 +158,10 @@ export class Relay implements AsyncDisposable {
       noDelay: true,
     });
     client.setNoDelay(true);
+    for (const socket of [client, server]) {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    }
     const sockets = [client, server] as const;
     const pair: Pair = { kind, sockets, forget: () => void this.#pairs.delete(pair) };
     this.#pairs.add(pair);

@@ -3,7 +3,7 @@
  * executed, in place of the mark of a transfer, and after it was executed, in place of its reply. Pushes and pulls,
  * plain and under TLS, with the commands of able servers and of poor ones.
  */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { At, Fault } from '../../support/ftp-server/fault.js';
 import {
   again,
@@ -17,6 +17,9 @@ import {
   type SweepOptions,
   sweep,
 } from './sweep.js';
+
+// Hundreds of runs each, on a machine that may be busy; every single run has a deadline of its own.
+vi.setConfig({ testTimeout: 120_000 });
 
 interface Journey extends SweepOptions {
   /** Which commands are swept; all of them unless told. */

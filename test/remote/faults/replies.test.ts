@@ -3,7 +3,7 @@
  * byte of all that the server says: torn, cut off, in odd forms that are allowed, in forms that are not, for another
  * command, twice, not at all, or one byte at a time.
  */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { Fault, Piece } from '../../support/ftp-server/fault.js';
 import {
   again,
@@ -18,6 +18,9 @@ import {
   type SweepOptions,
   sweep,
 } from './sweep.js';
+
+// Hundreds of runs each, on a machine that may be busy; every single run has a deadline of its own.
+vi.setConfig({ testTimeout: 120_000 });
 
 const push: SweepOptions = {};
 const pushTls: SweepOptions = { server: { security: 'explicit' } };
