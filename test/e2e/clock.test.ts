@@ -4,7 +4,7 @@
  * that the daemon looks at the clock often and no test has to wait long; the rules are in test/daemon/coverage.test.ts.
  */
 import { expect, test } from 'vitest';
-import { describeFakeClock, FakeClock } from '../support/fake-clock.js';
+import { describeFakeClock, FakeClock, forgetDeadClocks } from '../support/fake-clock.js';
 import type { Command, LogLine } from './command.js';
 import { Stage } from './stage.js';
 
@@ -36,6 +36,7 @@ async function open(trigger: { readonly cron: string; readonly timezone: string 
   const close = async (): Promise<void> => {
     await stage[Symbol.asyncDispose]();
     await server.close();
+    await forgetDeadClocks();
   };
   return { stage, clock, boot, [Symbol.asyncDispose]: close };
 }

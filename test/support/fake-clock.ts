@@ -2,8 +2,8 @@
  * A clock for a process of its own, which a test sets while that process runs: libfaketime is loaded into it and reads
  * from a file by how much its calendar is off. Its timers go on as they are: the monotonic clock is left alone.
  */
-import { readdirSync } from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
+import { existsSync, readdirSync } from 'node:fs';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeWhere, unpackedTree } from './real-server.js';
 
@@ -76,5 +76,14 @@ export class FakeClock {
     // Renamed into place: a process may read it at any moment.
     await writeFile(`${this.#file}.new`, `${offMs < 0 ? '' : '+'}${(offMs / 1000).toFixed(3)}\n`);
     await rename(`${this.#file}.new`, this.#file);
+  }
+}
+
+/** Takes away what libfaketime leaves in shared memory of processes that have ended; it never does so itself. */
+export async function forgetDeadClocks(): Promise<void> {
+  for (const name of namesBelow('/dev/shm')) {
+    const pid = /^(?:sem\.)?faketime_(?:shm|sem)_(\d+)$/.exec(name)?.[1];
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    await rm(join('/dev/shm', name), { force: true });
   }
 }
