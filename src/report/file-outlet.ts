@@ -9,7 +9,8 @@ import { LogFile, type LogFileOptions, type LogFileSettings } from './logfile.js
 export class FileOutlet extends Writable {
   readonly #options: LogFileOptions;
   #current: { readonly path: string; readonly file: LogFile } | undefined;
-  readonly #closing = new Set<Promise<void>>();
+  /** Files that were let go and still write, by path: whoever takes up the path again comes behind them. */
+  readonly #closing = new Map<string, Promise<void>>();
 
   constructor(options: LogFileOptions) {
     super({ decodeStrings: false });
@@ -24,7 +25,8 @@ export class FileOutlet extends Writable {
     }
     this.#letGo();
     if (settings === undefined) return;
-    this.#current = { path: settings.path, file: new LogFile(settings, this.#options) };
+    const { path } = settings;
+    this.#current = { path, file: new LogFile(settings, this.#options, this.#closing.get(path)) };
   }
 
   override _write(line: string, _encoding: BufferEncoding, done: () => void): void {
@@ -34,14 +36,17 @@ export class FileOutlet extends Writable {
 
   override _final(done: () => void): void {
     this.#letGo();
-    void Promise.all(this.#closing).then(() => done());
+    void Promise.all(this.#closing.values()).then(() => done());
   }
 
   #letGo(): void {
     if (this.#current === undefined) return;
-    const closing = this.#current.file.close();
+    const { path, file } = this.#current;
+    const closing = file.close();
     this.#current = undefined;
-    this.#closing.add(closing);
-    void closing.then(() => this.#closing.delete(closing));
+    this.#closing.set(path, closing);
+    void closing.then(() => {
+      if (this.#closing.get(path) === closing) this.#closing.delete(path);
+    });
   }
 }

@@ -64,6 +64,7 @@ type State =
 export class LogFile {
   readonly #options: LogFileOptions;
   readonly #now: () => number;
+  readonly #behind: Promise<void>;
   #settings: LogFileSettings;
   #state: State = { kind: 'writing' };
   #file: Opened | undefined;
@@ -72,7 +73,9 @@ export class LogFile {
   #dropped = 0;
   #work: Promise<void> | undefined;
 
-  constructor(settings: LogFileSettings, options: LogFileOptions) {
+  /** @param behind what has to be over before the first line is written: a former use of the same path */
+  constructor(settings: LogFileSettings, options: LogFileOptions, behind: Promise<void> = Promise.resolve()) {
+    this.#behind = behind;
     this.#settings = settings;
     this.#options = options;
     this.#now = options.now ?? Date.now;
@@ -125,8 +128,8 @@ export class LogFile {
   /** Writes until nothing waits, or the disk refuses. */
   async #empty(): Promise<void> {
     try {
-      // What was logged in one go comes in one go.
-      await Promise.resolve();
+      // What was logged in one go comes in one go, too.
+      await this.#behind;
       while (this.#waiting.length > 0 && this.#state.kind !== 'closed') {
         await this.#writeSome();
         this.#leaveTrouble();
