@@ -90,16 +90,6 @@ export function checkCron(expression: string, timezone: string | undefined): str
 }
 
 /**
- * The first scheduled moment after `after` (left out: now); undefined where none comes.
- *
- * @throws RangeError with checkCron's sentence where expression or time zone is wrong
- */
-export function nextRun(expression: string, timezone: string | undefined, after?: Date): Date | undefined {
-  const moment = momentAfter(openSchedule(expression, timezone), after?.getTime() ?? Date.now());
-  return moment === undefined ? undefined : new Date(moment);
-}
-
-/**
  * The schedule that an expression stands for.
  *
  * @throws RangeError with checkCron's sentence where expression or time zone is wrong

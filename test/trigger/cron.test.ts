@@ -1,7 +1,14 @@
 import fc from 'fast-check';
 import { getTasks } from 'node-cron';
 import { describe, expect, it } from 'vitest';
-import { checkCron, cronName, nextRun, openSchedule, scheduleKey } from '../../src/trigger/cron.js';
+import { checkCron, cronName, openSchedule, scheduleKey } from '../../src/trigger/cron.js';
+import { momentAfter } from '../../src/trigger/schedule.js';
+
+/** The first moment of a schedule after another (left out: now). */
+function nextRun(expression: string, timezone: string | undefined, after = new Date()): Date | undefined {
+  const moment = momentAfter(openSchedule(expression, timezone), after.getTime());
+  return moment === undefined ? undefined : new Date(moment);
+}
 
 const BERLIN = 'Europe/Berlin';
 const DAY_MS = 86_400_000;
