@@ -229,13 +229,29 @@ function measureWords(before: Measured, now: Measured, where: string): string | 
     if (before === now) return undefined;
     return before === null ? `it has come to stand ${where}` : `it is gone ${where}`;
   }
-  if (before.sizeBytes !== now.sizeBytes && before.sizeBytes !== undefined && now.sizeBytes !== undefined) {
-    return `it had ${formatBytes(before.sizeBytes)} ${where}, and has ${formatBytes(now.sizeBytes)} now`;
+  const led = leadsToOf(before);
+  const leads = leadsToOf(now);
+  if (led !== leads) {
+    if (led === undefined) return `it has become a link ${where}`;
+    return leads === undefined ? `it is no link ${where} any more` : `it leads elsewhere ${where} now`;
+  }
+  const had = sizeOf(before);
+  const has = sizeOf(now);
+  if (had !== has && had !== undefined && has !== undefined) {
+    return `it had ${formatBytes(had)} ${where}, and has ${formatBytes(has)} now`;
   }
   if (timeOf(before) !== timeOf(now)) return `it was modified ${where} since`;
   const touched =
     'inode' in before && 'inode' in now && (before.inode !== now.inode || before.ctimeMs !== now.ctimeMs);
   return touched ? `it was touched or replaced ${where} since` : undefined;
+}
+
+function leadsToOf(measures: NonNullable<Measured>): string | undefined {
+  return 'leadsTo' in measures ? measures.leadsTo : undefined;
+}
+
+function sizeOf(measures: NonNullable<Measured>): number | undefined {
+  return 'sizeBytes' in measures ? measures.sizeBytes : undefined;
 }
 
 function timeOf(measures: NonNullable<Measured>): number | null | undefined {

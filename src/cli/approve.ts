@@ -121,10 +121,10 @@ function deletionsText(
   { files, directories }: HeldPlan,
   { deletes }: Job,
 ): string {
-  const rows = deletions.map(({ path, side, kind, sizeBytes }) => {
+  const rows = deletions.map(({ path, side, kind, sizeBytes, leadsTo }) => {
     const trash = deletes.policy === 'trash' && kind === 'file';
     const where = `${side === 'local' ? 'here' : 'on the server'}${trash ? `, into ${TRASH}` : ''}`;
-    const size = kind === 'file' ? formatBytes(sizeBytes) : '';
+    const size = kind === 'directory' ? '' : leadsTo === undefined ? formatBytes(sizeBytes) : 'link';
     return [`  ${trash ? 'trash' : 'delete'}`, printable(path), size, where];
   });
   const more = files + directories - deletions.length;

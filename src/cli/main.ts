@@ -18,7 +18,7 @@ function version(): string {
 function program(finish: (code: ExitCode) => void): Command {
   const ferryd = new Command('ferryd')
     .description(
-      'Ferries files to and from FTP and FTPS servers on a schedule, and tells the truth about it.',
+      'Ferries files to and from SFTP, FTPS and FTP servers on a schedule, and tells the truth about it.',
     )
     .version(version())
     .option('--jobs <directory>', 'the jobs directory ($FERRYD_JOBS, ./jobs, /etc/ferryd/jobs)')
@@ -56,6 +56,14 @@ function program(finish: (code: ExitCode) => void): Command {
     .argument('<job>')
     .description('release the deletions of a run that was held')
     .action(async (job: string) => finish(await (await import('./approve.js')).approve(job, globals())));
+  ferryd
+    .command('trust')
+    .argument('<server>')
+    .option('--fingerprint <SHA256:...>', 'trust the key with this fingerprint, and ask nothing')
+    .description('show the host keys of an SFTP server, and trust them once you have said yes')
+    .action(async (server: string, options: { fingerprint?: string }) =>
+      finish(await (await import('./trust.js')).trust(server, { ...globals(), ...options })),
+    );
   ferryd
     .command('run')
     .argument('<job...>')

@@ -4,6 +4,8 @@
  */
 import type { Job } from '../job/job.js';
 import type { Removal, SideName, Verdict } from '../plan/action.js';
+import type { LocalPiece, RemotePiece } from '../plan/entry.js';
+import { fingerprintOf, leadsToOf } from '../plan/judge.js';
 import { conflictName } from '../plan/names.js';
 import { TRASH } from '../plan/trash.js';
 import { formatBytes } from '../report/summary.js';
@@ -60,7 +62,7 @@ export function lineOf(verdict: Verdict, terms: Terms): PlannedLine | undefined 
     case 'set-aside': {
       const { side, local, remote } = verdict;
       const at = verdict[PLACES[side]];
-      const bytes = local.sizeBytes + remote.sizeBytes;
+      const bytes = sizeOf(local) + sizeOf(remote);
       const name = conflictName(at, 0).replace(/\.conflict-\d{8}-\d{6}/, '.conflict-<date>-<time>');
       const why = `changed on both sides; the one ${on(side)} is kept as ${name}, ${formatBytes(bytes)} both`;
       return { action: 'keep-both', path, bytes, why, side, at: otherPath(path, at) };
@@ -74,9 +76,11 @@ export function lineOf(verdict: Verdict, terms: Terms): PlannedLine | undefined 
       return { action: 'examine', path, why: examineWords(verdict) };
     case 'meet': {
       const why =
-        verdict.proof === 'trusted'
-          ? 'both have it, of the same size and time; it is only remembered'
-          : 'both have it; their content decides';
+        verdict.proof === 'compared'
+          ? 'both have it; their content decides'
+          : leadsToOf(verdict.local) !== undefined
+            ? 'both have this link; it is only remembered'
+            : 'both have it, of the same size and time; it is only remembered';
       return { action: 'compare', path, why };
     }
     case 'remembered': {
@@ -123,7 +127,7 @@ const PLACES = { local: 'here', remote: 'there' } as const;
 function transferLine(verdict: Extract<Verdict, { kind: 'upload' | 'download' }>): PlannedLine {
   const { path, reason, kind } = verdict;
   const side = kind === 'upload' ? 'remote' : 'local';
-  const bytes = verdict.file.sizeBytes;
+  const bytes = sizeOf(verdict.file);
   const at = otherPath(path, verdict[PLACES[side]]);
   const words = {
     new: 'new',
@@ -134,8 +138,17 @@ function transferLine(verdict: Extract<Verdict, { kind: 'upload' | 'download' }>
     'tried-again': 'refused before, tried again',
   } as const;
   const place = at === undefined ? '' : `, as ${at}`;
-  const why = `${words[reason]}, ${formatBytes(bytes)}${place}${laterOf(verdict)}`;
+  const why = `${words[reason]}, ${whatOf(bytes, leadsToOf(verdict.file))}${place}${laterOf(verdict)}`;
   return { action: kind, path, bytes, why, side, at };
+}
+
+/** A link's size says nothing; where it leads does. */
+function whatOf(bytes: number, leadsTo: string | undefined): string {
+  return leadsTo === undefined ? formatBytes(bytes) : `a link to ${leadsTo}`;
+}
+
+function sizeOf(piece: LocalPiece | RemotePiece): number {
+  return fingerprintOf(piece).sizeBytes;
 }
 
 function laterOf({ after }: { readonly after?: 'deletions' | undefined }): string {
@@ -143,13 +156,13 @@ function laterOf({ after }: { readonly after?: 'deletions' | undefined }): strin
 }
 
 function removalLine(removal: Removal, { mode, deletes }: Terms): PlannedLine {
-  const { path, side, at, sizeBytes } = removal;
+  const { path, side, at, sizeBytes, leadsTo } = removal;
   const why = `${on(side)}: ${removalWords(removal, mode)}`;
   const there = otherPath(path, at);
   const place = there === undefined ? '' : `, ${there}`;
   // A directory goes only once it is empty, and an empty one is worth no place in the trash.
   if (path.endsWith('/')) return { action: 'delete', path, why: `${why}${place}`, side, at: there };
-  const told = `${why}, ${formatBytes(sizeBytes)}${place}`;
+  const told = `${why}, ${whatOf(sizeBytes, leadsTo)}${place}`;
   const line = { path, bytes: sizeBytes, side, at: there };
   return deletes.policy === 'trash'
     ? { action: 'trash', ...line, why: `${told}, into ${TRASH}` }

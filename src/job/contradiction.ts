@@ -3,7 +3,7 @@
  * no effect, and variables in a path that cannot hold them. Silence would be the worst answer, so each is told.
  * Looks at what was written, not at defaults, and says nothing where the other key is itself mistaken.
  */
-import type { Job } from './job.js';
+import type { Job, Server } from './job.js';
 import { below, error, type Mistake, warning } from './mistake.js';
 import { list, record } from './shape.js';
 import { parseTemplate, type Template } from './template.js';
@@ -29,6 +29,8 @@ export interface JobKeys {
   /** Undefined where it cannot be understood. */
   readonly mode: Job['mode'] | undefined;
   readonly source: SourceSide;
+  /** What the server speaks; undefined where that is unclear. */
+  readonly protocol: Server['protocol'] | undefined;
   /** Undefined where an end has mistakes of its own. */
   readonly from: EndPath | undefined;
   readonly to: EndPath | undefined;
@@ -51,7 +53,7 @@ function checkHooks({ written }: JobKeys): Mistake[] {
   ];
 }
 
-function checkKeys({ written, mode, source }: JobKeys): Mistake[] {
+function checkKeys({ written, mode, source, protocol }: JobKeys): Mistake[] {
   const mistakes: Mistake[] = [];
   const refuse = (key: string, message: string): void => {
     mistakes.push(error(below('', key), message));
@@ -62,25 +64,36 @@ function checkKeys({ written, mode, source }: JobKeys): Mistake[] {
       'conflicts come up only where both sides may change; take the key away, or write mode: two-way',
     );
   }
-  if (written.links === 'follow') {
-    if (source === 'remote') {
-      refuse(
-        'links',
-        'links are followed only in a local from; on a server they stay behind, so take links away',
-      );
-    } else if (mode === 'move') {
-      refuse(
-        'links',
-        'mode move removes what it has delivered, and what a link leads to may be needed elsewhere; write links: skip',
-      );
-    } else if (mode === 'two-way') {
-      refuse(
-        'links',
-        'links are not followed in mode two-way, for a change from the other side would have to be written through them; write links: skip',
-      );
-    }
-  }
+  const aboutLinks = explainLinks({ written, mode, source, protocol });
+  if (aboutLinks !== undefined) refuse('links', aboutLinks);
   return mistakes;
+}
+
+/** Why links cannot be had as they are written; undefined where they can. */
+function explainLinks({
+  written,
+  mode,
+  source,
+  protocol,
+}: Pick<JobKeys, 'written' | 'mode' | 'source' | 'protocol'>): string | undefined {
+  if (written.links === 'preserve') {
+    return protocol === 'ftp'
+      ? 'FTP has no command that makes a link, so links cannot be preserved; write links: skip, links: follow to send what they lead to, or sftp:// in the URL if the server speaks SFTP'
+      : undefined;
+  }
+  if (written.links !== 'follow') return undefined;
+  if (source === 'remote') {
+    return protocol === 'sftp'
+      ? 'links are followed only in a local from; take links away, or write links: preserve to have them here as links'
+      : 'links are followed only in a local from; on a server they stay behind, so take links away';
+  }
+  if (mode === 'move') {
+    return 'mode move removes what it has delivered, and what a link leads to may be needed elsewhere; write links: skip';
+  }
+  if (mode === 'two-way') {
+    return 'links are not followed in mode two-way, for a change from the other side would have to be written through them; write links: skip';
+  }
+  return undefined;
 }
 
 function checkDeletes({ written, unclear, mode }: JobKeys): Mistake[] {
@@ -178,6 +191,11 @@ function checkVariables(end: EndPath, { uses }: Template, keys: JobKeys): Mistak
   } else if (written.compare !== undefined && written.compare !== 'ledger') {
     refuse(
       '{mtime} gives a changed file another place, and only the ledger knows where it went; take it away, or write compare: ledger',
+    );
+  }
+  if (written.links === 'preserve') {
+    refuse(
+      '{mtime} finds a place for files by their times, and has none for a link that stays one; take it away, or write links: skip',
     );
   }
   if (written.emptyDirectories === 'keep') {

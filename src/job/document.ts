@@ -202,7 +202,7 @@ const ALIAS_MESSAGE =
 
 /** True below the keys whose mistaken content may be the secret itself. */
 export function holdsSecret(pointer: string): boolean {
-  return /\/(password|account|key|passphrase|webhook|ping)(\/|$)/.test(pointer);
+  return /\/(password|account|key|privateKey|passphrase|webhook|ping)(\/|$)/.test(pointer);
 }
 
 function startOf(node: unknown): number | undefined {

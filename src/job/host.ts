@@ -21,7 +21,7 @@ export function readHost(raw: string): Reading<string> {
   const decoded = decode(raw);
   if (!decoded.ok) return decoded;
   if (decoded.value === '')
-    return wrong('the URL has no host; write one behind the //, such as ftpes://nas.example.net');
+    return wrong('the URL has no host; write one behind the //, such as sftp://nas.example.net');
   const ascii = isHostName(decoded.value) ? decoded.value.toLowerCase() : domainToASCII(decoded.value);
   if (!isHostName(ascii) || (/^[\d.]+$/.test(ascii) && isIP(ascii) === 0)) {
     return wrong('the host is neither a name such as nas.example.net nor an IP address');

@@ -43,8 +43,8 @@ export interface Job {
   readonly size: { readonly minBytes: number | undefined; readonly maxBytes: number | undefined };
   /** Their ages at the run's start, by modification time, both ends included; undefined means no limit. */
   readonly age: { readonly minMs: number | undefined; readonly maxMs: number | undefined };
-  /** What becomes of symbolic links in a local source; `skip` in a pull. */
-  readonly links: 'skip' | 'follow';
+  /** What becomes of symbolic links. `follow`: of those in a local source; `preserve`: they stay links, over SFTP. */
+  readonly links: 'skip' | 'follow' | 'preserve';
   /** By what a file is known to be unchanged. */
   readonly compare: Compare;
   /** Who wins where both sides have changed; of mode two-way only, and `keep-both` in all others. */
@@ -204,26 +204,17 @@ export type TriggerSpec =
       readonly pollMs: number;
     };
 
-/** A server with its account, trust and limits. */
-export interface Server {
+/** What every server has, whatever protocol it speaks. */
+interface ServerBase {
   /** Its name in servers.yaml, or its host where a job describes it inline. */
   readonly name: string;
-  readonly protocol: 'ftp' | 'sftp';
-  /** `plain`: no TLS. `explicit`: TLS asked for by AUTH TLS. `implicit`: TLS from the first byte. */
-  readonly security: 'plain' | 'explicit' | 'implicit';
   /** Host name in ASCII, or an IP address without brackets. */
   readonly host: string;
   readonly port: number;
   readonly user: string;
   readonly password: SecretSource | undefined;
-  /** The answer to a server that asks for an account (332). */
-  readonly account: SecretSource | undefined;
-  readonly tls: ServerTls;
   /** Connections at once, shared by all jobs that use this account. */
   readonly connections: number;
-  /** Who opens the data connections; `auto`: what works is found out. */
-  readonly dataConnection: 'auto' | 'passive' | 'active';
-  readonly active: ServerActive;
   /** In which names travel: a label of charset.ts, in lower case. */
   readonly charset: string;
   /**
@@ -233,6 +224,40 @@ export interface Server {
   readonly verify: 'auto' | 'size' | 'hash';
   readonly timeouts: ServerTimeouts;
 }
+
+export interface FtpServer extends ServerBase {
+  readonly protocol: 'ftp';
+  /** `plain`: no TLS. `explicit`: TLS asked for by AUTH TLS. `implicit`: TLS from the first byte. */
+  readonly security: 'plain' | 'explicit' | 'implicit';
+  /** The answer to a server that asks for an account (332). */
+  readonly account: SecretSource | undefined;
+  readonly tls: ServerTls;
+  /** Who opens the data connections; `auto`: what works is found out. */
+  readonly dataConnection: 'auto' | 'passive' | 'active';
+  readonly active: ServerActive;
+}
+
+export interface SftpServer extends ServerBase {
+  readonly protocol: 'sftp';
+  /** Where the private key is read from, in OpenSSH's own form or PEM. */
+  readonly privateKey: SecretSource | undefined;
+  /** What an encrypted private key is opened with. */
+  readonly passphrase: SecretSource | undefined;
+  /** The agent that is asked for keys; undefined: none. */
+  readonly agent: SshAgent | undefined;
+  /** `SHA256:` and base64: the host keys to trust. Where there is one, known_hosts is not read. */
+  readonly hostKeys: readonly string[];
+  /** Absolute paths of known_hosts files, not all of which need to be there. `ferryd trust` writes the first. */
+  readonly knownHosts: readonly [string, ...string[]];
+  /** The server that the connection goes through; undefined: none. */
+  readonly via: SftpServer | undefined;
+}
+
+/** `environment`: the socket that $SSH_AUTH_SOCK names. */
+export type SshAgent = { readonly kind: 'environment' } | { readonly kind: 'socket'; readonly path: string };
+
+/** A server with its account, trust and limits. */
+export type Server = FtpServer | SftpServer;
 
 /** Where the server reaches this machine in active mode. */
 export interface ServerActive {

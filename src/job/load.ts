@@ -9,11 +9,12 @@ import { readAgent } from './agent.js';
 import { codeOf, readBoundedFile } from './bounded-file.js';
 import { type DocumentReading, readDocument, type WrittenDocument } from './document.js';
 import type { AgentSettings, Job } from './job.js';
+import type { ServerLookup } from './lookup.js';
 import { error, type Mistake, warning } from './mistake.js';
 import { type Problem, quoted } from './problem.js';
 import { type CronCheck, readJob } from './read-job.js';
 import { type Reading, read, wrong } from './reading.js';
-import { brokenFile, readServers, type ServerLookup } from './servers.js';
+import { brokenFile, readServers } from './servers.js';
 import { checkShape } from './shape.js';
 import { closest } from './suggest.js';
 
@@ -43,6 +44,11 @@ const JOB_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 export async function loadConfiguration(directory: string, checks: Checks): Promise<Configuration> {
   const loader = new Loader(path.resolve(directory), checks);
   return loader.load();
+}
+
+/** What servers.yaml says about a name, whatever is wrong with the jobs. Never throws. */
+export async function lookUpServer(directory: string, name: string, checks: Checks): Promise<ServerLookup> {
+  return new Loader(path.resolve(directory), checks).server(name);
 }
 
 /** A YAML file of the directory. */
@@ -76,6 +82,11 @@ class Loader {
       (a, b) => compareText(a.file, b.file) || a.line - b.line || a.column - b.column,
     );
     return { jobs, agent, problems, directory: this.#directory };
+  }
+
+  async server(name: string): Promise<ServerLookup> {
+    const files = await this.#list();
+    return (await this.#loadServers(files.servers))(name);
   }
 
   /** Finds the files, one for each name. */

@@ -42,6 +42,11 @@ export const formats = {
     /^sha256\/[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/.test(text)
       ? undefined
       : 'a pin is sha256/ and 44 characters of base64, the SHA-256 of the public key',
+  'host-key': (text) => {
+    const reading = readHostKey(text);
+    return reading.ok ? undefined : reading.wrong;
+  },
+  'agent-socket': checkAgentSocket,
   'server-name': (text) => {
     if (isIP(text) !== 0) return 'must be a host name, not an IP address: TLS asks for names only';
     return isHostName(text) ? undefined : 'must be a host name, such as nas.example.net';
@@ -83,6 +88,39 @@ export function readPortRange(text: string): Reading<{ readonly first: number; r
   }
   if (first > last) return wrong(`the range of ports ends before it begins; write ${last}-${first}`);
   return read({ first, last });
+}
+
+/** How somebody gets a fingerprint that can be compared; on the server itself nobody stands in between. */
+const HOW_TO_FINGERPRINT = 'on the server, ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub shows it';
+
+/**
+ * Reads the fingerprint of a host key in OpenSSH's form, `SHA256:` and base64; the `=` that some programs put at its
+ * end goes.
+ */
+export function readHostKey(text: string): Reading<string> {
+  const digest = /^SHA256:([A-Za-z0-9+/]{42}[AEIMQUYcgkosw048])=?$/.exec(text)?.[1];
+  if (digest !== undefined) return read(`SHA256:${digest}`);
+  if (/^(MD5:)?([0-9a-f]{2}:){15}[0-9a-f]{2}$/i.test(text)) {
+    return wrong(
+      `is a fingerprint by MD5, which can be forged; write the one by SHA256: ${HOW_TO_FINGERPRINT}`,
+    );
+  }
+  if (/^(ssh-|ecdsa-|sk-|AAAA)/.test(text)) {
+    return wrong(
+      'is the key itself; write its fingerprint, which ssh-keygen -lf FILE shows, or put the key into a known_hosts file and name that with knownHosts',
+    );
+  }
+  return wrong(
+    `a host key is SHA256: and 43 characters of base64, in quotes, such as "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"; ${HOW_TO_FINGERPRINT}`,
+  );
+}
+
+function checkAgentSocket(text: string): string | undefined {
+  // In YAML 1.2 yes and on are texts; and nothing here replaces variables.
+  if (text.startsWith('$') || !text.includes('/')) {
+    return 'must be true for the agent that $SSH_AUTH_SOCK names, false, or the path of its socket, such as /run/user/1000/ssh-agent.socket';
+  }
+  return checkPathText(text);
 }
 
 function checkAddress(text: string): string | undefined {

@@ -6,6 +6,7 @@
 import { readAddress, readLocalPath, readRemotePath } from './address.js';
 import { contradictions, type EndPath, type SourceSide } from './contradiction.js';
 import type { Deletes, Job, ReadyMarker, RemotePath, Retries, Server, TriggerSpec } from './job.js';
+import { readVia, type ServerLookup } from './lookup.js';
 import { below, error, type Mistake } from './mistake.js';
 import { readAfter, readBefore, readChannels, readExpect, readPing } from './notice.js';
 import {
@@ -17,7 +18,6 @@ import {
   watchTriggerSchema,
 } from './schema.js';
 import { readInlineServer } from './server.js';
-import type { ServerLookup } from './servers.js';
 import { checkShape, fits, list, record } from './shape.js';
 import { didYouMean } from './suggest.js';
 import { durationMs, sizeBytes } from './units.js';
@@ -80,6 +80,7 @@ export function readJob(data: unknown, surroundings: JobSurroundings): JobReadin
       unclear: shape.unclear,
       mode,
       source,
+      protocol: [from, to].find((end) => end?.kind === 'remote')?.server.protocol,
       from: pathOf('/from', from),
       to: pathOf('/to', to),
     }),
@@ -178,10 +179,11 @@ function readEnd(
       keys: pruned ? 'pruned' : 'whole',
     });
     mistakes.push(...reading.mistakes);
-    if (reading.server === undefined) return { kind: 'broken', side: 'remote' };
+    const server = throughVia(reading.server, written.via, { pointer, surroundings, mistakes });
+    if (server === undefined) return { kind: 'broken', side: 'remote' };
     return {
       kind: 'remote',
-      server: reading.server,
+      server,
       remotePath: reading.remotePath,
       pointer: below(pointer, written.path === undefined ? 'url' : 'path'),
     };
@@ -219,6 +221,26 @@ function readEnd(
       return { kind: 'remote', server: reading.server, remotePath: reading.remotePath, pointer };
     }
   }
+}
+
+/** The server with the one that it is reached through; undefined where one of the two is mistaken. */
+function throughVia(
+  server: Server | undefined,
+  via: string | undefined,
+  {
+    pointer,
+    surroundings,
+    mistakes,
+  }: { readonly pointer: string; readonly surroundings: JobSurroundings; readonly mistakes: Mistake[] },
+): Server | undefined {
+  // That FTP goes through no other server is told already.
+  const told = mistakes.some((mistake) => mistake.pointer === below(pointer, 'via'));
+  if (via === undefined || told) return server;
+  const self = server?.protocol === 'sftp' ? server : undefined;
+  const reading = readVia(surroundings.findServer(via), self);
+  if (reading.ok) return self === undefined ? undefined : { ...self, via: reading.value };
+  mistakes.push(error(below(pointer, 'via'), reading.wrong));
+  return undefined;
 }
 
 function readNamed(
@@ -263,7 +285,7 @@ function checkSides(
   );
   const hint = meant?.kind === 'local' ? `${meant.text}:` : undefined;
   const message =
-    'from and to are both local; one of them must be a server, written SERVER:PATH or ftpes://HOST/PATH';
+    'from and to are both local; one of them must be a server, written SERVER:PATH or sftp://HOST/PATH (or ftpes://)';
   mistakes.push(
     error(meant === from && hint !== undefined ? '/from' : '/to', `${message}${didYouMean(hint)}`),
   );

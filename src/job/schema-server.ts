@@ -52,13 +52,39 @@ export const passwordSchema = {
   properties: secretProperties,
 } as const;
 
+export const privateKeySchema = {
+  type: 'object',
+  additionalProperties: false,
+  minProperties: 1,
+  maxProperties: 1,
+  description:
+    "Where the private key for SFTP comes from, in OpenSSH's form or PEM; written like `password`. Its public half stands in `authorized_keys` on the server.",
+  default: null,
+  whenText:
+    'a private key does not stand in this file: write where it comes from, { file: PATH }, { credential: NAME }, { env: NAME } or { command: [PROGRAM, ...] }',
+  alsoCalled: ['identityFile', 'identity', 'sshKey', 'key', 'keyFile', 'idRsa', 'pem', 'secretKey'],
+  properties: secretProperties,
+} as const;
+
+export const keyPassphraseSchema = {
+  type: 'object',
+  additionalProperties: false,
+  minProperties: 1,
+  maxProperties: 1,
+  description: 'Where the passphrase of an encrypted `privateKey` comes from; written like `password`.',
+  default: null,
+  whenText: SECRET_WHEN_TEXT,
+  alsoCalled: ['keyPassword', 'keyPassphrase', 'privateKeyPassphrase'],
+  properties: secretProperties,
+} as const;
+
 export const accountSchema = {
   type: 'object',
   additionalProperties: false,
   minProperties: 1,
   maxProperties: 1,
   description:
-    'Where the answer comes from to a server that asks for an account besides the password (ACCT); written like `password`.',
+    'Where the answer comes from to an FTP server that asks for an account besides the password (ACCT); written like `password`.',
   default: null,
   whenText: SECRET_WHEN_TEXT,
   alsoCalled: ['acct'],
@@ -154,7 +180,8 @@ export const timeoutsSchema = {
       format: 'duration',
       atLeast: '100ms',
       atMost: '10m',
-      description: 'For a connection to open, its TLS handshake included.',
+      description:
+        'For a connection to open, its TLS handshake, or the handshake and login of SSH, included.',
       default: '20s',
     },
     reply: {
@@ -162,7 +189,7 @@ export const timeoutsSchema = {
       format: 'duration',
       atLeast: '100ms',
       atMost: '1h',
-      description: 'For the answer to a command.',
+      description: 'For the answer to a command or request.',
       default: '60s',
       alsoCalled: ['command', 'response', 'control'],
     },
@@ -190,7 +217,8 @@ export const timeoutsSchema = {
 export const activeSchema = {
   type: 'object',
   additionalProperties: false,
-  description: 'Where the server reaches this machine in active mode; needed behind NAT or a firewall only.',
+  description:
+    'Where an FTP server reaches this machine in active mode; needed behind NAT or a firewall only.',
   default: {},
   alsoCalled: ['activemode', 'nat', 'external'],
   properties: {
@@ -220,7 +248,7 @@ export const serverProperties = {
     type: 'string',
     maxLength: 4096,
     description:
-      'Protocol, host and port: `ftpes://` (FTP with TLS, port 21), `ftps://` (TLS from the first byte, port 990) or `ftp://` (no TLS, port 21).',
+      'Protocol, host and port: `sftp://` (SFTP, over SSH, port 22), `ftpes://` (FTP with TLS, port 21), `ftps://` (FTP with TLS from the first byte, port 990) or `ftp://` (no TLS, port 21).',
     alsoCalled: ['host', 'hostname', 'address', 'port', 'uri'],
   },
   user: {
@@ -228,26 +256,82 @@ export const serverProperties = {
     minLength: 1,
     maxLength: 1000,
     format: 'one-line',
-    description: 'Who logs in. May stand in the URL instead: `ftpes://backup@nas.example.net`.',
-    default: 'anonymous',
+    description:
+      'Who logs in. May stand in the URL instead: `sftp://backup@nas.example.net` (none: `anonymous` on an FTP server; SFTP needs one).',
+    default: null,
     alsoCalled: ['username', 'login'],
   },
   password: passwordSchema,
+  privateKey: privateKeySchema,
+  passphrase: keyPassphraseSchema,
+  agent: {
+    anyOf: [{ type: 'boolean' }, { type: 'string', minLength: 1, format: 'agent-socket' }],
+    description:
+      'Whether the SSH agent is asked for keys: the one that `$SSH_AUTH_SOCK` names (`true`), or the one at this socket (its path). SFTP only.',
+    default: false,
+    alsoCalled: ['sshAgent', 'useAgent', 'authSock', 'sshAuthSock', 'identityAgent'],
+  },
+  hostKey: {
+    anyOf: [
+      { type: 'string', format: 'host-key' },
+      { type: 'array', minItems: 1, maxItems: 20, items: { type: 'string', format: 'host-key' } },
+    ],
+    description:
+      'Trust exactly this host key, or one of these, in place of `knownHosts`: `SHA256:` and the base64 that `ssh-keygen -lf` shows. SFTP only.',
+    default: null,
+    alsoCalled: [
+      'hostKeys',
+      'fingerprint',
+      'fingerprints',
+      'hostFingerprint',
+      'hostKeyFingerprint',
+      'sshFingerprint',
+      'serverKey',
+    ],
+  },
+  knownHosts: {
+    type: 'string',
+    minLength: 1,
+    format: 'path-text',
+    description:
+      "File of trusted host keys, in the form of ssh's `known_hosts`, relative to this file's directory; no other is read then (none: `known_hosts` in this file's directory, `~/.ssh/known_hosts` and `/etc/ssh/ssh_known_hosts`). SFTP only.",
+    default: null,
+    alsoCalled: ['knownHostsFile', 'userKnownHostsFile', 'globalKnownHostsFile', 'hostKeyFile'],
+  },
+  via: {
+    type: 'string',
+    format: 'server-entry-name',
+    description:
+      'Name of another `sftp://` server of servers.yaml, through which the connection goes because this one is not reached directly. SFTP only.',
+    default: null,
+    alsoCalled: [
+      'jump',
+      'jumpHost',
+      'jumpServer',
+      'proxyJump',
+      'proxy',
+      'bastion',
+      'gateway',
+      'through',
+      'tunnel',
+    ],
+  },
   account: accountSchema,
   tls: tlsSchema,
   connections: {
     type: 'integer',
     minimum: 1,
     maximum: 32,
-    description: 'How many connections to open at once, at most; all jobs that use this account share them.',
-    default: 4,
+    description:
+      'How many connections to open at once, at most; all jobs that use this account share them (none: 4, and 2 with SFTP, where many files go over one connection at the same time).',
+    default: null,
     alsoCalled: ['maxconnections', 'parallel', 'concurrency'],
   },
   dataConnection: {
     type: 'string',
     enum: ['auto', 'passive', 'active'],
     description:
-      'Who opens the data connections: ferryd (`passive`) or the server (`active`). `auto` finds out what works and remembers it; the others force one.',
+      'Who opens the data connections of FTP: ferryd (`passive`) or the server (`active`). `auto` finds out what works and remembers it; the others force one.',
     default: 'auto',
     alsoCalled: ['mode', 'passive', 'datamode', 'transfermode'],
   },
@@ -264,20 +348,11 @@ export const serverProperties = {
     type: 'string',
     enum: ['auto', 'size', 'hash'],
     description:
-      'What proves that a file arrived. `auto`: its size, and its hash where the server has a command for one that works. `size`: its size alone, which spares a slow server the reading. `hash`: nothing but a hash; where the server has no such command, the file is read back.',
+      'What proves that a file arrived. `auto`: its size, and its hash where the server has a command for one that works. `size`: its size alone, which spares a slow server the reading. `hash`: nothing but a hash; where the server has no such command, as most SFTP servers have not, the file is read back.',
     default: 'auto',
     alsoCalled: ['verification', 'checksum', 'hash', 'check', 'integrity'],
   },
   timeouts: timeoutsSchema,
-} as const;
-
-const SFTP_KEY = 'belongs to SFTP, which is not in this version; use an ftpes://, ftps:// or ftp:// server';
-
-/** Keys of a later version, with what to say about them today. */
-export const serverKeysNotYet = {
-  privateKey: `${SFTP_KEY}; the key of a TLS certificate is written under tls, as key`,
-  knownHosts: SFTP_KEY,
-  hostKey: SFTP_KEY,
 } as const;
 
 /** One server; `url` has no path here, that belongs to the job. */
@@ -286,10 +361,11 @@ export const serverSchema = {
   additionalProperties: false,
   required: ['url'],
   description: 'A server with its account, trust and limits; the key is the name that jobs call it by.',
-  whenMissing: { url: '"url" is missing: write the server, such as url: ftpes://nas.example.net' },
-  notYetKeys: serverKeysNotYet,
+  whenMissing: {
+    url: '"url" is missing: write the server, such as url: sftp://nas.example.net or url: ftpes://nas.example.net',
+  },
   whenText:
-    'a server is written with keys: { url: ftpes://HOST, user: NAME, password: { credential: NAME } }',
+    'a server is written with keys: { url: sftp://HOST, user: NAME, password: { credential: NAME } }, or with ftpes:// for FTP',
   properties: serverProperties,
 } as const;
 

@@ -12,13 +12,7 @@ import {
   notifySchema,
   pingSchema,
 } from './schema-notice.js';
-import {
-  KEY_VALUE_LINES,
-  serverKeysNotYet,
-  serverProperties,
-  type serverSchema,
-  type serversSchema,
-} from './schema-server.js';
+import { KEY_VALUE_LINES, serverProperties, type serverSchema, type serversSchema } from './schema-server.js';
 
 const pathProperty = {
   type: 'string',
@@ -37,7 +31,7 @@ export const namedEndSchema = {
   description: 'A server of servers.yaml and a directory on it.',
   whenMissing: {
     server:
-      'say which server: server: NAME for one of servers.yaml, or url: ftpes://HOST/PATH to describe it here',
+      'say which server: server: NAME for one of servers.yaml, or url: sftp://HOST/PATH (or ftpes://) to describe it here',
   },
   properties: {
     server: {
@@ -55,8 +49,9 @@ export const inlineEndSchema = {
   additionalProperties: false,
   required: ['url'],
   description: 'A server described in the job itself, with the keys of a server.',
-  notYetKeys: serverKeysNotYet,
-  whenMissing: { url: '"url" is missing: write the server, such as url: ftpes://nas.example.net/dumps' },
+  whenMissing: {
+    url: '"url" is missing: write the server, such as url: sftp://nas.example.net/dumps or url: ftpes://nas.example.net/dumps',
+  },
   properties: {
     ...serverProperties,
     path: {
@@ -492,13 +487,14 @@ export const jobSchema = {
     age: ageSchema,
     links: {
       type: 'string',
-      enum: ['skip', 'follow'],
+      enum: ['skip', 'follow', 'preserve'],
       description:
-        'What becomes of symbolic links in a local `from`. `skip`: they stay behind. `follow`: what they lead to goes across under their names, as long as it lies below `from`; modes `copy` and `mirror` only.',
+        'What becomes of symbolic links. `skip`: they stay behind. `follow`: what they lead to goes across under their names, as long as it lies below `from`; a local `from` and modes `copy` and `mirror` only. `preserve`: they are made on the other side as links with the same text; SFTP only.',
       default: 'skip',
-      whenValue: {
-        preserve:
-          'FTP has no command that makes a link, so links cannot be preserved; SFTP, in a later version, will do it; write skip, or follow to send what they lead to',
+      valuesAlsoCalled: {
+        skip: ['ignore', 'no', 'false', 'off', 'exclude'],
+        follow: ['dereference', 'resolve', 'copylinks', 'yes', 'true'],
+        preserve: ['keep', 'links', 'aslinks', 'symlink', 'copy', 'portable'],
       },
       alsoCalled: ['symlinks', 'symboliclinks', 'followlinks', 'followsymlinks'],
     },

@@ -146,7 +146,7 @@ export function newAjv(schemas: 'trusted' | 'checked' = 'trusted'): Ajv {
       },
     });
   }
-  ajv.addVocabulary(['alsoCalled', 'valuesAlsoCalled', 'notYetKeys', 'whenText', 'whenMissing', 'whenValue']);
+  ajv.addVocabulary(['alsoCalled', 'valuesAlsoCalled', 'whenText', 'whenMissing', 'whenValue']);
   return ajv;
 }
 
@@ -204,10 +204,6 @@ function explainUnknownKey(found: ErrorObject): { mistake: Mistake; meant: strin
   const key = parameter(found, 'additionalProperty');
   const known = Object.keys(record(schema.properties));
   const pointer = below(found.instancePath, key);
-  const later = record(schema.notYetKeys);
-  if (Object.hasOwn(later, key)) {
-    return { mistake: error(pointer, `${quoted(key)} ${String(later[key])}`, 'key'), meant: undefined };
-  }
   const meant = closest(key, known, aliasesOf(schema));
   const hint = meant === undefined ? `; known here: ${known.join(', ')}` : didYouMean(meant);
   // Somebody may have written the secret where a key belongs.

@@ -56,33 +56,35 @@ const FINGERPRINT_UPDATE = `size_bytes = excluded.size_bytes, mtime_ms = exclude
 
 const SQL = {
   putIntent: `
-    INSERT INTO intent (binding_id, path, temporary, ${FINGERPRINT_COLUMNS}, run_id)
-    VALUES (@bindingId, @path, @temporary, ${FINGERPRINT_VALUES}, @runId)
-    ON CONFLICT (binding_id, path, temporary) DO UPDATE SET ${FINGERPRINT_UPDATE}, run_id = excluded.run_id`,
+    INSERT INTO intent (binding_id, path, temporary, ${FINGERPRINT_COLUMNS}, leads_to, run_id)
+    VALUES (@bindingId, @path, @temporary, ${FINGERPRINT_VALUES}, @leadsTo, @runId)
+    ON CONFLICT (binding_id, path, temporary) DO UPDATE SET ${FINGERPRINT_UPDATE},
+      leads_to = excluded.leads_to, run_id = excluded.run_id`,
   dropIntent: 'DELETE FROM intent WHERE binding_id = ? AND path = ? AND temporary = ?',
   putBaseline: `
     INSERT INTO baseline
-      (binding_id, path, ${FINGERPRINT_COLUMNS}, sha256, remote_modified_ms, target, fold)
-    VALUES (@bindingId, @path, ${FINGERPRINT_VALUES}, @sha256, @remoteModifiedMs, @target, @fold)
+      (binding_id, path, ${FINGERPRINT_COLUMNS}, sha256, remote_modified_ms, target, fold, leads_to)
+    VALUES (@bindingId, @path, ${FINGERPRINT_VALUES}, @sha256, @remoteModifiedMs, @target, @fold, @leadsTo)
     ON CONFLICT (binding_id, path) DO UPDATE SET ${FINGERPRINT_UPDATE},
       sha256 = excluded.sha256, remote_modified_ms = excluded.remote_modified_ms, target = excluded.target,
-      fold = excluded.fold`,
+      fold = excluded.fold, leads_to = excluded.leads_to`,
   refreshBaseline: `
     UPDATE baseline SET size_bytes = @sizeBytes, mtime_ms = @mtimeMs, ctime_ms = @ctimeMs, inode = @inode
     WHERE binding_id = @bindingId AND path = @path`,
   dropBaseline: 'DELETE FROM baseline WHERE binding_id = ? AND path = ?',
   putSkip: `
-    INSERT INTO skip (binding_id, path, ${FINGERPRINT_COLUMNS}, code, text, settings, at_ms)
-    VALUES (@bindingId, @path, ${FINGERPRINT_VALUES}, @code, @text, @settings, @atMs)
-    ON CONFLICT (binding_id, path) DO UPDATE SET ${FINGERPRINT_UPDATE},
+    INSERT INTO skip (binding_id, path, ${FINGERPRINT_COLUMNS}, leads_to, code, text, settings, at_ms)
+    VALUES (@bindingId, @path, ${FINGERPRINT_VALUES}, @leadsTo, @code, @text, @settings, @atMs)
+    ON CONFLICT (binding_id, path) DO UPDATE SET ${FINGERPRINT_UPDATE}, leads_to = excluded.leads_to,
       code = excluded.code, text = excluded.text, settings = excluded.settings, at_ms = excluded.at_ms`,
   dropSkip: 'DELETE FROM skip WHERE binding_id = ? AND path = ?',
   putDeletion: `
-    INSERT INTO deletion (binding_id, stage, path, side, at, kind, size_bytes, modified_ms, sha256, known)
-    VALUES (@bindingId, 'planned', @path, @side, @at, @kind, @sizeBytes, @modifiedMs, @sha256, @known)
+    INSERT INTO deletion
+      (binding_id, stage, path, side, at, kind, size_bytes, modified_ms, sha256, leads_to, known)
+    VALUES (@bindingId, 'planned', @path, @side, @at, @kind, @sizeBytes, @modifiedMs, @sha256, @leadsTo, @known)
     ON CONFLICT (binding_id, stage, path, side) DO UPDATE SET at = excluded.at, kind = excluded.kind,
       size_bytes = excluded.size_bytes, modified_ms = excluded.modified_ms, sha256 = excluded.sha256,
-      known = excluded.known`,
+      leads_to = excluded.leads_to, known = excluded.known`,
   dropDeletion: `
     DELETE FROM deletion
     WHERE binding_id = ? AND stage IN ('planned', 'held', 'approved') AND path = ? AND side = ?`,
@@ -95,14 +97,18 @@ const SQL = {
 
 type Place = { bindingId: number; path: string } & Fingerprint;
 
-interface BaselineValues {
+interface Link {
+  leadsTo: string | null;
+}
+
+interface BaselineValues extends Link {
   sha256: Buffer;
   remoteModifiedMs: number | null;
   target: string | null;
   fold: string | null;
 }
 
-interface DeletionValues {
+interface DeletionValues extends Link {
   bindingId: number;
   path: string;
   side: string;
@@ -128,14 +134,14 @@ interface TransferValues {
 
 function prepareAll(database: Database.Database) {
   return {
-    putIntent: database.prepare<[Place & { temporary: string; runId: number }]>(SQL.putIntent),
+    putIntent: database.prepare<[Place & Link & { temporary: string; runId: number }]>(SQL.putIntent),
     dropIntent: database.prepare<[number, string, string]>(SQL.dropIntent),
     putBaseline: database.prepare<[Place & BaselineValues]>(SQL.putBaseline),
     refreshBaseline: database.prepare<[Place]>(SQL.refreshBaseline),
     dropBaseline: database.prepare<[number, string]>(SQL.dropBaseline),
-    putSkip: database.prepare<[Place & { code: string; text: string; settings: string; atMs: number }]>(
-      SQL.putSkip,
-    ),
+    putSkip: database.prepare<
+      [Place & Link & { code: string; text: string; settings: string; atMs: number }]
+    >(SQL.putSkip),
     dropSkip: database.prepare<[number, string]>(SQL.dropSkip),
     putDeletion: database.prepare<[DeletionValues]>(SQL.putDeletion),
     dropDeletion: database.prepare<[number, string, string]>(SQL.dropDeletion),
@@ -158,21 +164,23 @@ export class ChangeWriter {
     const { bindingId } = change;
     switch (change.kind) {
       case 'intended':
-        for (const { path, temporary, local } of change.intents) {
+        for (const { path, temporary, local, leadsTo = null } of change.intents) {
           statements.putIntent.run({
             ...local,
             bindingId,
             path,
             temporary,
+            leadsTo,
             runId: change.runId,
           });
         }
         return;
       case 'doomed':
-        for (const { modifiedMs, sha256, ...deletion } of change.deletions) {
+        for (const { modifiedMs, sha256, leadsTo = null, ...deletion } of change.deletions) {
           statements.putDeletion.run({
             ...deletion,
             bindingId,
+            leadsTo,
             modifiedMs: modifiedMs ?? null,
             sha256: sha256 === undefined ? null : Buffer.from(sha256, 'hex'),
           });
@@ -223,11 +231,12 @@ export class ChangeWriter {
         this.#refuse(change);
         if (change.remember !== undefined) {
           const { path, code, text, atMs } = change;
-          const { local, settings } = change.remember;
+          const { local, leadsTo = null, settings } = change.remember;
           statements.putSkip.run({
             ...local,
             bindingId,
             path,
+            leadsTo,
             code,
             text,
             settings,
@@ -266,6 +275,7 @@ export class ChangeWriter {
       remoteModifiedMs: baseline.remoteModifiedMs ?? null,
       target: baseline.target ?? null,
       fold: fold === baseline.path ? null : fold,
+      leadsTo: baseline.leadsTo ?? null,
     });
     this.#statements.dropSkip.run(bindingId, baseline.path);
     this.#clear(bindingId, baseline.path, temporary);
@@ -304,6 +314,7 @@ export function checkChange(change: Change): void {
       if (change.kind === 'delivered') checkAttempt(change.baseline.path, change, change.bytes);
       if (change.baseline.target !== undefined) checkPath(change.baseline.target);
       checkSha256(change.baseline.path, change.baseline.sha256);
+      checkLink(change.baseline.path, change.baseline.leadsTo);
       return;
     case 'deleted':
     case 'set-aside':
@@ -313,7 +324,10 @@ export function checkChange(change: Change): void {
     case 'skipped':
       checkPath(change.path);
       checkAttempt(change.path, change, 0);
-      if (change.remember !== undefined) checkNumbers(change.path, change.remember.local);
+      if (change.remember !== undefined) {
+        checkNumbers(change.path, change.remember.local);
+        checkLink(change.path, change.remember.leadsTo);
+      }
       return;
     case 'refreshed':
       checkNumbers(change.path, change.local);
@@ -329,18 +343,20 @@ export function checkChange(change: Change): void {
 
 /** @throws RangeError as `checkChange` does */
 export function checkIntents(intents: readonly PlannedIntent[]): void {
-  for (const { path, temporary, local } of intents) {
+  for (const { path, temporary, local, leadsTo } of intents) {
     checkPath(path);
     checkPath(temporary);
+    checkLink(path, leadsTo);
     checkNumbers(path, local);
   }
 }
 
 /** @throws RangeError as `checkChange` does */
 export function checkDeletions(deletions: readonly PlannedDeletion[]): void {
-  for (const { path, at, sizeBytes, modifiedMs, sha256 } of deletions) {
+  for (const { path, at, sizeBytes, modifiedMs, sha256, leadsTo } of deletions) {
     checkPath(path);
     checkPath(at);
+    checkLink(path, leadsTo);
     const whole = Number.isSafeInteger(sizeBytes) && sizeBytes >= 0;
     if (!whole || (modifiedMs !== undefined && !Number.isFinite(modifiedMs))) {
       throw new RangeError(
@@ -349,6 +365,10 @@ export function checkDeletions(deletions: readonly PlannedDeletion[]): void {
     }
     if (sha256 !== undefined) checkSha256(path, sha256);
   }
+}
+
+function checkLink(path: RelativePath, leadsTo: string | undefined): void {
+  if (leadsTo === '') throw new RangeError(`${path}: a link that leads nowhere is none.`);
 }
 
 function checkSha256(path: RelativePath, sha256: string): void {

@@ -3,7 +3,7 @@
  *   planned   found by the run that is under way              -> approved by comparison, held (hold), gone
  *   held      the guard refused it                            -> approved (a person), gone (another hold, the plan's end)
  *   approved  a person released it; a later run that plans the same may carry it out   -> gone
- * Two deletions are the same where path, side, place, kind, size and time agree: what a person released never
+ * Two deletions are the same where path, side, place, kind, size, time and a link's text agree: what a person released never
  * covers a file that has changed since. Types, the translation of rows and what SQL compares; runs no statement.
  */
 import type { RelativePath } from '../plan/entry.js';
@@ -23,6 +23,8 @@ export interface PlannedDeletion {
   readonly modifiedMs: number | undefined;
   /** SHA-256 of the content, 64 lower-case hex digits; undefined where it is not known. */
   readonly sha256: string | undefined;
+  /** The text of a link, which counts as a file; undefined of all else. */
+  readonly leadsTo?: string | undefined;
   /** Whether ferryd put it there, or only found it. */
   readonly known: 'ours' | 'extraneous';
 }
@@ -83,6 +85,7 @@ export interface DeletionRow {
   readonly size_bytes: number;
   readonly modified_ms: number | null;
   readonly sha256: Buffer | null;
+  readonly leads_to: string | null;
   readonly known: PlannedDeletion['known'];
 }
 
@@ -102,7 +105,8 @@ function same(a: string, b: string): string {
   const equal = ['binding_id', 'path', 'side', 'at', 'kind', 'size_bytes'].map(
     (column) => `${a}.${column} = ${b}.${column}`,
   );
-  return [...equal, `${a}.modified_ms IS ${b}.modified_ms`].join(' AND ');
+  const alike = ['modified_ms', 'leads_to'].map((column) => `${a}.${column} IS ${b}.${column}`);
+  return [...equal, ...alike].join(' AND ');
 }
 
 /** SQL: a person released the deletion in the row `planned`. */
@@ -124,6 +128,7 @@ export function deletionFrom(row: DeletionRow): PlannedDeletion {
     sizeBytes: row.size_bytes,
     modifiedMs: row.modified_ms ?? undefined,
     sha256: row.sha256?.toString('hex'),
+    leadsTo: row.leads_to ?? undefined,
     known: row.known,
   };
 }

@@ -218,6 +218,13 @@ export const MIGRATIONS: readonly string[] = [
     finding  TEXT NOT NULL
   ) STRICT;
   `,
+  // Symbolic links as entries of their own: where one leads, as its text. NULL for all that is none.
+  `
+  ALTER TABLE baseline ADD COLUMN leads_to TEXT CHECK (leads_to <> '');
+  ALTER TABLE skip ADD COLUMN leads_to TEXT CHECK (leads_to <> '');
+  ALTER TABLE intent ADD COLUMN leads_to TEXT CHECK (leads_to <> '');
+  ALTER TABLE deletion ADD COLUMN leads_to TEXT CHECK (leads_to <> '');
+  `,
 ];
 
 /** The schema that this ferryd reads and writes. */

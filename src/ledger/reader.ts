@@ -49,6 +49,7 @@ type KnownRow = { readonly path: string } & (
       readonly sha256: Buffer;
       readonly remote_modified_ms: number | null;
       readonly target: string | null;
+      readonly leads_to: string | null;
     } & FingerprintRow)
   | { readonly sha256: null }
 ) &
@@ -63,6 +64,7 @@ interface SkipHalf {
   readonly skip_mtime_ms: number;
   readonly skip_ctime_ms: number;
   readonly skip_inode: number;
+  readonly skip_leads_to: string | null;
 }
 
 interface BindingRow {
@@ -96,7 +98,7 @@ interface DeletionPage {
 const SKIP_HALF = `
   s.code AS skip_code, s.text AS skip_text, s.settings AS skip_settings, s.at_ms AS skip_at_ms,
   s.size_bytes AS skip_size_bytes, s.mtime_ms AS skip_mtime_ms, s.ctime_ms AS skip_ctime_ms,
-  s.inode AS skip_inode`;
+  s.inode AS skip_inode, s.leads_to AS skip_leads_to`;
 
 /** A job that was pointed elsewhere has skips of its old binding too; people ask about the present one. */
 const PRESENT_BINDING = `
@@ -118,11 +120,11 @@ const countHeld = (kind: PlannedDeletion['kind']) => `
 export const READING = {
   known: `
     SELECT b.path AS path, b.size_bytes, b.mtime_ms, b.ctime_ms, b.inode, b.sha256, b.remote_modified_ms,
-      b.target, ${SKIP_HALF}
+      b.target, b.leads_to, ${SKIP_HALF}
     FROM baseline b LEFT JOIN skip s ON s.binding_id = b.binding_id AND s.path = b.path
     WHERE b.binding_id = @bindingId AND b.path > @after
     UNION ALL
-    SELECT s.path, NULL, NULL, NULL, NULL, NULL, NULL, NULL, ${SKIP_HALF}
+    SELECT s.path, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, ${SKIP_HALF}
     FROM skip s
     WHERE s.binding_id = @bindingId AND s.path > @after
       AND NOT EXISTS (SELECT 1 FROM baseline b WHERE b.binding_id = s.binding_id AND b.path = s.path)
@@ -136,6 +138,7 @@ export const READING = {
     UNION ALL
     SELECT path FROM baseline WHERE binding_id = @bindingId AND fold = @fold AND path <> @path
     LIMIT 1`,
+  leadsTo: 'SELECT leads_to FROM baseline WHERE binding_id = ? AND path = ?',
   isKnown: 'SELECT 1 FROM baseline WHERE binding_id = ? AND path = ?',
   isKnownBelow: 'SELECT 1 FROM baseline WHERE binding_id = ? AND path >= ? AND path < ? LIMIT 1',
   newestElsewhere: `
@@ -152,12 +155,12 @@ export const READING = {
     FROM (SELECT p.kind AS kind, p.known AS known, ${IS_APPROVED} AS approved FROM deletion p
       WHERE p.binding_id = ? AND p.stage = 'planned')`,
   planned: `
-    SELECT path, side, at, kind, size_bytes, modified_ms, sha256, known, ${IS_APPROVED} AS approved
+    SELECT path, side, at, kind, size_bytes, modified_ms, sha256, leads_to, known, ${IS_APPROVED} AS approved
     FROM deletion p
     WHERE binding_id = @bindingId AND stage = 'planned' AND (path, side) < (@path, @side)
     ORDER BY path DESC, side DESC LIMIT @limit`,
   lastPlanned: `
-    SELECT path, side, at, kind, size_bytes, modified_ms, sha256, known, ${IS_APPROVED} AS approved
+    SELECT path, side, at, kind, size_bytes, modified_ms, sha256, leads_to, known, ${IS_APPROVED} AS approved
     FROM deletion p
     WHERE binding_id = @bindingId AND stage = 'planned'
     ORDER BY path DESC, side DESC LIMIT @limit`,
@@ -165,7 +168,7 @@ export const READING = {
     SELECT h.*, ${countHeld('file')} AS files, ${countHeld('directory')} AS directories
     FROM hold h WHERE h.binding_id = ${PRESENT_BINDING}`,
   heldDeletions: `
-    SELECT d.path, d.side, d.at, d.kind, d.size_bytes, d.modified_ms, d.sha256, d.known
+    SELECT d.path, d.side, d.at, d.kind, d.size_bytes, d.modified_ms, d.sha256, d.leads_to, d.known
     FROM hold h JOIN deletion d ON d.binding_id = h.binding_id AND d.stage = ${STAGE_OF_HOLD}
     WHERE h.binding_id = @bindingId AND (d.path, d.side) > (@path, @side)
     ORDER BY d.path, d.side LIMIT @limit`,
@@ -176,7 +179,7 @@ export const READING = {
     SELECT min(at) FROM (SELECT min(made_at_ms) AS at FROM binding WHERE job = @job
       UNION ALL SELECT * FROM (SELECT started_at_ms FROM run WHERE job = @job ORDER BY id LIMIT 1))`,
   intents: `
-    SELECT path, temporary, size_bytes, mtime_ms, ctime_ms, inode, run_id FROM intent
+    SELECT path, temporary, size_bytes, mtime_ms, ctime_ms, inode, leads_to, run_id FROM intent
     WHERE binding_id = @bindingId AND (path, temporary) > (@path, @temporary)
     ORDER BY path, temporary LIMIT @limit`,
   skips: `SELECT * FROM skip WHERE binding_id = ${PRESENT_BINDING} ORDER BY path LIMIT ?`,
@@ -200,6 +203,7 @@ function prepareAll(database: Database.Database) {
     baselineLocal: database.prepare<[number, string], FingerprintRow>(READING.baselineLocal),
     countKnown: database.prepare<[number], number>(READING.countKnown).pluck(),
     twin: database.prepare<[{ bindingId: number; path: string; fold: string }], string>(READING.twin).pluck(),
+    leadsTo: database.prepare<[number, string], string | null>(READING.leadsTo).pluck(),
     isKnown: database.prepare<[number, string], number>(READING.isKnown).pluck(),
     isKnownBelow: database.prepare<[number, string, string], number>(READING.isKnownBelow).pluck(),
     newestElsewhere: database.prepare<[number], number | null>(READING.newestElsewhere).pluck(),
@@ -334,6 +338,19 @@ export class LedgerReader {
       }
       // `0` is the character behind `/`.
       return isKnownBelow.get(bindingId, `${path}/`, `${path}0`) !== undefined;
+    });
+  }
+
+  /** The link above `path` that both sides have, as far as the ledger knows: what lies at `path` lies where it leads. */
+  linkAbove(bindingId: number, path: RelativePath): RelativePath | undefined {
+    const { leadsTo } = this.#statements;
+    this.settleWhere(bindingId, (queued) => liesBelow(path, queued.path));
+    return this.attempt(() => {
+      for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1)) {
+        const above = path.slice(0, end);
+        if (typeof leadsTo.get(bindingId, above) === 'string') return above;
+      }
+      return undefined;
     });
   }
 
@@ -522,6 +539,7 @@ function baselineFrom(row: KnownRow): Baseline | undefined {
     sha256: row.sha256.toString('hex'),
     remoteModifiedMs: row.remote_modified_ms ?? undefined,
     target: row.target ?? undefined,
+    leadsTo: row.leads_to ?? undefined,
   };
 }
 
@@ -535,6 +553,7 @@ function skipHalfFrom(row: KnownRow): RememberedSkip | undefined {
       ctimeMs: row.skip_ctime_ms,
       inode: row.skip_inode,
     },
+    leadsTo: row.skip_leads_to ?? undefined,
     code: row.skip_code,
     text: row.skip_text,
     settings: row.skip_settings,

@@ -27,6 +27,8 @@ export interface PlannedIntent {
   readonly temporary: string;
   /** The local file the intent was made for. */
   readonly local: Fingerprint;
+  /** The text of the link that the intent was made for; undefined where it is none. */
+  readonly leadsTo?: string | undefined;
 }
 
 export interface Intent extends PlannedIntent {
@@ -59,6 +61,9 @@ interface Refusal {
   readonly code: string;
   readonly text: string;
 }
+
+/** What has to stay as it is for a refusal to hold. */
+export type Remembered = Pick<RememberedSkip, 'local' | 'leadsTo' | 'settings'>;
 
 /**
  * What a run found out about one path.
@@ -100,7 +105,7 @@ export type Change =
       Cleared &
       Refusal & {
         readonly kind: 'skipped';
-        readonly remember: { readonly local: Fingerprint; readonly settings: string } | undefined;
+        readonly remember: Remembered | undefined;
       })
   | (Attempt & Cleared & Refusal & { readonly kind: 'failed' })
   | (Cleared & {
@@ -187,6 +192,7 @@ export interface FingerprintRow {
 
 export interface SkipRow extends FingerprintRow {
   readonly path: string;
+  readonly leads_to: string | null;
   readonly code: string;
   readonly text: string;
   readonly settings: string;
@@ -196,6 +202,7 @@ export interface SkipRow extends FingerprintRow {
 export interface IntentRow extends FingerprintRow {
   readonly path: string;
   readonly temporary: string;
+  readonly leads_to: string | null;
   readonly run_id: number | null;
 }
 
@@ -238,6 +245,7 @@ export function skipFrom(row: SkipRow): RememberedSkip {
   return {
     path: row.path,
     local: fingerprintFrom(row),
+    leadsTo: row.leads_to ?? undefined,
     code: row.code,
     text: row.text,
     settings: row.settings,
@@ -250,6 +258,7 @@ export function intentFrom(row: IntentRow): Intent {
     path: row.path,
     temporary: row.temporary,
     local: fingerprintFrom(row),
+    leadsTo: row.leads_to ?? undefined,
     runId: row.run_id ?? undefined,
   };
 }

@@ -143,8 +143,8 @@ function isKept(stats: Stats | undefined): boolean {
 }
 
 async function copyAside({ root, path, aside }: Replacing, stats: Stats, there: Place): Promise<void> {
-  if (!stats.isFile()) {
-    const message = `${path} is no regular file and cannot be kept on another disk: it is not replaced. Move it away.`;
+  if (!stats.isFile() && !stats.isSymbolicLink()) {
+    const message = `${path} is neither a file nor a link and cannot be kept on another disk: it is not replaced. Move it away.`;
     throw new LocalError('EXDEV', message);
   }
   const copied = await copyAcross(root, { path, stats }, there, split(aside).name);

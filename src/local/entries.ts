@@ -14,8 +14,8 @@ import type { Remark, Sight, Twin } from './sight.js';
 /** What a whole walk is after. */
 export interface Wanting {
   readonly wants: (path: string) => boolean;
-  /** Undefined where links are not followed. */
-  readonly links: Links | undefined;
+  /** Who follows links, where they are followed. */
+  readonly links: Links | 'skip' | 'preserve';
   readonly twins: 'told' | 'silent';
   readonly lineBreaks: 'fit' | 'unfit';
 }
@@ -32,14 +32,14 @@ export interface Above {
   readonly twin: Twin | undefined;
 }
 
-/** An entry of a directory, its link followed. */
+/** An entry of a directory, its link followed where links are. */
 export interface Met {
   readonly name: string;
   /** A directory's ends with `/`. */
   readonly path: string;
   readonly at: string;
   readonly what: Dirent | Stats;
-  /** What to tell in its place; undefined for a regular file and for a directory. */
+  /** What to tell in its place; undefined for a regular file, a directory, and a link that stays one. */
   readonly instead: Sight | undefined;
   readonly twin: Twin | undefined;
 }
@@ -82,7 +82,8 @@ async function followed(entry: Dirent, directory: Above, wanting: Wanting): Prom
   const link = plain(entry, directory, '');
   const { path } = link;
   const { links, wants } = wanting;
-  if (links === undefined) {
+  if (links === 'preserve') return link;
+  if (links === 'skip') {
     return {
       ...link,
       instead: { kind: 'ignored', path, message: `${path} is a link: links are not followed.` },
@@ -129,7 +130,7 @@ function unfitName({ name, path }: Met, lineBreaks: 'fit' | 'unfit'): Remark | u
       kind: 'unfit',
       path,
       code: 'name',
-      message: `${shown} has a line break in its name, which FTP cannot carry. Rename it or exclude it.`,
+      message: `${shown} has a line break in its name, which is never carried as it is. Rename it, exclude it, or write names: encode.`,
     };
   }
   if (name.includes('\ufffd')) {
@@ -144,7 +145,8 @@ function unfitName({ name, path }: Met, lineBreaks: 'fit' | 'unfit'): Remark | u
 }
 
 function unfitKind({ path, what }: Met): Remark | undefined {
-  if (what.isDirectory() || what.isFile()) return undefined;
+  // A link is left only where links stay what they are.
+  if (what.isDirectory() || what.isFile() || what.isSymbolicLink()) return undefined;
   return {
     kind: 'unfit',
     path,

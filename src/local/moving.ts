@@ -4,13 +4,23 @@
  * open (place.ts); who calls has looked at what stands there.
  */
 import { randomBytes } from 'node:crypto';
-import { constants, promises as fs, linkSync, lstatSync, renameSync, type Stats, unlinkSync } from 'node:fs';
+import {
+  constants,
+  promises as fs,
+  linkSync,
+  lstatSync,
+  readlinkSync,
+  renameSync,
+  type Stats,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs';
 import type { RelativePath } from '../plan/entry.js';
 import { temporaryName } from '../plan/temporary.js';
 import { codeOf } from './error.js';
 import { fingerprintOf } from './fingerprint.js';
 import { PERMISSION_BITS } from './permissions.js';
-import type { Place } from './place.js';
+import { type Place, split, within } from './place.js';
 import { LocalSource } from './source.js';
 
 /** What stands at a path, links not followed; undefined where nothing does. */
@@ -73,7 +83,7 @@ export function relocate(
 
 /**
  * Copies a regular file to a place on another disk, with its times and permissions, and its owner where that may be
- * set. What stands at the name afterwards is whole and on the disk.
+ * set; or a link, which has nothing but its text. What stands at the name afterwards is whole and on the disk.
  *
  * @param root the real path of the root
  * @param file `stats`: what was seen at `path`
@@ -87,6 +97,7 @@ export async function copyAcross(
   name: string,
 ): Promise<'copied' | 'occupied'> {
   const { path, stats } = file;
+  if (stats.isSymbolicLink()) return copyLink(root, path, place, name);
   const source = await LocalSource.open(root, { path, ...fingerprintOf(stats), device: stats.dev });
   const temporary = `${place.at}/${temporaryName(name, randomBytes(8).toString('hex'), 'hidden')}`;
   try {
@@ -111,6 +122,25 @@ export async function copyAcross(
     await fs.rm(temporary, { force: true });
     await source.close();
   }
+}
+
+async function copyLink(
+  root: string,
+  path: RelativePath,
+  place: Place,
+  name: string,
+): Promise<'copied' | 'occupied'> {
+  const from = split(path);
+  try {
+    await within(root, from.above, ({ at }) =>
+      symlinkSync(readlinkSync(`${at}/${from.name}`), `${place.at}/${name}`),
+    );
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return 'occupied';
+    throw error;
+  }
+  await place.sync();
+  return 'copied';
 }
 
 async function writeAll(handle: fs.FileHandle, chunk: Buffer): Promise<void> {

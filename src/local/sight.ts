@@ -2,7 +2,7 @@
  * What the walk of the local tree comes upon. Each sight has its place in the order of comparePaths, and a directory's
  * path ends with `/` wherever one is told, so that sights can be held against a ledger or a listing as they come.
  */
-import type { LocalFile, RelativePath } from '../plan/entry.js';
+import type { LinkEntry, LocalFile, RelativePath } from '../plan/entry.js';
 import { codeOf, localSentence } from './error.js';
 
 /**
@@ -36,6 +36,8 @@ export type Remark =
 /** What the walk came upon. */
 export type Sight =
   | { readonly kind: 'file'; readonly file: LocalFile; readonly twin?: Twin }
+  /** One that stays what it is. */
+  | { readonly kind: 'link'; readonly link: LinkEntry; readonly twin?: Twin }
   /** One that can be read; told before what lies in it. Its path ends with `/`. */
   | { readonly kind: 'directory'; readonly path: RelativePath; readonly twin?: Twin }
   | Remark;

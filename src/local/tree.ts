@@ -5,16 +5,20 @@
  * not move directories: what lies in them was not looked at.
  */
 import { promises as fs, type Stats, unlinkSync } from 'node:fs';
-import { type Fingerprint, type RelativePath, sameFingerprint } from '../plan/entry.js';
+import { type Fingerprint, type LinkEntry, type RelativePath, sameFingerprint } from '../plan/entry.js';
 import { isTrash } from '../plan/trash.js';
 import { codeOf, type Deed, deedSentence, LocalError, localSentence } from './error.js';
 import { fingerprintOf } from './fingerprint.js';
+import { leadsThere } from './link.js';
 import { copyAcross, relocate, standing } from './moving.js';
 import { makeDirectories, type Place, split, within } from './place.js';
 
+/** What was seen of a file, or of a link. */
+type Seen = Fingerprint | Pick<LinkEntry, 'leadsTo'>;
+
 /**
  * Removes a regular file, as long as it is the one that was seen: the same size, time and inode, and the same ctime
- * where that is known (0 where not).
+ * where that is known (0 where not). Or a link, as long as it has the same text.
  *
  * @param root the real path of the root
  * @throws {LocalError} OUTSIDE where a directory on the way is a link, else the system's code
@@ -22,14 +26,14 @@ import { makeDirectories, type Place, split, within } from './place.js';
 export async function removeFile(
   root: string,
   path: RelativePath,
-  expected: Fingerprint,
+  expected: Seen,
 ): Promise<'removed' | 'missing' | 'changed'> {
   const { above, name } = split(path);
   return told(path, 'taken away', 'missing', () =>
     within(root, above, ({ at }) => {
       const stats = standing(`${at}/${name}`);
       if (stats === undefined) return 'missing';
-      if (!isExpected(stats, expected)) return 'changed';
+      if (!isExpected(stats, expected, `${at}/${name}`)) return 'changed';
       unlinkSync(`${at}/${name}`);
       return 'removed';
     }),
@@ -52,11 +56,11 @@ export async function discardFile(root: string, path: RelativePath): Promise<voi
 }
 
 /**
- * Moves a regular file within the root; it keeps its content and its times. The directories of `to` are made. Never
- * replaces what stands at `to`, be it a link or a directory.
+ * Moves a regular file within the root, or the link that was seen; it keeps its content and its times. The directories of `to`
+ * are made. Never replaces what stands at `to`, be it a link or a directory.
  *
  * @param expected what was seen at `from`, compared as `removeFile` does; undefined: any regular file is moved
- * @returns `changed` also where `from` is no regular file
+ * @returns `changed` also where `from` is neither
  * @throws {LocalError} OUTSIDE where a directory on the way is a link, EISDIR where a file stands in the place of
  *   a directory of `to`, else the system's code
  */
@@ -64,7 +68,7 @@ export async function moveFile(
   root: string,
   from: RelativePath,
   to: RelativePath,
-  expected: Fingerprint | undefined,
+  expected: Seen | undefined,
 ): Promise<'moved' | 'missing' | 'changed' | 'occupied'> {
   const source = split(from);
   const target = split(to);
@@ -74,13 +78,13 @@ export async function moveFile(
       // A first look, so that no directories are made for nothing.
       const first = standing(path);
       if (first === undefined) return 'missing';
-      if (!isExpected(first, expected)) return 'changed';
+      if (!isExpected(first, expected, path)) return 'changed';
       return told(to, 'made', undefined, async () => {
         await makeDirectories(root, target.above);
         return within(root, target.above, async (there) => {
           const stats = standing(path);
           if (stats === undefined) return 'missing';
-          if (!isExpected(stats, expected)) return 'changed';
+          if (!isExpected(stats, expected, path)) return 'changed';
           const moved = relocate(path, `${there.at}/${target.name}`, isTrash(from) ? 'to' : 'from');
           return moved === 'elsewhere' ? moveAcross(root, { from, stats, path }, there, target.name) : moved;
         });
@@ -151,7 +155,9 @@ export async function removeDirectory(root: string, path: RelativePath): Promise
   );
 }
 
-function isExpected(stats: Stats, expected: Fingerprint | undefined): boolean {
+/** @param at where `stats` was found */
+function isExpected(stats: Stats, expected: Seen | undefined, at: string): boolean {
+  if (expected !== undefined && 'leadsTo' in expected) return leadsThere(at, expected.leadsTo);
   if (!stats.isFile()) return false;
   if (expected === undefined) return true;
   const seen = fingerprintOf(stats);

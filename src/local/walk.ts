@@ -1,16 +1,17 @@
 /*
  * The walk of the local tree: every regular file below a root, in the order of comparePaths, one directory in
- * memory at a time. Special files are not opened but reported, and so are links, unless they are to be followed;
- * then never out of the root, nor round in a circle (links.ts). Heeds `.ferryignore` files and reads no other
+ * memory at a time. Special files are not opened but reported, and so are links, unless they are told as what they are
+ * (link.ts), or followed: then never out of the root, nor round in a circle (links.ts). Heeds `.ferryignore` files and reads no other
  * content, and never enters the trash. A directory that cannot be read is reported, and what lies under it is
  * unknown, not gone.
  */
 import { type Dirent, promises as fs, type Stats } from 'node:fs';
-import type { LocalFile, RelativePath } from '../plan/entry.js';
+import { isLink, type LinkEntry, type LocalFile, type RelativePath } from '../plan/entry.js';
 import { type Met, meet, type Wanting } from './entries.js';
 import { codeOf, LocalError, localSentence } from './error.js';
 import { fingerprintOf } from './fingerprint.js';
 import { IGNORE_FILE, IGNORE_FILE_CODE, IgnoreRules, readIgnoreFile } from './ignore.js';
+import { textAt } from './link.js';
 import { identityOf, Links } from './links.js';
 import { type Sight, type Twin, unreadable } from './sight.js';
 
@@ -20,7 +21,7 @@ export interface WalkOptions {
   /** False for what the job leaves out. A directory's path ends with `/`; leaving it out leaves out all below. */
   readonly wants: (path: string) => boolean;
   /** What becomes of links; `skip` unless told. */
-  readonly links?: 'skip' | 'follow';
+  readonly links?: 'skip' | 'follow' | 'preserve';
   /** Whether directories are sights of their own; `silent` unless told. */
   readonly directories?: 'told' | 'silent';
   /** Whether files and directories whose names are twins carry that; `silent` unless told. */
@@ -69,9 +70,20 @@ export async function whichRoot(root: string): Promise<string | undefined> {
  * @throws {LocalError} where that cannot be seen
  */
 export async function standsAt(root: string, path: RelativePath): Promise<LocalFile | 'nothing' | 'other'> {
+  const there = await liesAt(root, path);
+  return typeof there !== 'string' && isLink(there) ? 'other' : there;
+}
+
+/** As `standsAt`, and a link is told as what it is. */
+export async function liesAt(
+  root: string,
+  path: RelativePath,
+): Promise<LocalFile | LinkEntry | 'nothing' | 'other'> {
   try {
     const stats = await fs.lstat(`${root}/${path}`);
-    return stats.isFile() ? { path, ...fingerprintOf(stats), device: stats.dev } : 'other';
+    if (stats.isFile()) return { path, ...fingerprintOf(stats), device: stats.dev };
+    const leadsTo = stats.isSymbolicLink() ? await textAt(`${root}/${path}`) : undefined;
+    return leadsTo === undefined ? 'other' : { path, leadsTo };
   } catch (error) {
     const code = codeOf(error);
     if (code === 'ENOENT' || code === 'ENOTDIR') return 'nothing';
@@ -88,9 +100,9 @@ export async function standsAt(root: string, path: RelativePath): Promise<LocalF
 export async function lookAt(
   root: string,
   path: RelativePath,
-  links: 'skip' | 'follow' = 'skip',
+  links: 'skip' | 'follow' | 'preserve' = 'skip',
 ): Promise<LocalFile | undefined> {
-  const at = links === 'skip' ? path : await new Links(root).placeOf(path);
+  const at = links === 'follow' ? await new Links(root).placeOf(path) : path;
   const there = at === undefined ? 'nothing' : await standsAt(root, at);
   if (there === 'nothing' || there === 'other') return undefined;
   return at === path || at === undefined ? there : { ...there, path, at };
@@ -101,7 +113,7 @@ export async function* walk(root: string, options: WalkOptions): AsyncGenerator<
   const { wants, links, directories, twins, lineBreaks, onRules } = options;
   const wanting: Wanting = {
     wants,
-    links: links === 'follow' ? new Links(root) : undefined,
+    links: links === 'follow' ? new Links(root) : (links ?? 'skip'),
     twins: twins ?? 'silent',
     lineBreaks: lineBreaks ?? 'unfit',
   };
@@ -133,7 +145,7 @@ interface Directory {
 
 async function* walkDirectory(walk: Walk, directory: Directory): AsyncGenerator<Sight> {
   const { root, wanting } = walk;
-  const { links } = wanting;
+  const links = typeof wanting.links === 'string' ? undefined : wanting.links;
   const { path: own, twin } = directory;
   let entries: Dirent[];
   let { above, rules } = directory;
@@ -164,6 +176,7 @@ async function* walkDirectory(walk: Walk, directory: Directory): AsyncGenerator<
     }
     const { path, at, what, instead } = entry;
     if (instead !== undefined) yield instead;
+    else if (what.isSymbolicLink()) yield* linkSight(root, entry);
     else if (what.isDirectory())
       yield* walkDirectory(walk, { path, at: `${at}/`, rules, above, twin: entry.twin });
     else {
@@ -177,6 +190,21 @@ async function* walkDirectory(walk: Walk, directory: Directory): AsyncGenerator<
         yield { kind: 'file', file, ...(entry.twin === undefined ? {} : { twin: entry.twin }) };
       }
     }
+  }
+}
+
+async function* linkSight(root: string, { path, at, twin }: Met): AsyncGenerator<Sight> {
+  try {
+    const leadsTo = await textAt(`${root}/${at}`);
+    if (leadsTo === undefined) return;
+    if (!leadsTo.includes('\ufffd')) {
+      yield { kind: 'link', link: { path, leadsTo }, ...(twin === undefined ? {} : { twin }) };
+      return;
+    }
+    const message = `${path} is a link, and the name that it leads to is not valid UTF-8: it is not sent. Make it anew, or exclude it.`;
+    yield { kind: 'unfit', path, code: 'link-text', message };
+  } catch (error) {
+    yield unreadable(path, error);
   }
 }
 

@@ -2,7 +2,16 @@
  * The plan's vocabulary: what a run would do about one path, and why. Pure. `path` is the name under which the ledger
  * knows it; `here` and `there` are where it stands on the local side and on the remote, mostly the same.
  */
-import type { Baseline, LocalFile, RelativePath, RememberedSkip, RemoteFile } from './entry.js';
+import type {
+  Baseline,
+  LinkEntry,
+  LocalFile,
+  LocalPiece,
+  RelativePath,
+  RememberedSkip,
+  RemoteFile,
+  RemotePiece,
+} from './entry.js';
 
 /**
  * Why a file is to be moved.
@@ -40,21 +49,26 @@ interface Later {
   readonly after?: 'deletions' | undefined;
 }
 
-export interface Upload extends At, Later {
+/** Of a file, or of a link that stays one. */
+export interface Upload<Piece extends LocalPiece = LocalPiece> extends At, Later {
   readonly kind: 'upload';
-  readonly file: LocalFile;
+  readonly file: Piece;
   readonly reason: Reason;
 }
 
-export interface Download extends At, Later {
+/** As an upload. */
+export interface Download<Piece extends RemotePiece = RemotePiece> extends At, Later {
   readonly kind: 'download';
-  readonly file: RemoteFile;
+  readonly file: Piece;
   readonly reason: Reason;
   /** What may stand in its place here: only what was put there or is the same, or whatever the planner saw. */
   readonly over: 'ours' | 'seen';
   /** What the planner saw in its place; undefined where that was nothing, or nobody looked. */
-  readonly seen: LocalFile | undefined;
+  readonly seen: LocalPiece | undefined;
 }
+
+/** What carries a link across. */
+export type LinkTransfer = Upload<LinkEntry> | Download<LinkEntry>;
 
 /** Something is deleted on one side; both sights are complete where it lies, or are made so before. */
 export interface Removal {
@@ -68,8 +82,20 @@ export interface Removal {
   /** As which it is to be deleted: what is another file by then stays. */
   readonly sizeBytes: number;
   readonly modifiedMs: number | undefined;
+  /** The text of a link; undefined of all else. */
+  readonly leadsTo?: string | undefined;
   readonly baseline: Baseline | undefined;
 }
+
+/** Both sides have it, and as far as is known they agree. `trusted`: size and time, or a link's text, prove it. */
+export type Meet = At & {
+  readonly kind: 'meet';
+  readonly decide: Decide;
+} & (
+    | { readonly proof: 'trusted'; readonly local: LocalPiece; readonly remote: RemotePiece }
+    /** The content decides. */
+    | { readonly proof: 'compared'; readonly local: LocalFile; readonly remote: RemoteFile }
+  );
 
 /** Something a run has to carry out. */
 export type Action =
@@ -84,22 +110,15 @@ export type Action =
       readonly remote: RemoteFile | undefined;
       readonly decide: Decide;
     })
-  /** Both sides have it and do not agree. `trusted`: size and time prove that it is the same. `compared`: the content. */
-  | (At & {
-      readonly kind: 'meet';
-      readonly local: LocalFile;
-      readonly remote: RemoteFile;
-      readonly proof: 'trusted' | 'compared';
-      readonly decide: Decide;
-    })
+  | Meet
   /** The last step of a move: the source's file goes, as soon as it is sure that the target holds it. */
   | (At & {
       readonly kind: 'finish';
       readonly side: SideName;
       readonly baseline: Baseline;
       /** What stands at the source. */
-      readonly local: LocalFile | undefined;
-      readonly remote: RemoteFile | undefined;
+      readonly local: LocalPiece | undefined;
+      readonly remote: RemotePiece | undefined;
     })
   | Removal
   /** The loser of a conflict gets another name on its own side; under that name it is a new file. */
@@ -107,8 +126,8 @@ export type Action =
       readonly kind: 'set-aside';
       readonly path: RelativePath;
       readonly side: SideName;
-      readonly local: LocalFile;
-      readonly remote: RemoteFile;
+      readonly local: LocalPiece;
+      readonly remote: RemotePiece;
     })
   | (Places &
       Later & { readonly kind: 'make-directory'; readonly path: RelativePath; readonly side: SideName });

@@ -38,14 +38,25 @@ export interface RemoteFile {
   readonly permissions?: number | undefined;
 }
 
+/** A symbolic link as an entry of its own, where a job preserves links. */
+export interface LinkEntry {
+  readonly path: RelativePath;
+  /** Its text, as it was written: a path of wherever it is looked at. Nobody looks what is there. */
+  readonly leadsTo: string;
+}
+
 /** A directory as an entry of its own, where a job keeps empty ones. Its path ends with `/`. */
 export interface DirectoryEntry {
   readonly path: RelativePath;
   readonly directory: true;
 }
 
-export type LocalEntry = LocalFile | DirectoryEntry;
-export type RemoteEntry = RemoteFile | DirectoryEntry;
+/** What goes across by itself. */
+export type LocalPiece = LocalFile | LinkEntry;
+export type RemotePiece = RemoteFile | LinkEntry;
+
+export type LocalEntry = LocalPiece | DirectoryEntry;
+export type RemoteEntry = RemotePiece | DirectoryEntry;
 
 export function isDirectory<Entry extends { readonly path: RelativePath }>(
   entry: Entry | DirectoryEntry,
@@ -53,22 +64,36 @@ export function isDirectory<Entry extends { readonly path: RelativePath }>(
   return 'directory' in entry;
 }
 
+export function isLink<Entry extends { readonly path: RelativePath }>(
+  entry: Entry | LinkEntry,
+): entry is LinkEntry {
+  return 'leadsTo' in entry;
+}
+
+/** The fingerprint of what has no content: a directory, or a link. */
+export const NO_CONTENT: Fingerprint = { sizeBytes: 0, mtimeMs: 0, ctimeMs: 0, inode: 0 };
+
 /** What both sides agreed on when the ledger last committed this path. */
 export interface Baseline {
   readonly path: RelativePath;
+  /** `NO_CONTENT` of a directory and of a link. */
   readonly local: Fingerprint;
-  /** SHA-256 of the content, 64 lower-case hex digits. */
+  /** SHA-256 of the content, 64 lower-case hex digits; zeros where there is none. */
   readonly sha256: string;
   /** Modification time that the remote holds, in milliseconds since 1970; undefined where it is not known. */
   readonly remoteModifiedMs: number | undefined;
   /** Where it stands on the other side, where that is another path than its own. */
   readonly target?: RelativePath | undefined;
+  /** The text of a link; undefined of all else. */
+  readonly leadsTo?: string | undefined;
 }
 
 /** A file that the server refused for good: left alone until the file or the server's settings change. */
 export interface RememberedSkip {
   readonly path: RelativePath;
   readonly local: Fingerprint;
+  /** The text of a link; undefined of all else. */
+  readonly leadsTo?: string | undefined;
   /** Reply code as text (`553`), or a word of ours where no server spoke (`name`). */
   readonly code: string;
   /** The server's own words, made safe to print. */
@@ -83,6 +108,14 @@ export interface Known {
   readonly path: RelativePath;
   readonly baseline: Baseline | undefined;
   readonly skip: RememberedSkip | undefined;
+}
+
+/** What the ledger remembers of an entry without content, once both sides agree on it. */
+export function contentless(
+  path: RelativePath,
+  { target, leadsTo }: Pick<Baseline, 'target' | 'leadsTo'>,
+): Baseline {
+  return { path, local: NO_CONTENT, sha256: '0'.repeat(64), remoteModifiedMs: undefined, target, leadsTo };
 }
 
 /** True where two sights of a local file show the same size, times and inode. */

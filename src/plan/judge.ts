@@ -3,17 +3,23 @@
  * about that, and what this means here and there. Pure and total. Where the target is not looked at, the ledger is
  * believed; what is to be deleted there is looked at before (run/removal.ts).
  */
-import type { Content, Decide, Places, Reason, SideName, Verdict } from './action.js';
+import type { Content, Decide, Places, Reason, Removal, SideName, Verdict } from './action.js';
 import {
   type Baseline,
+  type DirectoryEntry,
   type Fingerprint,
   isDirectory,
+  isLink,
+  type LinkEntry,
   type LocalEntry,
   type LocalFile,
+  type LocalPiece,
+  NO_CONTENT,
   type RelativePath,
   type RememberedSkip,
   type RemoteEntry,
   type RemoteFile,
+  type RemotePiece,
   sameFingerprint,
   sameTime,
 } from './entry.js';
@@ -71,23 +77,24 @@ class Judgement {
   readonly #policy: Policy;
   readonly #read: Read | undefined;
   readonly #baseline: Baseline | undefined;
-  readonly #here: LocalFile | undefined;
-  readonly #there: RemoteFile | undefined;
+  readonly #here: LocalPiece | undefined;
+  readonly #there: RemotePiece | undefined;
 
   constructor(met: Met, policy: Policy, read: Read | undefined) {
     this.#met = met;
     this.#policy = policy;
     this.#read = read;
     this.#baseline = met.known?.baseline;
-    this.#here = fileOf(met.local);
-    this.#there = fileOf(met.remote);
+    this.#here = pieceOf(met.local);
+    this.#there = pieceOf(met.remote);
   }
 
   verdict(): Verdict {
     const verb = this.#verb();
     const here = this.#here;
     const baseline = this.#baseline;
-    const unread = here !== undefined && baseline !== undefined && this.#localChange() === 'touched';
+    const isFile = here !== undefined && !isLink(here);
+    const unread = isFile && baseline !== undefined && this.#localChange() === 'touched';
     if (unread && this.#hangsOnContent(verb)) return this.#examine(here, baseline);
     switch (verb) {
       case 'leave':
@@ -169,6 +176,7 @@ class Judgement {
     const file = this.#here;
     const baseline = this.#baseline;
     if (file === undefined || baseline === undefined) return 'same';
+    if (isLink(file) || baseline.leadsTo !== undefined) return changeOfLink(file, baseline);
     if (file.sizeBytes !== baseline.local.sizeBytes) return 'changed';
     if (this.#read !== undefined) return this.#read.content.local;
     if (file.mtimeMs !== baseline.local.mtimeMs) return 'changed';
@@ -179,6 +187,7 @@ class Judgement {
     const file = this.#there;
     const baseline = this.#baseline;
     if (file === undefined || baseline === undefined) return 'same';
+    if (isLink(file) || baseline.leadsTo !== undefined) return changeOfLink(file, baseline);
     if (file.sizeBytes !== baseline.local.sizeBytes) return 'changed';
     if (this.#read !== undefined) return this.#read.content.remote;
     const { mode, direction } = this.#policy;
@@ -201,7 +210,8 @@ class Judgement {
   #at() {
     const { path } = this.#met;
     const baseline = this.#baseline;
-    const source = this.#side('source') === 'local' ? this.#here?.mtimeMs : this.#there?.modifiedMs;
+    const source =
+      this.#side('source') === 'local' ? fileOf(this.#here)?.mtimeMs : fileOf(this.#there)?.modifiedMs;
     const { remote } = this.#met;
     const there = remote.kind === 'there' ? remote.item.path : undefined;
     return { path, baseline, ...this.#policy.place(path, { baseline, modifiedMs: source, there }) };
@@ -210,7 +220,7 @@ class Judgement {
   readonly #decide: Decide = (content) => judge(this.#met, this.#policy, content);
 
   #examine(file: LocalFile, baseline: Baseline): Verdict {
-    const remote = this.#policy.proof === 'content' ? this.#there : undefined;
+    const remote = this.#policy.proof === 'content' ? fileOf(this.#there) : undefined;
     const byTime = this.#remoteChange();
     const decide: Decide = ({ local, remote: told }) => {
       // Once it is another one here, nobody reads what is there: a new version is not to be taken for the old one.
@@ -226,10 +236,10 @@ class Judgement {
     const baseline = this.#baseline;
     if (isDirectoryPath(path) || baseline === undefined) return { kind: 'unchanged', path };
     const byContent = this.#policy.proof === 'content' && this.#read === undefined;
-    if (byContent && this.#here !== undefined && this.#there !== undefined) {
-      return this.#examine(this.#here, baseline);
-    }
-    const told = this.#there?.modifiedMs;
+    const here = fileOf(this.#here);
+    const there = fileOf(this.#there);
+    if (byContent && here !== undefined && there !== undefined) return this.#examine(here, baseline);
+    const told = there?.modifiedMs;
     const learnt =
       told !== undefined && baseline.remoteModifiedMs === undefined
         ? { ...baseline, remoteModifiedMs: told }
@@ -247,23 +257,27 @@ class Judgement {
     const { path, known, local } = this.#met;
     const at = this.#at();
     if (isDirectoryPath(path)) return { kind: 'make-directory', path, side, here: at.here, there: at.there };
-    const file = side === 'remote' ? this.#here : this.#there;
-    if (file === undefined) return { kind: 'kept', path };
+    const sent = side === 'remote' ? this.#here : undefined;
+    const fetched = side === 'local' ? this.#there : undefined;
+    const piece = sent ?? fetched;
     const skip = known?.skip;
-    if (skip !== undefined && holds(skip, fingerprintOf(file), this.#policy.settings)) {
+    if (skip !== undefined && piece !== undefined && holds(skip, piece, this.#policy.settings)) {
       return { kind: 'remembered', path, skip };
     }
     const why = skip === undefined ? reason : 'tried-again';
-    if (!('modifiedMs' in file)) return { kind: 'upload', ...at, file, reason: why };
+    if (sent !== undefined) return { kind: 'upload', ...at, file: sent, reason: why };
+    if (fetched === undefined) return { kind: 'kept', path };
     const over = local.kind === 'unasked' ? 'ours' : 'seen';
-    return { kind: 'download', ...at, file, reason: why, over, seen: this.#here };
+    return { kind: 'download', ...at, file: fetched, reason: why, over, seen: this.#here };
   }
 
   #replace(): Verdict {
+    const alike = this.#sameLink();
+    if (alike !== undefined) return alike;
     if (!this.#sparesTarget()) return this.#deliver(this.#side('target'), 'differs');
     const blocked = { kind: 'blocked', path: this.#met.path, why: 'differs', side: 'local' } as const;
-    const local = this.#here;
-    const remote = this.#there;
+    const local = fileOf(this.#here);
+    const remote = fileOf(this.#there);
     const sourceChanged = this.#baseline === undefined || this.#remoteChange() === 'changed';
     if (local === undefined || remote === undefined || !sourceChanged) return blocked;
     // It may be here already: so it is where a run ended between a delivery and the ledger's commit.
@@ -271,10 +285,19 @@ class Judgement {
     return (maybeHere ? this.#comparison() : undefined) ?? blocked;
   }
 
-  /** @returns undefined where they cannot be the same, or were compared */
-  #comparison(): Verdict | undefined {
+  /** Two links are the same where their text is. @returns undefined where they are not two such links */
+  #sameLink(): Verdict | undefined {
     const local = this.#here;
     const remote = this.#there;
+    if (local === undefined || remote === undefined || !isLink(local) || !isLink(remote)) return undefined;
+    if (local.leadsTo !== remote.leadsTo) return undefined;
+    return { kind: 'meet', ...this.#at(), local, remote, proof: 'trusted', decide: this.#decide };
+  }
+
+  /** @returns undefined where they cannot be the same, or were compared */
+  #comparison(): Verdict | undefined {
+    const local = fileOf(this.#here);
+    const remote = fileOf(this.#there);
     if (local === undefined || remote === undefined || local.sizeBytes !== remote.sizeBytes) return undefined;
     if (this.#read?.against === 'all') return undefined;
     return { kind: 'meet', ...this.#at(), local, remote, proof: 'compared', decide: this.#decide };
@@ -290,6 +313,7 @@ class Judgement {
     }
     if (local === undefined || remote === undefined) return { kind: 'kept', path };
     const { mode, proof, unproven } = this.#policy;
+    if (isLink(local) || isLink(remote)) return mode === 'two-way' ? this.#clash() : this.#replace();
     const content = this.#read?.content;
     const differ =
       local.sizeBytes !== remote.sizeBytes || content?.local === 'changed' || content?.remote === 'changed';
@@ -309,9 +333,9 @@ class Judgement {
     const local = this.#here;
     const remote = this.#there;
     if (local === undefined || remote === undefined) return { kind: 'kept', path };
-    const compared = this.#comparison();
+    const compared = this.#sameLink() ?? this.#comparison();
     if (compared !== undefined) return compared;
-    const { conflicts } = this.#policy;
+    const conflicts = this.#conflicts(local, remote);
     const winner =
       conflicts === 'from'
         ? this.#side('source')
@@ -321,6 +345,12 @@ class Judgement {
     if (conflicts !== 'keep-both') return this.#deliver(otherSide(winner), 'conflict');
     const { here, there } = this.#at();
     return { kind: 'set-aside', path, here, there, side: otherSide(winner), local, remote };
+  }
+
+  /** Nobody knows since when a link leads where it leads: where it might be the newer one, both stay. */
+  #conflicts(local: LocalPiece, remote: RemotePiece): Policy['conflicts'] {
+    const { conflicts } = this.#policy;
+    return conflicts === 'newer' && (isLink(local) || isLink(remote)) ? 'keep-both' : conflicts;
   }
 
   #dropForeign(): Verdict {
@@ -334,23 +364,25 @@ class Judgement {
     const { path } = this.#met;
     const baseline = this.#baseline;
     const { here, there } = this.#at();
-    const seen =
+    const at = side === 'local' ? here : there;
+    return { kind: 'remove', path, side, at, known, ...this.#shown(side), baseline };
+  }
+
+  /** As what it stands on that side; where it is not looked at, as both agreed on it. */
+  #shown(side: SideName): Pick<Removal, 'sizeBytes' | 'modifiedMs' | 'leadsTo'> {
+    const baseline = this.#baseline;
+    const piece = side === 'local' ? this.#here : this.#there;
+    const leadsTo = piece === undefined ? baseline?.leadsTo : isLink(piece) ? piece.leadsTo : undefined;
+    if (leadsTo !== undefined) return { sizeBytes: 0, modifiedMs: undefined, leadsTo };
+    const sizeBytes = fileOf(piece)?.sizeBytes ?? baseline?.local.sizeBytes ?? 0;
+    const there = fileOf(this.#there);
+    const modifiedMs =
       side === 'local'
-        ? { sizeBytes: this.#here?.sizeBytes, modifiedMs: this.#here?.mtimeMs ?? baseline?.local.mtimeMs }
-        : {
-            sizeBytes: this.#there?.sizeBytes,
-            modifiedMs: this.#there === undefined ? baseline?.remoteModifiedMs : this.#there.modifiedMs,
-          };
-    return {
-      kind: 'remove',
-      path,
-      side,
-      at: side === 'local' ? here : there,
-      known,
-      sizeBytes: seen.sizeBytes ?? baseline?.local.sizeBytes ?? 0,
-      modifiedMs: seen.modifiedMs,
-      baseline,
-    };
+        ? (fileOf(this.#here)?.mtimeMs ?? baseline?.local.mtimeMs)
+        : there === undefined
+          ? baseline?.remoteModifiedMs
+          : there.modifiedMs;
+    return { sizeBytes, modifiedMs };
   }
 
   #finish(): Verdict {
@@ -380,14 +412,30 @@ export function remoteFingerprint(file: RemoteFile): Fingerprint {
   return { sizeBytes: file.sizeBytes, mtimeMs: file.modifiedMs ?? 0, ctimeMs: 0, inode: 0 };
 }
 
-function fingerprintOf(file: LocalFile | RemoteFile): Fingerprint {
-  return 'modifiedMs' in file ? remoteFingerprint(file) : file;
+/** As above, of whatever goes across; a link is told apart by its text. */
+export function fingerprintOf(piece: LocalPiece | RemotePiece): Fingerprint {
+  if (isLink<LocalFile | RemoteFile>(piece)) return NO_CONTENT;
+  return 'modifiedMs' in piece ? remoteFingerprint(piece) : piece;
 }
 
-function fileOf<File extends { readonly path: RelativePath }>(
-  sight: Sight<File | { readonly path: RelativePath; readonly directory: true }>,
-): File | undefined {
+/** The text of a link; undefined of a file. */
+export function leadsToOf(piece: LocalPiece | RemotePiece): string | undefined {
+  return isLink<LocalFile | RemoteFile>(piece) ? piece.leadsTo : undefined;
+}
+
+function changeOfLink(piece: LocalPiece | RemotePiece, baseline: Baseline): 'same' | 'changed' {
+  return leadsToOf(piece) === baseline.leadsTo ? 'same' : 'changed';
+}
+
+function pieceOf<Piece extends { readonly path: RelativePath }>(
+  sight: Sight<Piece | DirectoryEntry>,
+): Piece | undefined {
   return sight.kind === 'there' && !isDirectory(sight.item) ? sight.item : undefined;
+}
+
+/** Undefined also for a link. */
+function fileOf<File extends LocalFile | RemoteFile>(piece: File | LinkEntry | undefined): File | undefined {
+  return piece === undefined || isLink(piece) ? undefined : piece;
 }
 
 function isDirectoryPath(path: RelativePath): boolean {
@@ -422,8 +470,9 @@ function orUnseen<Seen extends First | Again>(seen: Asked<Seen>): Seen | 'unseen
   return seen === 'unasked' ? 'unseen' : seen;
 }
 
-/** The side with the later time, to the second; else the larger file; else the source. */
-function newerOf(local: LocalFile, remote: RemoteFile, source: SideName): SideName {
+/** The side with the later time, to the second; else the larger file; else the source. A link has no time. */
+function newerOf(local: LocalPiece, remote: RemotePiece, source: SideName): SideName {
+  if (isLink(local) || isLink(remote)) return source;
   const localSeconds = Math.floor(local.mtimeMs / 1000);
   const remoteSeconds = Math.floor((remote.modifiedMs ?? 0) / 1000);
   if (localSeconds !== remoteSeconds) return localSeconds > remoteSeconds ? 'local' : 'remote';
@@ -431,6 +480,7 @@ function newerOf(local: LocalFile, remote: RemoteFile, source: SideName): SideNa
   return source;
 }
 
-function holds(skip: RememberedSkip, file: Fingerprint, settings: string): boolean {
-  return skip.settings === settings && sameFingerprint(skip.local, file);
+function holds(skip: RememberedSkip, piece: LocalPiece | RemotePiece, settings: string): boolean {
+  const same = skip.leadsTo === leadsToOf(piece) && sameFingerprint(skip.local, fingerprintOf(piece));
+  return skip.settings === settings && same;
 }

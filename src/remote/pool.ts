@@ -1,8 +1,9 @@
 /*
- * One pool a server account: the connections that all jobs of this account share. It opens them as they are
- * wanted, up to its limit; it shrinks when the server says that there are too many, and grows again by one
- * a minute. An opening that its user gave up goes on for the others. A connection that is no longer usable is dropped, one that is idle for long is closed in good
- * order before the server does it.
+ * One pool a server account: the connections that all jobs of this account share. It opens them as they are wanted, up
+ * to its limit; it shrinks when the server says that there are too many, and grows again by one a minute. A connection
+ * is lent to one user at a time, or to as many as can share it; another one is opened only when all that stand are
+ * full. One that is no longer usable is lent to nobody and dropped when its last user is done, one that is idle for
+ * long is closed in good order before the server does it. An opening that its users gave up goes on for the others.
  *
  * Retries nothing: a connection that cannot be opened is the caller's failure to judge.
  */
@@ -25,6 +26,8 @@ export interface PoolOptions<C extends Pooled> {
   readonly limit: number;
   /** How many of them the server was known to let in, from 1 to the limit; the limit unless told. */
   readonly ceiling?: number;
+  /** How many users one connection has at once, at least 1; 1 unless told. */
+  readonly share?: number;
   /** True where an error of `open` means that the server has too many connections. */
   readonly isTooMany: (error: unknown) => boolean;
   /** True where an error of `open` means that as well, as long as other connections stand. */
@@ -43,21 +46,39 @@ const GROW_AFTER_MS = 60_000;
 const NOTICE_MS = 3_000;
 const NOTICE_PACE_MS = 300;
 
-interface Waiter {
-  readonly wake: () => void;
+/** A connection that stands. */
+interface Standing<C> {
+  readonly connection: C;
+  users: number;
+  /** Runs while it has no users. */
+  idle: NodeJS.Timeout | undefined;
+}
+
+/** Somebody who wants a connection. The first word counts. */
+interface Waiter<C> {
+  readonly lend: (standing: Standing<C>) => void;
+  readonly refuse: (error: unknown) => void;
+}
+
+/** A connection that is being opened, and who is to have it: they hear together what comes of it. */
+interface Opening<C> {
+  readonly controller: AbortController;
+  waiters: Waiter<C>[];
 }
 
 export class Pool<C extends Pooled> {
   readonly #options: PoolOptions<C>;
-  readonly #idle: { readonly connection: C; readonly timer: NodeJS.Timeout }[] = [];
-  readonly #busy = new Set<C>();
-  readonly #opening = new Set<AbortController>();
+  readonly #share: number;
+  /** Those that became idle last stand behind. */
+  #standing: Standing<C>[] = [];
+  readonly #openings = new Set<Opening<C>>();
   /** Openings and endings under way; none of them rejects. */
   readonly #pending = new Set<Promise<unknown>>();
-  readonly #waiters: Waiter[] = [];
-  /** Ends each pause that is being made. */
-  readonly #pauses = new Set<() => void>();
-  /** Connections that stand or are being opened. */
+  /** Who found neither room nor an opening, in the order in which they came. */
+  #queue: Waiter<C>[] = [];
+  /** Until it ends nothing is opened. */
+  #pause: NodeJS.Timeout | undefined;
+  /** Connections that stand, are being opened, or are being ended. */
   #count = 0;
   #ceiling: number;
   #shrunkAtMs = 0;
@@ -66,6 +87,7 @@ export class Pool<C extends Pooled> {
 
   constructor(options: PoolOptions<C>) {
     this.#options = options;
+    this.#share = Math.max(1, options.share ?? 1);
     this.#ceiling = Math.min(options.limit, Math.max(1, options.ceiling ?? options.limit));
     this.#shrunkAtMs = performance.now();
   }
@@ -87,101 +109,166 @@ export class Pool<C extends Pooled> {
 
   /** True while somebody waits for a connection. */
   get wanted(): boolean {
-    return this.#waiters.length > 0;
+    return this.#queue.length > 0;
   }
 
   /**
-   * Lends a connection to `work` and takes it back when that is done. The signal resets the connection, whatever
-   * `work` waits for.
+   * Lends a connection to `work` and takes it back when that is done. Where a connection has one user at a time, the
+   * signal resets it, whatever `work` waits for; a shared one goes on for the others, and `work` itself has to heed
+   * the signal.
    *
    * @throws what `work` or the opening of the connection throws, or the signal's reason
    */
   async use<T>(signal: AbortSignal | undefined, work: (connection: C) => Promise<T>): Promise<T> {
     // All who wait and all who work may hang on one and the same signal.
     if (signal !== undefined) setMaxListeners(0, signal);
-    const connection = await this.#take(signal);
-    const cut = (): void => connection.reset();
+    const standing = await this.#take(signal);
+    const cut = (): void => {
+      if (this.#share === 1) standing.connection.reset();
+    };
     signal?.addEventListener('abort', cut, { once: true });
     try {
-      if (signal?.aborted === true) cut();
-      return await work(connection);
+      signal?.throwIfAborted();
+      return await work(standing.connection);
     } finally {
       signal?.removeEventListener('abort', cut);
-      this.#giveBack(connection);
+      this.#giveBack(standing);
     }
   }
 
   /** Closes what is idle, resets what is busy or being opened, and lends nothing any more. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const waiter of [...this.#waiters]) waiter.wake();
-    for (const end of [...this.#pauses]) end();
-    for (const connection of this.#busy) connection.reset();
-    for (const opening of this.#opening) opening.abort();
-    for (const { connection, timer } of this.#idle.splice(0)) {
-      clearTimeout(timer);
-      this.#leave(connection);
+    clearTimeout(this.#pause);
+    for (const waiter of this.#queue.splice(0)) waiter.refuse(closedError());
+    for (const { controller } of this.#openings) controller.abort();
+    for (const standing of [...this.#standing]) {
+      if (standing.users > 0) standing.connection.reset();
+      else this.#leave(standing);
     }
     await Promise.all(this.#pending);
   }
 
-  async #take(signal: AbortSignal | undefined): Promise<C> {
-    for (;;) {
-      signal?.throwIfAborted();
-      if (this.#closed) throw new Error('the connection pool is closed');
-      const idle = this.#idle.pop();
-      if (idle !== undefined) {
-        clearTimeout(idle.timer);
-        if (idle.connection.usable) {
-          this.#busy.add(idle.connection);
-          return idle.connection;
-        }
-        this.#drop(idle.connection);
-      } else if (this.#count < this.#room()) {
-        const connection = await this.#open(signal);
-        if (connection !== undefined) return connection;
-      } else {
-        await this.#wait(signal);
-        // A waiter that was woken and gives up in the same moment passes the call on.
-        if (signal?.aborted === true) this.#waiters.shift()?.wake();
-      }
+  async #take(signal: AbortSignal | undefined): Promise<Standing<C>> {
+    signal?.throwIfAborted();
+    if (this.#closed) throw closedError();
+    let onAbort = (): void => {};
+    try {
+      return await new Promise<Standing<C>>((resolve, reject) => {
+        const waiter: Waiter<C> = { lend: resolve, refuse: reject };
+        onAbort = () => {
+          this.#forget(waiter);
+          reject(signal?.reason);
+        };
+        signal?.addEventListener('abort', onAbort, { once: true });
+        this.#queue.push(waiter);
+        this.#serve();
+      });
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
     }
   }
 
-  /** @returns undefined where the server has too many connections, and it is worth waiting and asking again */
-  async #open(signal: AbortSignal | undefined): Promise<C | undefined> {
+  /** Gives those who wait what there is, from the first on. Called whenever there may be more than before. */
+  #serve(): void {
+    for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
+      const standing = this.#leastUsed();
+      const opening = standing === undefined ? this.#openingWithRoom() : undefined;
+      const mayOpen = this.#pause === undefined && this.#count < this.#room();
+      if (standing === undefined && opening === undefined && !mayOpen) return;
+      this.#queue.shift();
+      if (standing !== undefined) this.#lend(standing, next);
+      else if (opening !== undefined) opening.waiters.push(next);
+      else this.#open(next);
+    }
+  }
+
+  /** Of those with room the one with the fewest users, and the one that was used last where several are idle. */
+  #leastUsed(): Standing<C> | undefined {
+    let least: Standing<C> | undefined;
+    for (const standing of [...this.#standing]) {
+      if (!standing.connection.usable) {
+        if (standing.users === 0) this.#drop(standing);
+      } else if (standing.users < this.#share && standing.users <= (least?.users ?? standing.users)) {
+        least = standing;
+      }
+    }
+    return least;
+  }
+
+  /** One that was given up is nobody's to wait for: it was begun for another reason. */
+  #openingWithRoom(): Opening<C> | undefined {
+    for (const opening of this.#openings) {
+      const { length } = opening.waiters;
+      if (length > 0 && length < this.#share) return opening;
+    }
+    return undefined;
+  }
+
+  #lend(standing: Standing<C>, waiter: Waiter<C>): void {
+    clearTimeout(standing.idle);
+    standing.idle = undefined;
+    standing.users += 1;
+    waiter.lend(standing);
+  }
+
+  #open(waiter: Waiter<C>): void {
     this.#count += 1;
-    const controller = new AbortController();
-    this.#opening.add(controller);
-    const opening = this.#options.open(controller.signal).finally(() => this.#opening.delete(controller));
-    this.#follow(opening);
-    try {
-      const connection = await unlessAborted(opening, signal);
-      if (this.#closed) {
-        connection.reset();
-        throw new Error('the connection pool is closed');
-      }
-      this.#busy.add(connection);
-      return connection;
-    } catch (error) {
-      if (error instanceof GivenUp) {
-        this.#follow(opening.then((connection) => this.#giveBack(connection)).catch(() => this.#gone()));
-        throw signal?.reason;
-      }
-      this.#gone();
-      const stand = this.#busy.size + this.#idle.length;
-      const turnedAway = stand > 0 && this.#options.isTurnedAway?.(error) === true;
-      if (this.#closed || !(turnedAway || this.#options.isTooMany(error))) throw error;
-      if (this.#count === 0) {
-        if (performance.now() - this.#droppedAtMs > NOTICE_MS) throw error;
-        await this.#pause(signal, NOTICE_PACE_MS);
-        return undefined;
-      }
-      this.#ceiling = Math.max(1, this.#count);
+    const opening: Opening<C> = { controller: new AbortController(), waiters: [waiter] };
+    this.#openings.add(opening);
+    this.#follow(
+      this.#options.open(opening.controller.signal).then(
+        (connection) => this.#opened(opening, connection),
+        (error: unknown) => this.#failed(opening, error),
+      ),
+    );
+  }
+
+  #opened(opening: Opening<C>, connection: C): void {
+    this.#openings.delete(opening);
+    if (this.#closed) {
+      connection.reset();
+      this.#count -= 1;
+      for (const waiter of opening.waiters) waiter.refuse(closedError());
+      return;
+    }
+    const standing: Standing<C> = { connection, users: 0, idle: undefined };
+    this.#standing.push(standing);
+    for (const waiter of opening.waiters) this.#lend(standing, waiter);
+    if (standing.users === 0) this.#rest(standing);
+    this.#serve();
+  }
+
+  #failed(opening: Opening<C>, error: unknown): void {
+    this.#openings.delete(opening);
+    this.#count -= 1;
+    const { isTooMany, isTurnedAway } = this.#options;
+    const turnedAway = this.#standing.length > 0 && isTurnedAway?.(error) === true;
+    const tooMany = !this.#closed && (turnedAway || isTooMany(error));
+    const { waiters } = opening;
+    if (tooMany && waiters.length > 0 && this.#goesOn()) this.#queue.unshift(...waiters);
+    else for (const waiter of waiters) waiter.refuse(error);
+    this.#serve();
+  }
+
+  /**
+   * The server has too many connections of ours.
+   *
+   * @returns true where it is worth waiting: for another connection, or for the server to notice what is gone
+   */
+  #goesOn(): boolean {
+    if (this.#count > 0) {
+      this.#ceiling = this.#count;
       this.#shrunkAtMs = performance.now();
       this.#options.onCeiling?.(this.#ceiling);
-      return undefined;
+      return true;
     }
+    if (performance.now() - this.#droppedAtMs > NOTICE_MS) return false;
+    this.#pause ??= setTimeout(() => {
+      this.#pause = undefined;
+      this.#serve();
+    }, NOTICE_PACE_MS);
+    return true;
   }
 
   /** How many connections may stand now; one more for each minute since the server complained. */
@@ -195,70 +282,52 @@ export class Pool<C extends Pooled> {
     return this.#ceiling;
   }
 
-  /** Not among the waiters: whoever fails next must not call this one before its time. */
-  async #pause(signal: AbortSignal | undefined, delayMs: number): Promise<void> {
-    if (signal?.aborted === true) return;
-    await new Promise<void>((resolve) => {
-      const end = (): void => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', end);
-        this.#pauses.delete(end);
-        resolve();
-      };
-      const timer = setTimeout(end, delayMs);
-      this.#pauses.add(end);
-      signal?.addEventListener('abort', end, { once: true });
-    });
+  /** A waiter that has gone: its turn is the next one's, and an opening that was begun for it goes on. */
+  #forget(waiter: Waiter<C>): void {
+    const others = (waiters: Waiter<C>[]): Waiter<C>[] => waiters.filter((other) => other !== waiter);
+    this.#queue = others(this.#queue);
+    for (const opening of this.#openings) opening.waiters = others(opening.waiters);
+    this.#serve();
   }
 
-  async #wait(signal: AbortSignal | undefined): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const waiter: Waiter = {
-        wake: () => {
-          signal?.removeEventListener('abort', waiter.wake);
-          const place = this.#waiters.indexOf(waiter);
-          if (place >= 0) this.#waiters.splice(place, 1);
-          resolve();
-        },
-      };
-      this.#waiters.push(waiter);
-      signal?.addEventListener('abort', waiter.wake, { once: true });
-    });
-  }
-
-  #giveBack(connection: C): void {
-    this.#busy.delete(connection);
-    if (this.#closed || !connection.usable) {
-      if (connection.usable) connection.reset();
-      this.#drop(connection);
-    } else {
-      const timer = setTimeout(() => {
-        const place = this.#idle.findIndex((idle) => idle.connection === connection);
-        if (place < 0) return;
-        this.#idle.splice(place, 1);
-        this.#leave(connection);
-      }, IDLE_LIMIT_MS);
-      timer.unref();
-      this.#idle.push({ connection, timer });
+  #giveBack(standing: Standing<C>): void {
+    standing.users -= 1;
+    const { connection, users } = standing;
+    if (users === 0) {
+      if (this.#closed || !connection.usable) this.#drop(standing);
+      else this.#rest(standing);
     }
-    this.#waiters.shift()?.wake();
+    this.#serve();
   }
 
-  #drop(connection: C): void {
+  /** It has no users now. */
+  #rest(standing: Standing<C>): void {
+    this.#standing = [...this.#standing.filter((other) => other !== standing), standing];
+    standing.idle = setTimeout(() => this.#leave(standing), IDLE_LIMIT_MS);
+    standing.idle.unref();
+  }
+
+  #drop(standing: Standing<C>): void {
+    this.#part(standing);
     this.#droppedAtMs = performance.now();
     this.#count -= 1;
-    connection.reset();
+    standing.connection.reset();
   }
 
   /** Ends a connection in good order; the server counts it until it is gone, and so does the pool. */
-  #leave(connection: C): void {
-    this.#follow(connection.close().finally(() => this.#gone()));
+  #leave(standing: Standing<C>): void {
+    this.#part(standing);
+    this.#follow(
+      standing.connection.close().finally(() => {
+        this.#count -= 1;
+        this.#serve();
+      }),
+    );
   }
 
-  /** One connection less: there is room for another. */
-  #gone(): void {
-    this.#count -= 1;
-    this.#waiters.shift()?.wake();
+  #part(standing: Standing<C>): void {
+    clearTimeout(standing.idle);
+    this.#standing = this.#standing.filter((other) => other !== standing);
   }
 
   #follow(work: Promise<unknown>): void {
@@ -267,19 +336,6 @@ export class Pool<C extends Pooled> {
   }
 }
 
-/** The caller's signal came before the connection did. */
-class GivenUp extends Error {}
-
-async function unlessAborted<T>(opening: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return opening;
-  let onAbort = (): void => {};
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(new GivenUp());
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([opening, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
+function closedError(): Error {
+  return new Error('the connection pool is closed');
 }

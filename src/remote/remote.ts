@@ -1,10 +1,10 @@
 /*
  * The contract that every transport fulfils: a remote is a directory on a server, as the sync sees it.
  * Each operation borrows a connection of the server's pool and gives it back. All paths are relative to the
- * remote's root. Errors are thrown as they come (FtpError and its kin); remote/failure.ts judges them.
+ * remote's root. Errors are thrown as they come (FtpError, SftpError and their kin); remote/failure.ts judges them.
  */
 import type { Digest, HashAlgorithm } from '../plan/digest.js';
-import type { RelativePath, RemoteFile } from '../plan/entry.js';
+import type { LinkEntry, RelativePath, RemoteFile } from '../plan/entry.js';
 import type { TemporaryForm } from '../plan/temporary.js';
 
 /** The content of one file on its way out. */
@@ -80,7 +80,9 @@ export interface RemoteDirectory {
   readonly files: readonly RemoteFile[];
   /** Paths of the directories below, relative to the root. */
   readonly directories: readonly RelativePath[];
-  /** Paths of links and other things that are no regular files. */
+  /** Symbolic links, where they were asked for and their text can be told. */
+  readonly links?: readonly LinkEntry[];
+  /** Paths of other links, and of things that are no regular files. */
   readonly others: readonly RelativePath[];
   /** False where entries were left out, could not be read, or have impossible names. */
   readonly complete: boolean;
@@ -91,6 +93,11 @@ export interface RemoteDirectory {
 export interface OperationOptions {
   /** Aborted: the operation is broken off. */
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface ListOptions extends OperationOptions {
+  /** `told`: what links lead to is asked for; unless told they are among the `others`. */
+  readonly links?: 'told';
 }
 
 export interface DeliverOptions extends OperationOptions {
@@ -110,6 +117,32 @@ export interface FetchOptions extends OperationOptions {
 export interface DigestOptions extends OperationOptions {
   /** What the file has, as it was listed: the server is given time to read as much. */
   readonly sizeBytes: number;
+}
+
+/** One symbolic link to make: under a temporary name first, published by a rename. */
+export interface LinkMaking {
+  readonly path: RelativePath;
+  /** In the same directory as `path`; nothing stands there. */
+  readonly temporary: RelativePath;
+  /** The link's text, kept as it is: 1 to 4095 bytes, without NUL. */
+  readonly leadsTo: string;
+  /** As of a delivery. */
+  readonly aside?: RelativePath | undefined;
+}
+
+/** What a remote does about symbolic links, none of which it ever follows. */
+export interface RemoteLinks {
+  /** The text of the link at a path; undefined where there is none, or none whose text can be told. */
+  read(path: RelativePath, options?: OperationOptions): Promise<string | undefined>;
+
+  /**
+   * Makes a link under its temporary name, reads it back, and renames it onto its final name, over a file or a link.
+   * Missing directories are made. After an error nothing stands under the final name that was not there before; the
+   * link may stand under the temporary name.
+   *
+   * @returns whether something stood under the path and was moved to `aside`
+   */
+  make(making: LinkMaking, options?: DeliverOptions): Promise<{ readonly setAside: boolean }>;
 }
 
 /** In what two names differ that may be one file to a server. */
@@ -139,7 +172,7 @@ export class PartHeld extends Error {
 }
 
 /**
- * Thrown by `move`, and by `deliver` for its `aside`, where the server refuses for good to rename from the one place to
+ * Thrown by `move`, and by `deliver` and `make` for their `aside`, where the server refuses for good to rename from the one place to
  * the other. Nothing was changed.
  */
 export class MoveRefused extends Error {
@@ -147,10 +180,25 @@ export class MoveRefused extends Error {
   readonly code = 'MOVE';
 }
 
-/** Thrown by `deliver` where something stands at `aside` already: neither that nor the old file is overwritten. */
+/** Thrown by `deliver` and `make` where something stands at `aside` already: neither that nor the old file is overwritten. */
 export class AsideTaken extends Error {
   override readonly name = 'AsideTaken';
   readonly code = 'ASIDE';
+}
+
+/** Thrown where the server would keep a file or directory under another name than it was given. */
+export class NameNotKept extends Error {
+  override readonly name = 'NameNotKept';
+  readonly code = 'argument';
+}
+
+/**
+ * Thrown by `make` where the server has no links, or gives them another text than it is told: it would do so again.
+ * Nothing was changed.
+ */
+export class LinkImpossible extends Error {
+  override readonly name = 'LinkImpossible';
+  readonly code = 'LINK';
 }
 
 /** Thrown by `fetch` where the file is not there any more. */
@@ -165,6 +213,12 @@ export interface Remote {
 
   /** How many deliveries should be under way at the same time to keep all connections busy. */
   readonly appetite: number;
+
+  /** How many fetches likewise; left out where one keeps a connection busy. */
+  readonly fetches?: number;
+
+  /** Left out where the protocol has no links. */
+  readonly links?: RemoteLinks;
 
   /** What temporary names must look like there. */
   readonly temporaryForm: TemporaryForm;
@@ -184,17 +238,17 @@ export interface Remote {
    */
   fetch(path: RelativePath, sink: (chunk: Buffer) => Promise<void>, options?: FetchOptions): Promise<number>;
 
-  /** Size and time of one file, or undefined where there is none. */
+  /** Size and time of one file, or undefined where there is none; a link, where the protocol tells it, is none. */
   stat(path: RelativePath, options?: OperationOptions): Promise<RemoteFile | undefined>;
 
   /** One directory; `''` is the root. Throws where it cannot be listed; never an empty guess. */
-  list(directory: RelativePath | '', options?: OperationOptions): Promise<RemoteDirectory>;
+  list(directory: RelativePath | '', options?: ListOptions): Promise<RemoteDirectory>;
 
-  /** Removes a file. One that is not there is removed already. */
+  /** Removes a file, or a link itself. One that is not there is removed already. */
   remove(path: RelativePath, options?: OperationOptions): Promise<void>;
 
   /**
-   * Renames a file; missing directories of `to` are made. Never replaces what stands at `to`.
+   * Renames a file, or a link itself; missing directories of `to` are made. Never replaces what stands at `to`.
    *
    * @returns `missing` where there is no file at `from`, whatever stands at `to`; `occupied` where something does
    */

@@ -112,6 +112,8 @@ export type FerrydEvent = Where &
         readonly side: 'local' | 'remote';
         readonly to: string;
       }
+    /** Links were sent that lead out of the source; `path` is the first of them. */
+    | { readonly event: 'link.outside'; readonly path: string; readonly message: string }
     | { readonly event: 'trash.pruned'; readonly path: string; readonly message: string }
     | { readonly event: 'file.ignored'; readonly path: string; readonly message: string }
     /** It is sent once its ready marker stands beside it. */

@@ -189,6 +189,7 @@ export function levelOf(event: FerrydEvent): Level {
     case 'scan.problem':
     case 'connection.retry':
     case 'file.conflict':
+    case 'link.outside':
     case 'notice.failed':
       return 'warn';
     case 'trigger.fired':
@@ -264,6 +265,8 @@ export function sentenceOf(event: FerrydEvent): string {
       return `${event.path}: ${DELETED[event.why]} ${event.side === 'local' ? 'here' : 'on the server'}${event.to === undefined ? '' : `, and kept as ${event.to}`}.`;
     case 'file.conflict':
       return `${event.path}: changed on both sides. What stood ${event.side === 'local' ? 'here' : 'on the server'} is kept as ${event.to}.`;
+    case 'link.outside':
+      return fullStop(event.message);
     case 'trash.pruned':
       return fullStop(event.message);
     case 'file.ignored':

@@ -3,12 +3,21 @@
  * the authorities and the certificate read when a run wants them. A changed secret or setting makes a new account.
  */
 import { readBoundedFile } from '../job/bounded-file.js';
-import type { SecretSource, Server } from '../job/job.js';
+import type { FtpServer, SecretSource, Server, SftpServer } from '../job/job.js';
 import { readSecret, SecretError } from '../job/secret.js';
 import type { Ledger } from '../ledger/ledger.js';
 import type { LedgerReader } from '../ledger/reader.js';
-import { Account, type Credentials, profileIdentity, serverIdentity } from '../remote/account.js';
+import {
+  type Access,
+  type Account,
+  openAccount,
+  profileIdentity,
+  serverIdentity,
+} from '../remote/account.js';
+import type { FtpCredentials } from '../remote/ftp/account.js';
 import type { ProfileStore } from '../remote/profile.js';
+import type { SftpCredentials } from '../remote/sftp/account.js';
+import { mistakeInKey } from '../remote/sftp/key.js';
 import type { Listener } from '../report/event.js';
 import type { Harbour } from './context.js';
 import { RunEnded } from './end.js';
@@ -47,18 +56,19 @@ export class Accounts implements Harbour {
   /**
    * The account of a server.
    *
-   * @throws {RunEnded} kind `configuration` where a secret or a file of certificates cannot be read
+   * @throws {RunEnded} kind `configuration` where a secret or a file of certificates cannot be read, is no key, or
+   *   where there is no SSH agent to ask
    */
   async of(server: Server): Promise<Account> {
-    const credentials = await readCredentials(server);
+    const access = await accessTo(server);
     const key = JSON.stringify(server);
-    const secrets = JSON.stringify(credentials);
+    const secrets = JSON.stringify(access.credentials);
     const entry = this.#entries.get(key);
     if (entry?.credentials === secrets) return entry.account;
+    if (access.protocol === 'sftp') checkKeys(access.server, access.credentials);
     if (entry !== undefined) this.#former = [...this.#former.filter(isInUse), entry.account];
-    const account = new Account(
-      server,
-      credentials,
+    const account = openAccount(
+      access,
       {
         onOpened: (message) =>
           this.#listener({
@@ -109,7 +119,53 @@ function isInUse({ connections }: Account): boolean {
   return connections > 0;
 }
 
-async function readCredentials(server: Server): Promise<Credentials> {
+async function accessTo(server: Server): Promise<Access> {
+  return server.protocol === 'ftp'
+    ? { protocol: 'ftp', server, credentials: await ftpCredentials(server) }
+    : { protocol: 'sftp', server, credentials: await sftpCredentials(server) };
+}
+
+/**
+ * The secrets of an SFTP server, and of those on the way to it.
+ *
+ * @throws {RunEnded} as `Accounts.of`
+ */
+export async function sftpCredentials(server: SftpServer): Promise<SftpCredentials> {
+  return {
+    password: await secretOf(server, 'password', server.password),
+    privateKey: await secretOf(server, 'private key', server.privateKey, 'many'),
+    passphrase: await secretOf(server, 'passphrase', server.passphrase),
+    agentSocket: agentOf(server),
+    via: server.via === undefined ? undefined : await sftpCredentials(server.via),
+  };
+}
+
+function agentOf({ agent, name }: SftpServer): string | undefined {
+  if (agent === undefined) return undefined;
+  if (agent.kind === 'socket') return agent.path;
+  const socket = process.env.SSH_AUTH_SOCK;
+  if (socket !== undefined && socket !== '') return socket;
+  throw new RunEnded(
+    'configuration',
+    'agent',
+    `agent: true of the server ${name} means the SSH agent that $SSH_AUTH_SOCK names, and ferryd runs without that variable, as services do. Write agent: PATH with the path of the agent's socket, or privateKey: { file: PATH }.`,
+  );
+}
+
+/** Opening an encrypted key takes long on purpose, so this is done once for each set of secrets. */
+function checkKeys(server: SftpServer, { privateKey, passphrase, via }: SftpCredentials): void {
+  const mistake = privateKey === undefined ? undefined : mistakeInKey(privateKey, passphrase);
+  if (mistake !== undefined) {
+    throw new RunEnded(
+      'configuration',
+      'key',
+      `The private key of the server ${server.name} cannot be used. ${mistake}`,
+    );
+  }
+  if (server.via !== undefined && via !== undefined) checkKeys(server.via, via);
+}
+
+async function ftpCredentials(server: FtpServer): Promise<FtpCredentials> {
   const { tls } = server;
   return {
     password: await secretOf(server, 'password', server.password),
@@ -136,7 +192,7 @@ async function secretOf(
 }
 
 /** The private key and what opens it. Whether they fit each other, and the certificate, shows when TLS uses them. */
-async function keyOf(server: Server): Promise<Pick<Credentials, 'key' | 'passphrase'>> {
+async function keyOf(server: FtpServer): Promise<Pick<FtpCredentials, 'key' | 'passphrase'>> {
   const { tls, name } = server;
   const key = await secretOf(server, 'private key', tls.key, 'many');
   const passphrase = await secretOf(server, 'passphrase', tls.passphrase);

@@ -7,9 +7,11 @@ import type { PlannedDeletion } from '../ledger/deletion.js';
 import { discardFile, makeDirectory, moveFile } from '../local/tree.js';
 import { lookAt } from '../local/walk.js';
 import type { Action, Removal, Verdict } from '../plan/action.js';
-import { remoteFingerprint } from '../plan/judge.js';
+import { contentless, isLink, type RelativePath, type RemotePiece } from '../plan/entry.js';
+import { fingerprintOf, leadsToOf } from '../plan/judge.js';
 import { conflictName } from '../plan/names.js';
-import { type Failure, judge } from '../remote/failure.js';
+import type { Failure } from '../remote/decision.js';
+import { judge } from '../remote/failure.js';
 import { fullStop } from '../report/summary.js';
 import { backoffMs } from './backoff.js';
 import { Comparer } from './content.js';
@@ -20,10 +22,20 @@ import { Downloader } from './download.js';
 import { RunEnded } from './end.js';
 import type { Endings } from './endings.js';
 import { Finisher } from './finish.js';
+import { LinkCarrier } from './link.js';
+import { linkThere } from './link-there.js';
 import type { Outage } from './outage.js';
 import { clearTrial, emptyingOf, isDownload, isTrial } from './recover.js';
 import { Remover } from './removal.js';
-import type { PlainTask, RecoverTask, Task, Transfer, UploadTask } from './task.js';
+import {
+  isTransfer,
+  type LinkTask,
+  type PlainTask,
+  type RecoverTask,
+  type Task,
+  type Transfer,
+  type UploadTask,
+} from './task.js';
 import { Uploader } from './upload.js';
 
 /** Tries to find a free name for the loser of a conflict, or for what is replaced in the trash. */
@@ -36,6 +48,7 @@ export class Carrier {
   readonly #desk: Desk;
   readonly #uploader: Uploader;
   readonly #downloader: Downloader;
+  readonly #links: LinkCarrier;
   readonly #comparer: Comparer;
   readonly #finisher: Finisher;
   readonly #remover: Remover;
@@ -61,6 +74,7 @@ export class Carrier {
     this.#finisher = new Finisher(this.#desk);
     this.#uploader = new Uploader(this.#desk, this.#finisher);
     this.#downloader = new Downloader(this.#desk, this.#finisher);
+    this.#links = new LinkCarrier(this.#desk, this.#finisher);
     this.#comparer = new Comparer(this.#desk);
     this.#remover = new Remover(this.#desk);
   }
@@ -79,17 +93,24 @@ export class Carrier {
   taskOf(action: Exclude<Action, Removal>): Exclude<Task, { kind: 'recover' | 'remove' }> {
     const { path } = action;
     switch (action.kind) {
-      case 'upload':
-        return this.#uploader.taskOf(action);
-      case 'download':
+      case 'upload': {
+        const { file } = action;
+        return isLink(file)
+          ? this.#links.taskOf({ ...action, file })
+          : this.#uploader.taskOf({ ...action, file });
+      }
+      case 'download': {
+        const { file } = action;
+        if (isLink(file)) return this.#links.taskOf({ ...action, file });
         return {
           kind: 'download',
           path,
-          action,
+          action: { ...action, file },
           attempt: 1,
           temporary: this.#desk.temporaryFor(action.here, 'local'),
           part: undefined,
         };
+      }
       // One by one, so that the kind of the task goes with that of its action.
       case 'examine':
         return { kind: action.kind, path, action, attempt: 1 };
@@ -113,6 +134,7 @@ export class Carrier {
   async settle(): Promise<void> {
     await this.#finisher.finish();
     await this.#uploader.clearParts();
+    this.#links.tellOutside();
   }
 
   /** Writes down which directories deletions may leave empty; durable on return. */
@@ -164,9 +186,12 @@ export class Carrier {
         return this.#uploader.upload(task, beganMs);
       case 'download':
         return this.#downloader.download(task, beganMs);
+      case 'link':
+        return this.#links.carry(task, beganMs);
       case 'recover':
         if (emptyingOf(task.intent) !== undefined) return this.#remover.recover(task);
         if (isTrial(task.intent)) return this.#clearTrial(task);
+        if (task.intent.leadsTo !== undefined) return this.#links.recover(task);
         return isDownload(task.intent) ? this.#downloader.recover(task) : this.#uploader.recover(task);
       case 'remove':
         return this.#remover.remove(task, beganMs);
@@ -194,8 +219,7 @@ export class Carrier {
     if (side === 'local') {
       went = await moveFile(root, here, to, local);
     } else {
-      const now = await remote.stat(there, { signal: context.cut });
-      const same = now !== undefined && now.sizeBytes === file.sizeBytes;
+      const same = await this.#isThere(there, file);
       went = same ? await remote.move(there, to, { signal: context.cut }) : 'changed';
       this.#fared();
     }
@@ -210,6 +234,13 @@ export class Carrier {
     return 'done';
   }
 
+  /** Whether the remote has a file of this size still, or this link. */
+  async #isThere(there: RelativePath, file: RemotePiece): Promise<boolean> {
+    const { remote, context } = this.#voyage;
+    if (isLink(file)) return (await linkThere(remote, there, context.cut))?.leadsTo === file.leadsTo;
+    return (await remote.stat(there, { signal: context.cut }))?.sizeBytes === file.sizeBytes;
+  }
+
   async #makeDirectory({ action, path }: PlainTask<'make-directory'>): Promise<Result<Task>> {
     const { root, remote, context, binding, placement } = this.#voyage;
     const { side, here, there } = action;
@@ -219,9 +250,8 @@ export class Carrier {
       await remote.makeDirectory(there.slice(0, -1), { signal: context.cut });
       this.#fared();
     }
-    const local = { sizeBytes: 0, mtimeMs: 0, ctimeMs: 0, inode: 0 };
     const target = placement.targetOf(path, action);
-    const baseline = { path, local, sha256: '0'.repeat(64), remoteModifiedMs: undefined, target };
+    const baseline = contentless(path, { target, leadsTo: undefined });
     context.ledger.record({ kind: 'adopted', bindingId: binding, baseline, temporary: undefined });
     return 'done';
   }
@@ -261,7 +291,7 @@ export class Carrier {
         return 'done';
       default: {
         const next = { ...this.taskOf(verdict), attempt: task.attempt };
-        if (next.kind === 'upload' || next.kind === 'download') this.intend([next]);
+        if (isTransfer(next)) this.intend([next]);
         return { again: next, inMs: 0 };
       }
     }
@@ -333,6 +363,7 @@ export class Carrier {
   /** The task for the next attempt; undefined where there is nothing left to do. */
   async #again(task: Task, failure: Failure): Promise<Task | undefined> {
     const attempt = task.attempt + 1;
+    if (task.kind === 'link' && failure.code === 'TEMPORARY') return this.#linkAnew(task, attempt);
     if (task.kind !== 'upload' && task.kind !== 'examine') return { ...task, attempt };
     const useless = failure.code === 'TEMPORARY' || failure.code === 'HELD';
     if (useless || failure.kind === 'verification') return this.#anew(task, attempt);
@@ -372,6 +403,13 @@ export class Carrier {
     return next;
   }
 
+  async #linkAnew(task: LinkTask, attempt: number): Promise<Task> {
+    await this.#clear(task);
+    const next = { ...this.#links.taskOf(task.action), attempt };
+    this.intend([next]);
+    return next;
+  }
+
   #elsewhere(task: UploadTask): UploadTask {
     return { ...task, temporary: this.#desk.temporaryFor(task.action.there, 'remote'), sent: 'nothing' };
   }
@@ -385,15 +423,9 @@ export class Carrier {
       !final &&
       this.#voyage.job.deletes.policy === 'trash' &&
       task.sent === 'something';
-    // A reply of its own ends it; 421 is the end of the connection.
-    const isAnswered = final || (/^\d{3}$/.test(failure.code) && failure.code !== '421');
+    const isAnswered = final || failure.answered;
     const cleared = mayBeNeeded ? undefined : await this.#clear(task, isAnswered ? 'heard' : 'unheard');
-    const local =
-      task.kind === 'download'
-        ? remoteFingerprint(task.action.file)
-        : task.kind === 'upload'
-          ? task.file
-          : undefined;
+    const piece = task.kind === 'upload' ? task.file : isTransfer(task) ? task.action.file : undefined;
     if (failure.kind === 'verification') this.#endings.mismatched(failure.message);
     const { policy } = this.#voyage;
     this.#endings.skipped(task, beganMs, {
@@ -402,7 +434,10 @@ export class Carrier {
         final || failure.decision === 'pass'
           ? failure.message
           : `${fullStop(failure.message)} Tried ${task.attempt === 1 ? 'once' : `${task.attempt} times`}; the next run tries again.`,
-      remember: final && local !== undefined ? { local, settings: policy.settings } : undefined,
+      remember:
+        final && piece !== undefined
+          ? { local: fingerprintOf(piece), leadsTo: leadsToOf(piece), settings: policy.settings }
+          : undefined,
       temporary: cleared,
     });
   }
@@ -416,7 +451,7 @@ export class Carrier {
    */
   async #clear(task: Task, end: 'heard' | 'unheard' = 'heard'): Promise<string | undefined> {
     const { remote, binding, root } = this.#voyage;
-    if (task.kind !== 'upload' && task.kind !== 'download') return undefined;
+    if (!isTransfer(task)) return undefined;
     const { path, temporary } = task;
     // Under its final name, where the server cannot rename, a part is left to the next run rather than removed.
     if (task.kind === 'upload' && temporary === task.action.there && task.sent === 'something')
@@ -424,6 +459,8 @@ export class Carrier {
     try {
       if (task.kind === 'download') {
         await discardFile(root, temporary);
+      } else if (task.kind === 'link') {
+        if (!(await this.#links.clear(task, end))) return undefined;
       } else if (task.sent === 'something') {
         if (end === 'unheard' && (await remote.stat(temporary)) === undefined) return undefined;
         await remote.remove(temporary);
@@ -439,7 +476,7 @@ export class Carrier {
 
 /** A removal as the ledger keeps it until the guard has seen the whole number. */
 export function doomedBy(removal: Removal): PlannedDeletion {
-  const { path, side, at, known, sizeBytes, modifiedMs, baseline } = removal;
+  const { path, side, at, known, sizeBytes, modifiedMs, leadsTo, baseline } = removal;
   const kind = path.endsWith('/') ? 'directory' : 'file';
-  return { path, side, at, kind, sizeBytes, modifiedMs, sha256: baseline?.sha256, known };
+  return { path, side, at, kind, sizeBytes, modifiedMs, sha256: baseline?.sha256, leadsTo, known };
 }

@@ -6,9 +6,10 @@
 
 import { settledFingerprint } from '../local/fingerprint.js';
 import { LocalSource } from '../local/source.js';
-import type { Content, Verdict } from '../plan/action.js';
+import type { Content, Meet, Verdict } from '../plan/action.js';
 import type { Digest } from '../plan/digest.js';
-import { type Fingerprint, type LocalFile, sameFingerprint } from '../plan/entry.js';
+import { contentless, type Fingerprint, isLink, type LocalFile, sameFingerprint } from '../plan/entry.js';
+import { leadsToOf } from '../plan/judge.js';
 import { judge } from '../remote/failure.js';
 import type { Voyage } from './context.js';
 import type { Result } from './crew.js';
@@ -63,19 +64,23 @@ export class Comparer {
     const { voyage, hands } = this.#desk;
     const { root, tally, binding, placement, job } = voyage;
     const { path, action } = task;
-    const { local, remote, proof } = action;
-    if (proof === 'compared') {
+    const { local, remote } = action;
+    if (action.proof === 'compared') {
       const content = await this.#difference(action).catch((error: unknown) => unread(error, voyage));
       if (content !== undefined) return hands.turnTo(action.decide(content), task);
     }
     const seenAtMs = Date.now();
-    const baseline = {
-      path,
-      local: settledFingerprint(local, seenAtMs),
-      sha256: await hashOf(root, local),
-      remoteModifiedMs: remote.modifiedMs,
-      target: placement.targetOf(path, action),
-    };
+    const target = placement.targetOf(path, action);
+    const baseline =
+      isLink(local) || isLink(remote)
+        ? contentless(path, { target, leadsTo: leadsToOf(local) })
+        : {
+            path,
+            local: settledFingerprint(local, seenAtMs),
+            sha256: await hashOf(root, local),
+            remoteModifiedMs: remote.modifiedMs,
+            target,
+          };
     this.#desk.record({ kind: 'adopted', bindingId: binding, baseline, temporary: undefined });
     tally.unchanged += 1;
     if (job.mode !== 'move') return 'done';
@@ -84,7 +89,7 @@ export class Comparer {
   }
 
   /** Which side differs from what they agreed on last, or both where they never did; undefined where they are the same. */
-  async #difference(action: PlainTask<'meet'>['action']): Promise<Content | undefined> {
+  async #difference(action: Extract<Meet, { proof: 'compared' }>): Promise<Content | undefined> {
     const { root } = this.#desk.voyage;
     const { local, remote, there, baseline } = action;
     const told = await this.#digestThere(there, remote.sizeBytes);

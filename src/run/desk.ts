@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import type { Change } from '../ledger/record.js';
 import type { Verdict } from '../plan/action.js';
 import type { Fingerprint, RelativePath } from '../plan/entry.js';
-import { remoteFingerprint } from '../plan/judge.js';
+import { fingerprintOf, leadsToOf } from '../plan/judge.js';
 import { temporaryName } from '../plan/temporary.js';
 import { inTrash, stampOf } from '../plan/trash.js';
 import { settleMsOf, type Voyage } from './context.js';
@@ -67,7 +67,8 @@ export class Desk {
       tasks.map((task) => ({
         path: task.path,
         temporary: task.temporary,
-        local: task.kind === 'upload' ? task.file : remoteFingerprint(task.action.file),
+        local: task.kind === 'upload' ? task.file : fingerprintOf(task.action.file),
+        leadsTo: leadsToOf(task.action.file),
       })),
     );
   }

@@ -2,18 +2,20 @@
  * One download: to a temporary name beside the final one, proven, given its time, and renamed. What a person has put
  * in its place here is never overwritten unseen; a fetch takes its time, so that is looked at before and after.
  */
+import { LocalError } from '../local/error.js';
 import { settledFingerprint } from '../local/fingerprint.js';
 import { LocalSink } from '../local/sink.js';
 import { discardFile } from '../local/tree.js';
-import { standsAt } from '../local/walk.js';
+import { liesAt } from '../local/walk.js';
 import type { Verdict } from '../plan/action.js';
-import { type Baseline, sameFingerprint } from '../plan/entry.js';
+import { type Baseline, isLink } from '../plan/entry.js';
 import { judge } from '../remote/failure.js';
 import { wholeSeconds } from '../remote/remote.js';
 import type { Result } from './crew.js';
 import type { Desk } from './desk.js';
 import type { Finisher } from './finish.js';
 import { hashOf } from './recover.js';
+import { isExpected, leaveStanding, type Standing, sameSight } from './standing.js';
 import type { DownloadTask, RecoverTask, Task } from './task.js';
 
 /** A part of this size is worth keeping for the next attempt. */
@@ -33,15 +35,15 @@ export class Downloader {
     const { root, remote, context, job, placement } = voyage;
     const { path, action, attempt } = task;
     const { file, here, there } = action;
-    const place = await standsAt(root, here);
+    const place = await liesAt(root, here);
     const free = await this.#isFree(task, place);
     if (free === 'adopted') return 'done';
-    if (free === 'taken') return this.#leave(task, beganMs);
+    if (free === 'taken') return leaveStanding(this.#desk, task, beganMs);
     if (typeof free !== 'string') {
       await hands.clear(task);
       return hands.turnTo(free, task);
     }
-    const sink = await this.#sinkFor(task);
+    const sink = await this.#sinkFor(task).catch((error: unknown) => this.#notBegun(task, error));
     const fromByte = sink.bytes;
     let baseline: Baseline;
     try {
@@ -52,9 +54,9 @@ export class Downloader {
         holds: (digest) => sink.holds(digest),
         listedBytes: file.sizeBytes,
       });
-      if (!sameSight(place, await standsAt(root, here))) {
+      if (!sameSight(place, await liesAt(root, here))) {
         await sink.discard();
-        return this.#leave(task, beganMs);
+        return leaveStanding(this.#desk, task, beganMs);
       }
       const permissions = job.permissions === 'keep' ? file.permissions : undefined;
       const aside = this.#desk.trashOf(here, attempt);
@@ -93,27 +95,20 @@ export class Downloader {
   /** Whether the file may come to its place: nothing is there, or what may be replaced. */
   async #isFree(
     { path, action, temporary }: DownloadTask,
-    place: Place,
+    place: Standing,
   ): Promise<'free' | 'taken' | 'adopted' | Verdict> {
     if (place === 'nothing') return 'free';
     if (place === 'other') return 'taken';
-    const { file, baseline, over, seen } = action;
-    if (over === 'seen') return seen !== undefined && sameFingerprint(place, seen) ? 'free' : 'taken';
-    const known = baseline?.local;
-    const untouched =
-      known !== undefined &&
-      place.sizeBytes === known.sizeBytes &&
-      place.mtimeMs === known.mtimeMs &&
-      place.inode === known.inode &&
-      // Not known of a file that was looked at right after it came.
-      (place.ctimeMs === known.ctimeMs || known.ctimeMs === 0);
-    if (untouched) return 'free';
+    const { file } = action;
+    if (isExpected(place, action)) return 'free';
+    if (action.over === 'seen') return 'taken';
     // Not what we put there: either it is the same file by another way, or it is a person's.
-    const sameTime =
-      file.modifiedMs !== undefined && wholeSeconds(place.mtimeMs) === wholeSeconds(file.modifiedMs);
     const { root, binding, tally, placement, job } = this.#desk.voyage;
     // A move keeps no account of what it has delivered; what goes into the trash is not lost.
     const replaced = job.mode === 'move' && job.deletes.policy === 'trash';
+    if (isLink(place)) return replaced ? 'free' : 'taken';
+    const sameTime =
+      file.modifiedMs !== undefined && wholeSeconds(place.mtimeMs) === wholeSeconds(file.modifiedMs);
     const mayBeSame = sameTime || file.modifiedMs === undefined;
     if (place.sizeBytes !== file.sizeBytes || !mayBeSame) return replaced ? 'free' : 'taken';
     if (job.mode === 'move' || !sameTime) {
@@ -136,20 +131,13 @@ export class Downloader {
     return 'adopted';
   }
 
-  async #leave(task: DownloadTask, beganMs: number): Promise<Result<Task>> {
-    const { path, action } = task;
-    const message =
-      action.over === 'seen'
-        ? `${path} was changed here since the scan: it is not overwritten, and the next run looks again.`
-        : `${path} exists here and is not what was fetched last: it is not overwritten. Move it away, and the next run fetches it.`;
-    const temporary = await this.#desk.hands.clear(task);
-    this.#desk.endings.skipped(task, beganMs, {
-      code: 'local-differs',
-      message,
-      remember: undefined,
-      temporary,
-    });
-    return 'done';
+  /** What could not be begun because a link is on the way has left nothing under its temporary name. */
+  #notBegun({ path, temporary, attempt }: DownloadTask, error: unknown): never {
+    if (attempt === 1 && error instanceof LocalError && error.code === 'OUTSIDE') {
+      const bindingId = this.#desk.voyage.binding;
+      this.#desk.record({ kind: 'intent-dropped', bindingId, path, temporary });
+    }
+    throw error;
   }
 
   /** Where the bytes go: on with the part where it still is one of this very file, else from the beginning. */
@@ -170,13 +158,6 @@ export class Downloader {
     }
     return LocalSink.open(place);
   }
-}
-
-type Place = Awaited<ReturnType<typeof standsAt>>;
-
-/** Two looks at one place: nothing has happened in between. */
-function sameSight(a: Place, b: Place): boolean {
-  return typeof a === 'string' || typeof b === 'string' ? a === b : sameFingerprint(a, b);
 }
 
 /** The connection is to blame, and not what came over it. */

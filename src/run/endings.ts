@@ -2,13 +2,22 @@
  * How the journeys of a run's files end: each end is counted, written into the ledger and told. Skips are held back
  * until it is clear that they are about their files (skips.ts).
  */
-import type { Change } from '../ledger/record.js';
-import type { Baseline, Fingerprint, RelativePath } from '../plan/entry.js';
+import type { Change, Remembered } from '../ledger/record.js';
+import type { Baseline, RelativePath } from '../plan/entry.js';
 import type { RunFailure } from '../plan/outcome.js';
 import { fullStop } from '../report/summary.js';
 import type { Voyage } from './context.js';
 import { Skips } from './skips.js';
-import type { DownloadTask, RemoveTask, Task, UploadTask } from './task.js';
+import type { RemoveTask, Task, Transfer } from './task.js';
+
+/** Why a file stays behind. */
+export interface Skip {
+  readonly code: string;
+  readonly message: string;
+  readonly remember: Remembered | undefined;
+  /** The temporary name that is surely gone. */
+  readonly temporary: string | undefined;
+}
 
 export class Endings {
   readonly #voyage: Voyage;
@@ -30,7 +39,7 @@ export class Endings {
 
   /** A file has arrived. */
   delivered(
-    task: UploadTask | DownloadTask,
+    task: Transfer,
     beganMs: number,
     done: { readonly baseline: Baseline; readonly bytes: number; readonly fromByte: number },
   ): void {
@@ -38,12 +47,13 @@ export class Endings {
     const { path, attempt, temporary } = task;
     const durationMs = Math.round(performance.now() - beganMs);
     const { baseline, bytes, fromByte } = done;
-    if (task.kind === 'upload') tally.uploaded += 1;
+    const { kind } = task.action;
+    if (kind === 'upload') tally.uploaded += 1;
     else tally.downloaded += 1;
     tally.bytes += bytes;
     context.ledger.record({
       kind: 'delivered',
-      way: task.kind === 'upload' ? 'up' : 'down',
+      way: kind === 'upload' ? 'up' : 'down',
       bindingId: binding,
       runId: run,
       baseline,
@@ -54,7 +64,7 @@ export class Endings {
       temporary,
     });
     this.#skips.delivered();
-    const event = task.kind === 'upload' ? 'file.uploaded' : 'file.downloaded';
+    const event = kind === 'upload' ? 'file.uploaded' : 'file.downloaded';
     const part = fromByte > 0 ? { fromByte } : {};
     context.listener({ event, job: job.name, run, path, bytes, ...part, durationMs, attempt });
   }
@@ -105,16 +115,22 @@ export class Endings {
   }
 
   /** A file stays behind. Without `remember` the next run asks again. */
-  skipped(
+  skipped(task: Pick<Task, 'path' | 'attempt'>, beganMs: number, skip: Skip): void {
+    const change = this.#skipped(task, beganMs, skip);
+    if (skip.remember === undefined) this.#voyage.context.ledger.record(change);
+    else this.#skips.add(change, skip.message);
+  }
+
+  /** As `skipped`, for a reason that was found here: however many there are in a row, the server has refused nothing. */
+  refused(task: Pick<Task, 'path' | 'attempt'>, beganMs: number, skip: Skip): void {
+    this.#voyage.context.ledger.record(this.#skipped(task, beganMs, skip));
+  }
+
+  #skipped(
     task: Pick<Task, 'path' | 'attempt'>,
     beganMs: number,
-    skip: {
-      readonly code: string;
-      readonly message: string;
-      readonly remember: { readonly local: Fingerprint; readonly settings: string } | undefined;
-      readonly temporary: string | undefined;
-    },
-  ): void {
+    skip: Skip,
+  ): Extract<Change, { kind: 'skipped' }> {
     const { job, context, run, binding, tally } = this.#voyage;
     const { code, message, remember, temporary } = skip;
     const { path, attempt } = task;
@@ -128,7 +144,7 @@ export class Endings {
       message,
       remembered: remember !== undefined,
     });
-    const change: Extract<Change, { kind: 'skipped' }> = {
+    return {
       kind: 'skipped',
       bindingId: binding,
       runId: run,
@@ -141,8 +157,6 @@ export class Endings {
       remember,
       temporary,
     };
-    if (remember === undefined) this.#voyage.context.ledger.record(change);
-    else this.#skips.add(change, message);
   }
 
   /** A file did not arrive whole although the other side said so, and was given up for this run. */

@@ -4,15 +4,17 @@
  * source that has changed since stays, and the next run sends it again.
  */
 import { removeFile } from '../local/tree.js';
-import { standsAt } from '../local/walk.js';
+import { liesAt, standsAt } from '../local/walk.js';
 import type { Action } from '../plan/action.js';
-import { type RemoteFile, sameFingerprint, sameTime } from '../plan/entry.js';
+import { isLink, type RemotePiece, sameTime } from '../plan/entry.js';
 import { judge } from '../remote/failure.js';
 import { fullStop } from '../report/summary.js';
 import type { Result } from './crew.js';
 import type { Desk } from './desk.js';
 import { RunEnded } from './end.js';
+import { linkThere } from './link-there.js';
 import { markerOf } from './ready.js';
+import { sameSight } from './standing.js';
 import type { PlainTask, Task } from './task.js';
 
 type Finish = Extract<Action, { kind: 'finish' }>;
@@ -68,6 +70,11 @@ export class Finisher {
 
   async #targetHolds({ side, here, there, baseline }: Finish): Promise<boolean> {
     const { root, remote, context } = this.#desk.voyage;
+    const { leadsTo } = baseline;
+    if (leadsTo !== undefined) {
+      const link = side === 'remote' ? await liesAt(root, here) : await linkThere(remote, there, context.cut);
+      return typeof link === 'object' && isLink(link) && link.leadsTo === leadsTo;
+    }
     const { sizeBytes, mtimeMs } = baseline.local;
     if (side === 'remote') {
       const file = await standsAt(root, here);
@@ -109,9 +116,9 @@ export class Finisher {
     if (local === undefined) return 'changed';
     // One of {stem} may stand for several files.
     if (job.ready?.part === 'name') {
-      const now = await standsAt(root, here);
+      const now = await liesAt(root, here);
       if (now === 'nothing') return 'missing';
-      if (now === 'other' || !sameFingerprint(now, local)) return 'changed';
+      if (!sameSight(now, local)) return 'changed';
       const marker = markerOf(here, job.ready);
       const stands = await standsAt(root, marker);
       if (typeof stands !== 'string') await removeFile(root, marker, stands);
@@ -121,7 +128,10 @@ export class Finisher {
 
   async #removeThere({ there, remote: file }: Departure): Promise<'removed' | 'missing' | 'changed'> {
     const { remote, context } = this.#desk.voyage;
-    const now = await remote.stat(there, { signal: context.cut });
+    const isLinked = file !== undefined && isLink(file);
+    const now = isLinked
+      ? await linkThere(remote, there, context.cut)
+      : await remote.stat(there, { signal: context.cut });
     if (now === undefined) return 'missing';
     if (file === undefined || !isSame(now, file)) return 'changed';
     await remote.remove(there, { signal: context.cut });
@@ -130,6 +140,7 @@ export class Finisher {
 }
 
 /** A time that one of them does not tell is no difference. */
-function isSame(a: RemoteFile, b: RemoteFile): boolean {
+function isSame(a: RemotePiece, b: RemotePiece): boolean {
+  if (isLink(a) || isLink(b)) return isLink(a) && isLink(b) && a.leadsTo === b.leadsTo;
   return a.sizeBytes === b.sizeBytes && sameTime(a.modifiedMs, b.modifiedMs, 'lenient');
 }

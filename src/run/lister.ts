@@ -6,7 +6,14 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { RelativePath, RemoteFile } from '../plan/entry.js';
 import { judge } from '../remote/failure.js';
-import type { Difference, OperationOptions, Remote, RemoteDirectory } from '../remote/remote.js';
+import type {
+  Difference,
+  ListOptions,
+  OperationOptions,
+  Remote,
+  RemoteDirectory,
+  RemoteLinks,
+} from '../remote/remote.js';
 import { backoffMs } from './backoff.js';
 import type { Voyage } from './context.js';
 import { RunEnded } from './end.js';
@@ -30,8 +37,19 @@ export class Lister implements Lists {
     this.#outage = outage;
   }
 
-  list(directory: RelativePath | ''): Promise<RemoteDirectory> {
-    return this.#patiently(directory, (remote, options) => remote.list(directory, options));
+  list(directory: RelativePath | '', asked: Pick<ListOptions, 'links'> = {}): Promise<RemoteDirectory> {
+    const { links } = asked;
+    return this.#patiently(directory, (remote, options) =>
+      remote.list(directory, links === undefined ? options : { ...options, links }),
+    );
+  }
+
+  /** As the remote's, where it has any. */
+  get links(): Pick<RemoteLinks, 'read'> | undefined {
+    if (this.#voyage.remote.links === undefined) return undefined;
+    return {
+      read: (path) => this.#patiently(path, async ({ links }, options) => links?.read(path, options)),
+    };
   }
 
   stat(path: RelativePath): Promise<RemoteFile | undefined> {

@@ -4,33 +4,36 @@
  * that it is not there; so a first push into an empty place costs one listing. A hint and no proof: what a listing
  * does not show, or what cannot be listed, is sent as if nobody had asked, and nothing is ever deleted by it.
  */
-import type { RelativePath, RemoteFile } from '../plan/entry.js';
+import type { Job } from '../job/job.js';
+import type { RelativePath, RemotePiece } from '../plan/entry.js';
 import { AtHand } from './at-hand.js';
-import { endsScan, type Lists } from './sights.js';
+import { asksFor, endsScan, type Lists } from './sights.js';
 
 interface Listing {
-  readonly files: ReadonlyMap<RelativePath, RemoteFile>;
+  readonly pieces: ReadonlyMap<RelativePath, RemotePiece>;
   /** Directories, and what may be links to some. */
   readonly below: ReadonlySet<RelativePath>;
 }
 
-const NOTHING: Listing = { files: new Map(), below: new Set() };
+const NOTHING: Listing = { pieces: new Map(), below: new Set() };
 
 export class Lookup {
   readonly #remote: () => Promise<Lists>;
+  readonly #job: Pick<Job, 'links'>;
   readonly #listings = new AtHand<Listing>();
 
-  constructor(remote: () => Promise<Lists>) {
+  constructor(remote: () => Promise<Lists>, job: Pick<Job, 'links'>) {
     this.#remote = remote;
+    this.#job = job;
   }
 
   /**
-   * The file at a path of the remote, as its directory lists it.
+   * The file, or the link, at a path of the remote, as its directory lists it.
    *
    * @throws what ends a scan: the server is away, the login refused, the run interrupted
    */
-  async file(there: RelativePath): Promise<RemoteFile | undefined> {
-    return (await this.#list(parentOf(there))).files.get(there);
+  async at(there: RelativePath): Promise<RemotePiece | undefined> {
+    return (await this.#list(parentOf(there))).pieces.get(there);
   }
 
   async #list(directory: RelativePath | ''): Promise<Listing> {
@@ -40,12 +43,16 @@ export class Lookup {
     }
     return this.#listings.get(directory, async () => {
       try {
-        const { files, directories, others } = await (await this.#remote()).list(directory);
+        const listing = await (await this.#remote()).list(directory, asksFor(this.#job));
+        const { files, directories, links = [], others } = listing;
+        const linked = links.map(({ path }) => path);
         const value = {
-          files: new Map(files.map((file) => [file.path, file])),
-          below: new Set([...directories, ...others]),
+          pieces: new Map<RelativePath, RemotePiece>(
+            [...files, ...links].map((piece) => [piece.path, piece]),
+          ),
+          below: new Set([...directories, ...linked, ...others]),
         };
-        return { value, size: value.files.size + value.below.size + 1 };
+        return { value, size: value.pieces.size + value.below.size + 1 };
       } catch (error) {
         if (endsScan(error)) throw error;
         return { value: NOTHING, size: 1 };

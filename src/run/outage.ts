@@ -4,7 +4,7 @@
  * session that opens makes the count start anew.
  */
 import type { Retries } from '../job/job.js';
-import type { Failure } from '../remote/failure.js';
+import type { Failure } from '../remote/decision.js';
 import type { Listener } from '../report/event.js';
 import { backoffMs } from './backoff.js';
 import { RunEnded } from './end.js';

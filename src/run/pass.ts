@@ -14,7 +14,7 @@ import { RunEnded } from './end.js';
 import type { Lister } from './lister.js';
 import { scanJob } from './scan.js';
 import { type Finding, hidesFiles } from './sights.js';
-import type { Task, Transfer } from './task.js';
+import { isTransfer, type Task, type Transfer } from './task.js';
 
 /** How many files may be planned ahead of the workers, for each connection. */
 const AHEAD_PER_CONNECTION = 32;
@@ -77,7 +77,7 @@ export class Pass {
         if (crew.ended) break;
         const task = this.#taskOf(verdict);
         if (task === undefined) continue;
-        if (task.kind === 'upload' || task.kind === 'download') {
+        if (isTransfer(task)) {
           this.#transfers.push(task);
           // Many at once while the workers are busy; at once while they wait.
           if (this.#transfers.length >= AT_ONCE || crew.hungry) await this.#send(crew);
@@ -140,10 +140,11 @@ export class Pass {
     });
   }
 
-  /** Several uploads share a connection, one behind the other; a download has one for itself. */
+  /** Several uploads share a connection, one behind the other; a download may have one for itself. */
   #workers(): number {
     const { job, remote } = this.#voyage;
-    return job.direction === 'push' || job.mode === 'two-way' ? remote.appetite : job.server.connections;
+    const uploads = job.direction === 'push' || job.mode === 'two-way';
+    return uploads ? remote.appetite : (remote.fetches ?? job.server.connections);
   }
 
   #scan(): AsyncGenerator<Verdict> {

@@ -5,7 +5,8 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Retries } from '../job/job.js';
-import { type Failure, judge } from '../remote/failure.js';
+import type { Failure } from '../remote/decision.js';
+import { judge } from '../remote/failure.js';
 import { backoffMs } from './backoff.js';
 
 export interface Patience {

@@ -116,8 +116,9 @@ class Released {
 }
 
 /** What makes two deletions the same. */
-function keyOf({ path, side, at, kind, sizeBytes, modifiedMs }: ReturnType<typeof doomedBy>): string {
-  return JSON.stringify([path, side, at, kind, sizeBytes, modifiedMs ?? null]);
+function keyOf(deletion: ReturnType<typeof doomedBy>): string {
+  const { path, side, at, kind, sizeBytes, modifiedMs, leadsTo } = deletion;
+  return JSON.stringify([path, side, at, kind, sizeBytes, modifiedMs ?? null, leadsTo ?? null]);
 }
 
 function bindingOf(job: Job, ledger: LedgerReader | undefined): number | undefined {

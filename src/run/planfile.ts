@@ -17,9 +17,11 @@ import {
   type Baseline,
   comparePaths,
   type Fingerprint,
-  type LocalFile,
+  isLink,
+  type LinkEntry,
+  type LocalPiece,
   type RelativePath,
-  type RemoteFile,
+  type RemotePiece,
 } from '../plan/entry.js';
 import { bindingKey, type Only } from './context.js';
 import { resolveJob } from './resolve.js';
@@ -51,8 +53,10 @@ export interface PlanHeader {
   readonly settings: Readonly<Record<string, string>>;
 }
 
-/** A file's size and times, as far as its side tells them. */
-type Measures = (Fingerprint & { readonly at?: string | undefined }) | Remote;
+/** A file's size and times, as far as its side tells them; or the text of a link. */
+type Measures = (Fingerprint & { readonly at?: string | undefined }) | Remote | Link;
+
+type Link = Pick<LinkEntry, 'leadsTo'>;
 
 interface Remote {
   readonly sizeBytes: number;
@@ -73,6 +77,7 @@ export interface PlannedAction {
   readonly proof?: string;
   readonly sizeBytes?: number;
   readonly modifiedMs?: number | null;
+  readonly leadsTo?: string | undefined;
   readonly local?: Measures | null;
   readonly remote?: Measures | null;
   readonly baseline?: object | null;
@@ -123,8 +128,9 @@ export function plannedAction(verdict: Verdict): PlannedAction | undefined {
       return { kind, path, here, there, side, ...sides, baseline: baselineOf(baseline) };
     }
     case 'remove': {
-      const { kind, path, side, at, known, sizeBytes, modifiedMs = null, baseline } = verdict;
-      return { kind, path, side, at, known, sizeBytes, modifiedMs, baseline: baselineOf(baseline) };
+      const { kind, path, side, at, known, sizeBytes, modifiedMs = null, leadsTo, baseline } = verdict;
+      const shown = { sizeBytes, modifiedMs, leadsTo };
+      return { kind, path, side, at, known, ...shown, baseline: baselineOf(baseline) };
     }
     case 'set-aside': {
       const { kind, path, here, there, side, local, remote } = verdict;
@@ -148,21 +154,24 @@ export function plannedAction(verdict: Verdict): PlannedAction | undefined {
   }
 }
 
-function localOf(file: LocalFile | undefined): Measures | null {
+function localOf(file: LocalPiece | undefined): Measures | null {
   if (file === undefined) return null;
+  if (isLink(file)) return { leadsTo: file.leadsTo };
   const { sizeBytes, mtimeMs, ctimeMs, inode, at } = file;
   return { sizeBytes, mtimeMs, ctimeMs, inode, at };
 }
 
-function remoteOf(file: RemoteFile | undefined): Remote | null {
-  return file === undefined ? null : { sizeBytes: file.sizeBytes, modifiedMs: file.modifiedMs ?? null };
+function remoteOf(file: RemotePiece | undefined): Remote | Link | null {
+  if (file === undefined) return null;
+  if (isLink(file)) return { leadsTo: file.leadsTo };
+  return { sizeBytes: file.sizeBytes, modifiedMs: file.modifiedMs ?? null };
 }
 
 function baselineOf(baseline: Baseline | undefined): object | null {
   if (baseline === undefined) return null;
   const { sizeBytes, mtimeMs, ctimeMs, inode } = baseline.local;
-  const { sha256, remoteModifiedMs = null, target = null } = baseline;
-  return { sizeBytes, mtimeMs, ctimeMs, inode, sha256, remoteModifiedMs, target };
+  const { sha256, remoteModifiedMs = null, target = null, leadsTo } = baseline;
+  return { sizeBytes, mtimeMs, ctimeMs, inode, sha256, remoteModifiedMs, target, leadsTo };
 }
 
 /**

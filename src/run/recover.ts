@@ -12,7 +12,7 @@
  * The third proof needs the time: an earlier version of the same size must not pass for the new one.
  *
  * A directory that deletions may leave empty has an intent too, by its name with a slash: whoever comes after a crash
- * removes it where it is empty, and that is all that its intent says. And what a remote tries out (ftp/names.ts) has
+ * removes it where it is empty, and that is all that its intent says. And what a remote tries out (remote/names.ts) has
  * one, by the file that is stored for it.
  */
 import type { PlannedIntent } from '../ledger/record.js';

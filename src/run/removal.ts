@@ -6,16 +6,19 @@
 import type { Dirent } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import type { PlannedDeletion } from '../ledger/deletion.js';
+import { within } from '../local/place.js';
 import { moveFile, removeDirectory, removeFile } from '../local/tree.js';
-import { standsAt } from '../local/walk.js';
-import { type RelativePath, type RemoteFile, sameTime } from '../plan/entry.js';
+import { liesAt } from '../local/walk.js';
+import { isLink, type RelativePath, type RemoteFile, type RemotePiece, sameTime } from '../plan/entry.js';
 import { foldOf } from '../plan/names.js';
 import { judge } from '../remote/failure.js';
 import { AtHand } from './at-hand.js';
 import type { Result } from './crew.js';
 import type { Desk } from './desk.js';
 import { RunEnded } from './end.js';
+import { linkThere } from './link-there.js';
 import { type Emptying, emptyingIntent, emptyingOf } from './recover.js';
+import { asksFor } from './sights.js';
 import type { RecoverTask, RemoveTask, Task } from './task.js';
 
 const SIDES = ['local', 'remote'] as const;
@@ -159,11 +162,16 @@ export class Remover {
 
   async #removeHere({ at, ...doomed }: PlannedDeletion, attempt: number): Promise<Outcome> {
     const { root } = this.#desk.voyage;
-    const file = await standsAt(root, at);
+    const file = await liesAt(root, at);
     if (file === 'nothing') return { kind: 'gone' };
     const changed = { kind: 'left', message: changedSince(at, 'here') } as const;
-    if (file === 'other' || file.sizeBytes !== doomed.sizeBytes || file.mtimeMs !== doomed.modifiedMs)
-      return changed;
+    if (file === 'other') return changed;
+    const same = isLink(file)
+      ? file.leadsTo === doomed.leadsTo
+      : doomed.leadsTo === undefined &&
+        file.sizeBytes === doomed.sizeBytes &&
+        file.mtimeMs === doomed.modifiedMs;
+    if (!same) return changed;
     if (await this.#isBackThere(doomed.path))
       return { kind: 'left', message: backAgain(doomed.path, 'here') };
     const trash = this.#desk.trashOf(at, attempt);
@@ -188,11 +196,7 @@ export class Remover {
     const file = await this.#lookThere(at);
     // A directory in its place is not what was put there, and is in nobody's way.
     if (file === 'nothing' || file === 'directory') return { kind: 'gone' };
-    if (
-      file === 'other' ||
-      file.sizeBytes !== doomed.sizeBytes ||
-      !sameTime(file.modifiedMs, doomed.modifiedMs, 'lenient')
-    ) {
+    if (file === 'other' || !isDoomed(file, doomed)) {
       return { kind: 'left', message: changedSince(path, 'on the server') };
     }
     if (await this.#isBackHere(path)) return { kind: 'left', message: backAgain(path, 'on the server') };
@@ -230,12 +234,12 @@ export class Remover {
   }
 
   /** A fresh look, one for all that lies in one directory. */
-  async #lookThere(at: RelativePath): Promise<RemoteFile | 'nothing' | 'directory' | 'other'> {
-    const { remote, context } = this.#desk.voyage;
+  async #lookThere(at: RelativePath): Promise<RemotePiece | 'nothing' | 'directory' | 'other'> {
+    const { remote, context, job } = this.#desk.voyage;
     const options = { signal: context.cut };
     const directory = parentOf(at);
     const listing = await this.#listings.get(directory, async () => {
-      const found = await remote.list(directory, options).catch((error: unknown) => {
+      const found = await remote.list(directory, { ...options, ...asksFor(job) }).catch((error: unknown) => {
         const { decision, beforeSession } = judge(error);
         // It may have gone with all that was in it; then each file is asked for by itself.
         if (decision === 'skip' || (decision === 'gone' && !beforeSession)) return undefined;
@@ -243,20 +247,29 @@ export class Remover {
       });
       if (found === undefined) {
         const nothing = new Set<RelativePath>();
-        return { value: { files: new Map(), directories: nothing, others: nothing, proven: false }, size: 1 };
+        return {
+          value: { pieces: new Map(), directories: nothing, others: nothing, proven: false },
+          size: 1,
+        };
       }
-      const files = new Map(found.files.map((file) => [file.path, file]));
+      const { files, links = [] } = found;
+      const pieces = new Map<RelativePath, RemotePiece>(
+        [...files, ...links].map((piece) => [piece.path, piece]),
+      );
       const directories = new Set(found.directories);
       const others = new Set(found.others);
-      const size = files.size + directories.size + others.size + 1;
-      return { value: { files, directories, others, proven: found.proven }, size };
+      const size = pieces.size + directories.size + others.size + 1;
+      return { value: { pieces, directories, others, proven: found.proven }, size };
     });
     if (listing.others.has(at)) return 'other';
     if (listing.directories.has(at)) return 'directory';
-    const listed = listing.files.get(at);
+    const listed = listing.pieces.get(at);
     if (listed !== undefined) return listed;
+    if (listing.proven) return 'nothing';
     // Nothing shows that the listing was whole: only what the server says of this one file counts.
-    return listing.proven ? 'nothing' : ((await remote.stat(at, options)) ?? 'nothing');
+    const file: RemoteFile | undefined = await remote.stat(at, options);
+    if (file !== undefined || job.links !== 'preserve') return file ?? 'nothing';
+    return (await linkThere(remote, at, context.cut)) ?? 'nothing';
   }
 
   /** Whether the source holds it once more: it was away for a moment, as it is while it is saved. */
@@ -275,9 +288,13 @@ export class Remover {
   }
 
   #lookHere(directory: RelativePath): Promise<NamesHere> {
-    const { root } = this.#desk.voyage;
+    const { root, job } = this.#desk.voyage;
     return this.#namesHere.get(directory, async () => {
-      const found = await readdir(`${root}/${directory}`, { withFileTypes: true }).catch(() => []);
+      const found = await (job.links === 'preserve'
+        ? // Behind a link that has come in the place of the directory, nothing is what it was.
+          within(root, directory, ({ at }) => namesIn(at))
+        : namesIn(`${root}/${directory}`)
+      ).catch(() => []);
       const folded = new Map<string, Dirent[]>();
       for (const one of found) {
         const fold = foldOf(one.name);
@@ -306,14 +323,24 @@ export class Remover {
   }
 }
 
+function namesIn(directory: string): Promise<Dirent[]> {
+  return readdir(directory, { withFileTypes: true });
+}
+
 /** What stands in a directory here, by the folded name. */
 type NamesHere = ReadonlyMap<string, readonly Dirent[]>;
 
 interface Listing {
-  readonly files: ReadonlyMap<RelativePath, RemoteFile>;
+  readonly pieces: ReadonlyMap<RelativePath, RemotePiece>;
   readonly directories: ReadonlySet<RelativePath>;
   readonly others: ReadonlySet<RelativePath>;
   readonly proven: boolean;
+}
+
+function isDoomed(piece: RemotePiece, { leadsTo, sizeBytes, modifiedMs }: PlannedDeletion): boolean {
+  if (isLink(piece)) return piece.leadsTo === leadsTo;
+  const isFile = leadsTo === undefined;
+  return isFile && piece.sizeBytes === sizeBytes && sameTime(piece.modifiedMs, modifiedMs, 'lenient');
 }
 
 /** Tidying is not worth a failure; what ends the run does so all the same. `unknown`: it may be worth another try. */

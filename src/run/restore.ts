@@ -9,11 +9,14 @@ import { promises as fs } from 'node:fs';
 import type { Job } from '../job/job.js';
 import { acquireLock, lockDirectory } from '../ledger/lock.js';
 import { codeOf, LocalError, localSentence } from '../local/error.js';
+import { placeLink } from '../local/link.js';
 import { permissionsOf } from '../local/permissions.js';
 import { LocalSink } from '../local/sink.js';
 import { LocalSource } from '../local/source.js';
 import { lookAt, openRoot, standsAt } from '../local/walk.js';
-import type { RelativePath } from '../plan/entry.js';
+import { isLink, type RelativePath, type RemoteFile } from '../plan/entry.js';
+import { fingerprintOf } from '../plan/judge.js';
+import { leadOf } from '../plan/link.js';
 import { decodeName, decodePath, fitsAName } from '../plan/names.js';
 import type { RunFailure } from '../plan/outcome.js';
 import { temporaryName } from '../plan/temporary.js';
@@ -451,12 +454,16 @@ class Restoration {
     };
     if (await exists()) return;
     const temporary = temporaryName(path, randomBytes(8).toString('hex'), 'hidden');
+    if (isLink(file)) {
+      await this.#copyLink({ path, temporary, leadsTo: file.leadsTo }, version, side);
+      return;
+    }
     const sink = await LocalSink.open({ root: this.#target, path, temporary });
     let published = false;
     try {
       const permissions =
         side.from.side === 'remote'
-          ? await this.#download(version, side.from.remote, sink)
+          ? await this.#download(file, side.from.remote, sink)
           : await readInto(sink, side.from.root, file.path);
       if (sink.bytes !== file.sizeBytes) {
         const message = `${sink.bytes} bytes of ${file.path} came from ${side.place.label}, which lists ${file.sizeBytes}.`;
@@ -475,7 +482,7 @@ class Restoration {
   }
 
   /** @returns the permissions that the file is to have */
-  async #download({ file }: Version, remote: Remote, sink: LocalSink): Promise<number | undefined> {
+  async #download(file: RemoteFile, remote: Remote, sink: LocalSink): Promise<number | undefined> {
     await remote.fetch(file.path, (chunk) => sink.write(chunk), {
       signal: this.#context.cut,
       holds: (digest) => sink.holds(digest),
@@ -484,8 +491,23 @@ class Restoration {
     return this.#job.permissions === 'keep' ? file.permissions : undefined;
   }
 
+  /** A link of the server is made here only where it stays inside of the directory that is copied to. */
+  async #copyLink(
+    { path, temporary, leadsTo }: { path: RelativePath; temporary: RelativePath; leadsTo: string },
+    version: Version,
+    side: Side,
+  ): Promise<void> {
+    if (side.from.side === 'remote' && leadOf(path, leadsTo) !== 'inside') {
+      const message = `${path} is a link that leads out of the directory that is copied to, or may do so (to ${leadsTo}): it is not made here. Without --to it can be had back on the server.`;
+      this.#leave({ path, code: 'link-outside', message });
+      return;
+    }
+    await placeLink({ root: this.#target, path, temporary, leadsTo, aside: undefined });
+    this.#tell({ ...version, path }, side, false);
+  }
+
   #tell({ path, untilMs, file }: Version, side: Side, setAside: boolean): void {
-    const { sizeBytes } = file;
+    const { sizeBytes } = fingerprintOf(file);
     this.#restored += 1;
     this.#bytes += sizeBytes;
     this.#context.onRestored({ path, side: side.from.side, untilMs, sizeBytes, setAside });
@@ -612,7 +634,7 @@ class Presence {
     if (known?.directory === directory) return known;
     this.#way = this.#way.slice(0, depth);
     const seen = await this.#place
-      .list(directory, { signal: this.#signal })
+      .list(directory, { signal: this.#signal, links: 'told' })
       .then(seenIn(directory), (error) => {
         const { decision } = judge(error);
         // Refused for this directory alone; else the next one would fare no better.
@@ -625,9 +647,9 @@ class Presence {
 }
 
 function seenIn(directory: RelativePath | ''): (listing: RemoteDirectory) => Seen {
-  return ({ files, others, directories, complete }) => ({
+  return ({ files, links = [], others, directories, complete }) => ({
     directory,
-    files: new Set(files.map(({ path }) => path)),
+    files: new Set([...files, ...links].map(({ path }) => path)),
     others: new Set(others),
     directories: new Set(directories),
     complete,

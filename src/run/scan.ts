@@ -9,17 +9,20 @@ import type { Twin } from '../local/sight.js';
 import type { Upload, Verdict } from '../plan/action.js';
 import {
   isDirectory,
+  isLink,
   type Known,
   type LocalEntry,
   type RelativePath,
   type RemoteEntry,
   type RemoteFile,
+  type RemotePiece,
 } from '../plan/entry.js';
 import { judge, type Policy } from '../plan/judge.js';
+import { LinksPassed } from '../plan/link.js';
 import { type Meeting, march } from '../plan/march.js';
 import { isTrash } from '../plan/trash.js';
 import { judge as judgeFailure } from '../remote/failure.js';
-import type { Difference } from '../remote/remote.js';
+import type { Difference, RemoteLinks } from '../remote/remote.js';
 import type { Memory } from './context.js';
 import { type Filter, type Fit, filterOf, type Measures } from './filter.js';
 import { Lookup } from './lookup.js';
@@ -31,6 +34,7 @@ import { type Lists, type LocalItem, localSights, type OnFinding, remoteSights }
 export type Asks = Lists & {
   keepsApart(difference: Difference): Promise<boolean>;
   stat(path: RelativePath): Promise<RemoteFile | undefined>;
+  readonly links?: Pick<RemoteLinks, 'read'> | undefined;
 };
 
 export interface Scan {
@@ -40,7 +44,7 @@ export interface Scan {
   readonly root: string;
   readonly remote: () => Promise<Asks>;
   /** Undefined where there is no ledger yet. */
-  readonly ledger: Pick<LedgerReader, 'known' | 'twinOf' | 'standsInTheWay'> | undefined;
+  readonly ledger: Pick<LedgerReader, 'known' | 'twinOf' | 'standsInTheWay' | 'linkAbove'> | undefined;
   /** Undefined where the ledger has never seen this job. */
   readonly binding: number | undefined;
   readonly policy: Policy;
@@ -76,10 +80,12 @@ class Scanner {
   readonly #ignored = new IgnoreMap();
   readonly #wants: Filter;
   readonly #lookup: Lookup;
+  /** Of the remote. */
+  readonly #links = new LinksPassed();
 
   constructor(scan: Scan) {
     this.#scan = scan;
-    this.#lookup = new Lookup(scan.remote);
+    this.#lookup = new Lookup(scan.remote, scan.job);
     const { job } = scan;
     const wanted = filterOf(job);
     const { ready } = job;
@@ -107,6 +113,7 @@ class Scanner {
     const rows: Iterator<Known> =
       ledger === undefined || binding === undefined ? [].values() : ledger.known(binding);
     for await (const met of march<LocalItem, RemoteEntry>({ local, remote }, rows)) {
+      if (met.remote.kind === 'there' && isLink<RemoteEntry>(met.remote.item)) this.#links.note(met.path);
       // Waited for only where somebody has to be asked: each wait is paid by every path.
       if (this.#leftOut(met)) yield { kind: 'left-out', path: met.path };
       else yield this.#judge(this.#mayBeHidden(met) ? await this.#lookedFor(met) : met);
@@ -145,11 +152,18 @@ class Scanner {
     const { path, local, known } = met;
     const { kind } = judge(met, policy);
     if (kind !== 'upload' && kind !== 'examine') return met;
-    const modifiedMs =
-      local.kind === 'there' && !isDirectory<LocalEntry>(local.item) ? local.item.mtimeMs : undefined;
+    const modifiedMs = local.kind === 'there' && 'mtimeMs' in local.item ? local.item.mtimeMs : undefined;
     const place = { baseline: known?.baseline, modifiedMs, there: undefined };
-    const item = await (await this.#scan.remote()).stat(placement.place(path, place).there);
+    const item = await this.#askedFor(placement.place(path, place).there);
     return item === undefined ? met : { ...met, remote: { kind: 'there', item } };
+  }
+
+  async #askedFor(there: RelativePath): Promise<RemotePiece | undefined> {
+    const remote = await this.#scan.remote();
+    const file = await remote.stat(there);
+    if (file !== undefined || this.#scan.job.links !== 'preserve') return file;
+    const leadsTo = await remote.links?.read(there);
+    return leadsTo === undefined ? undefined : { path: there, leadsTo };
   }
 
   /** What the job does not want is left alone on both sides, be it there or gone. */
@@ -171,13 +185,14 @@ class Scanner {
   /** Gone, and of a size or an age by then that the job leaves alone: it stays where it was delivered. */
   #wasLeftOut(known: Known | undefined): boolean {
     const baseline = known?.baseline;
-    if (baseline === undefined || baseline.path.endsWith('/')) return false;
+    if (baseline === undefined || baseline.path.endsWith('/') || baseline.leadsTo !== undefined) return false;
     const { sizeBytes, mtimeMs } = baseline.local;
     return this.#scan.weigh({ sizeBytes, modifiedMs: mtimeMs }) === 'left-out';
   }
 
   #fits(path: RelativePath, item: LocalEntry | RemoteEntry): boolean {
-    if (isDirectory<LocalEntry | RemoteEntry>(item)) return true;
+    // Size and age are those of content.
+    if (isDirectory<LocalEntry | RemoteEntry>(item) || isLink<LocalEntry | RemoteEntry>(item)) return true;
     const { weigh, placement, onFinding } = this.#scan;
     const modifiedMs = 'modifiedMs' in item ? item.modifiedMs : item.mtimeMs;
     const fit = weigh({ sizeBytes: item.sizeBytes, modifiedMs });
@@ -193,21 +208,24 @@ class Scanner {
   }
 
   #judge(met: Met): Verdict | Promise<Verdict> {
+    const { path } = met;
     const verdict = judge(met, this.#scan.policy);
     switch (verdict.kind) {
       case 'upload':
         return this.#judgeUpload(verdict, met);
       case 'download':
-      case 'make-directory':
         return this.#inTheWay(met) ? { ...verdict, after: 'deletions' } : verdict;
+      case 'make-directory':
+        if (this.#inTheWay(met)) return { ...verdict, after: 'deletions' };
+        return verdict.side === 'remote' && this.#isBehindLink(met) ? { kind: 'left-out', path } : verdict;
       case 'blocked':
         this.#tellBlocked(verdict);
         return verdict;
       case 'spared':
         this.#tell(
-          met.path,
+          path,
           'changed-there',
-          `${met.path} is gone at the source, and was changed ${verdict.side === 'local' ? 'here' : 'on the server'} since it was put there: it is not deleted. Delete it by hand, or set deletes.extraneous.`,
+          `${path} is gone at the source, and was changed ${verdict.side === 'local' ? 'here' : 'on the server'} since it was put there: it is not deleted. Delete it by hand, or set deletes.extraneous.`,
         );
         return verdict;
       default:
@@ -235,18 +253,33 @@ class Scanner {
       );
       return { kind: 'left-out', path };
     }
-    if (verdict.baseline !== undefined) return verdict;
+    if (verdict.baseline !== undefined) return this.#isBehindLink(met) ? { kind: 'left-out', path } : verdict;
     const found = await this.#lookedUp(verdict, met);
     if (found.kind !== 'upload') return found;
     if (this.#inTheWay(met)) return { ...found, after: 'deletions' };
-    return this.#apart(found, met);
+    return this.#isBehindLink(met) ? { kind: 'left-out', path } : this.#apart(found, met);
+  }
+
+  /** What would be written where a link of the server leads, and not where it belongs, is told. */
+  #isBehindLink({ path, remote }: Met): boolean {
+    const { ledger, binding } = this.#scan;
+    const link =
+      remote.kind !== 'unasked'
+        ? this.#links.above(path)
+        : binding === undefined
+          ? undefined
+          : ledger?.linkAbove(binding, path);
+    if (link === undefined) return false;
+    const message = `${path} belongs into a directory, and on the server ${link} is a link: it would be written wherever that leads, so it is not sent. Take the link away there.`;
+    this.#tell(path, 'link-in-the-way', message);
+    return true;
   }
 
   /** The ledger may have forgotten these two places: a file that it does not know may have been delivered all the same. */
   async #lookedUp(verdict: Upload, met: Met): Promise<Verdict> {
     const { memory, policy } = this.#scan;
     if (memory === 'settled' || met.remote.kind !== 'unasked') return verdict;
-    const item = await this.#lookup.file(verdict.there);
+    const item = await this.#lookup.at(verdict.there);
     return item === undefined ? verdict : judge({ ...met, remote: { kind: 'there', item } }, policy);
   }
 

@@ -8,15 +8,15 @@ import type { Remark, Twin } from '../local/sight.js';
 import { walk, whichRoot } from '../local/walk.js';
 import {
   comparePaths,
+  type LinkEntry,
   type LocalEntry,
-  type LocalFile,
   type RelativePath,
   type RemoteEntry,
   type RemoteFile,
 } from '../plan/entry.js';
 import type { Told } from '../plan/march.js';
 import { judge } from '../remote/failure.js';
-import type { Remote, RemoteDirectory } from '../remote/remote.js';
+import type { ListOptions, Remote, RemoteDirectory } from '../remote/remote.js';
 import { RunEnded } from './end.js';
 import type { Filter } from './filter.js';
 
@@ -66,6 +66,9 @@ export async function* localSights(view: LocalView): AsyncGenerator<Told<LocalIt
       case 'file':
         yield { kind: 'there', path: sight.file.path, item: withTwin(sight.file, sight.twin) };
         break;
+      case 'link':
+        yield { kind: 'there', path: sight.link.path, item: withTwin(sight.link, sight.twin) };
+        break;
       case 'directory': {
         const { path } = sight;
         yield { kind: 'there', path, item: withTwin({ path, directory: true }, sight.twin) };
@@ -89,7 +92,7 @@ export async function* localSights(view: LocalView): AsyncGenerator<Told<LocalIt
   );
 }
 
-function withTwin<Entry extends LocalFile | LocalEntry>(entry: Entry, twin: Twin | undefined): LocalItem {
+function withTwin(entry: LocalEntry, twin: Twin | undefined): LocalItem {
   return twin === undefined ? entry : { ...entry, twin };
 }
 
@@ -101,7 +104,7 @@ export type Lists = Pick<Remote, 'list' | 'label'> & {
 
 export interface RemoteView {
   readonly remote: Lists;
-  readonly job: Pick<Job, 'emptyDirectories'>;
+  readonly job: Pick<Job, 'emptyDirectories' | 'links'>;
   /** By the paths as they are called here. */
   readonly wants: Filter;
   /** The path of something that the remote lists, as it is called here. */
@@ -119,15 +122,20 @@ export async function* remoteSights(view: RemoteView): AsyncGenerator<Told<Remot
 }
 
 /** @returns undefined for a target that cannot be listed, most likely because it is not there yet */
-async function listRoot({ remote, role }: RemoteView): Promise<RemoteDirectory | undefined> {
+async function listRoot({ remote, role, job }: RemoteView): Promise<RemoteDirectory | undefined> {
   try {
-    return await remote.list('');
+    return await remote.list('', asksFor(job));
   } catch (error) {
     if (role === 'source' || endsScan(error)) throw error;
     if (remote.makeRoot === undefined) return undefined;
     await remote.makeRoot();
-    return remote.list('');
+    return remote.list('', asksFor(job));
   }
+}
+
+/** What a listing is to tell for this job. */
+export function asksFor({ links }: Pick<Job, 'links'>): Pick<ListOptions, 'links'> {
+  return links === 'preserve' ? { links: 'told' } : {};
 }
 
 /** One thing of a listing. `key` is its path as the march orders it. */
@@ -135,6 +143,7 @@ interface Entry {
   readonly key: string;
   readonly what:
     | { readonly file: RemoteFile }
+    | { readonly link: LinkEntry }
     | { readonly directory: RelativePath }
     | { readonly other: RelativePath };
 }
@@ -142,7 +151,7 @@ interface Entry {
 async function* listed(
   view: RemoteView,
   directory: RelativePath | '',
-  { files, directories, others, complete, proven }: RemoteDirectory,
+  { files, directories, links = [], others, complete, proven }: RemoteDirectory,
 ): AsyncGenerator<Told<RemoteEntry>> {
   const { remote, job, pathOf, onFinding } = view;
   if (!complete) {
@@ -156,6 +165,7 @@ async function* listed(
   if (!proven) yield { kind: 'blind', path: pathOf(directory), why: 'unproven' };
   const entries = await inOrder(view, [
     ...files.map((file) => ({ key: pathOf(file.path), what: { file } })),
+    ...links.map((link) => ({ key: pathOf(link.path), what: { link } })),
     ...directories.map((path) => ({ key: `${pathOf(path)}/`, what: { directory: path } })),
     ...others.map((path) => ({ key: pathOf(path), what: { other: path } })),
   ]);
@@ -174,6 +184,8 @@ async function* listed(
     }
     if ('file' in what) {
       yield { kind: 'there', path: key, item: what.file };
+    } else if ('link' in what) {
+      yield { kind: 'there', path: key, item: what.link };
     } else if ('other' in what) {
       onFinding({ kind: 'ignored', path: key, message: `${key} is no regular file on the server.` });
       yield { kind: 'blind', path: key, why: 'foreign' };
@@ -209,7 +221,7 @@ async function* listedBelow(view: RemoteView, directory: RelativePath): AsyncGen
   }
   let listing: RemoteDirectory;
   try {
-    listing = await view.remote.list(directory);
+    listing = await view.remote.list(directory, asksFor(view.job));
   } catch (error) {
     if (endsScan(error)) throw error;
     const { code, message } = judge(error);

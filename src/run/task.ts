@@ -5,8 +5,8 @@
 import type { PlannedDeletion } from '../ledger/deletion.js';
 import type { Intent } from '../ledger/record.js';
 import type { Part } from '../local/sink.js';
-import type { Action, Download, Upload } from '../plan/action.js';
-import type { LocalFile, RelativePath } from '../plan/entry.js';
+import type { Action, Download, LinkTransfer, Upload } from '../plan/action.js';
+import type { LocalFile, RelativePath, RemoteFile } from '../plan/entry.js';
 
 interface Tried {
   readonly path: RelativePath;
@@ -16,7 +16,7 @@ interface Tried {
 
 export interface UploadTask extends Tried {
   readonly kind: 'upload';
-  readonly action: Upload;
+  readonly action: Upload<LocalFile>;
   /** As it was looked at last. */
   readonly file: LocalFile;
   readonly temporary: RelativePath;
@@ -29,10 +29,17 @@ export interface UploadTask extends Tried {
 
 export interface DownloadTask extends Tried {
   readonly kind: 'download';
-  readonly action: Download;
+  readonly action: Download<RemoteFile>;
   readonly temporary: RelativePath;
   /** What an attempt that broke off has left under the temporary name. */
   readonly part: Part | undefined;
+}
+
+/** A link that goes across, in whichever direction. */
+export interface LinkTask extends Tried {
+  readonly kind: 'link';
+  readonly action: LinkTransfer;
+  readonly temporary: RelativePath;
 }
 
 export interface RecoverTask extends Tried {
@@ -56,6 +63,7 @@ export interface PlainTask<Kind extends Plain['kind'] = Plain['kind']> extends T
 export type Task =
   | UploadTask
   | DownloadTask
+  | LinkTask
   | RecoverTask
   | RemoveTask
   | PlainTask<'examine'>
@@ -65,4 +73,8 @@ export type Task =
   | PlainTask<'make-directory'>;
 
 /** A transfer: its temporary name is written down before it begins. */
-export type Transfer = UploadTask | DownloadTask;
+export type Transfer = UploadTask | DownloadTask | LinkTask;
+
+export function isTransfer(task: Task): task is Transfer {
+  return task.kind === 'upload' || task.kind === 'download' || task.kind === 'link';
+}

@@ -5,12 +5,22 @@
  */
 import { promises as fs } from 'node:fs';
 import { codeOf, LocalError, localSentence } from '../local/error.js';
+import { textAt } from '../local/link.js';
 import { within } from '../local/place.js';
 import { makeDirectory, moveFile, removeDirectory, removeFile } from '../local/tree.js';
-import { standsAt } from '../local/walk.js';
-import { comparePaths, type RelativePath, type RemoteFile } from '../plan/entry.js';
+import { liesAt } from '../local/walk.js';
+import {
+  comparePaths,
+  isLink,
+  type LinkEntry,
+  type RelativePath,
+  type RemoteFile,
+  type RemotePiece,
+} from '../plan/entry.js';
+import { fingerprintOf } from '../plan/judge.js';
 import { fromNote, fromTrash, stampMs, TRASH } from '../plan/trash.js';
-import { type Failure, judge } from '../remote/failure.js';
+import type { Failure } from '../remote/decision.js';
+import { judge } from '../remote/failure.js';
 import type { OperationOptions, Remote, RemoteDirectory } from '../remote/remote.js';
 import { Crew } from './crew.js';
 import { type Patience, patiently } from './patience.js';
@@ -46,18 +56,20 @@ const MOST_PROBLEMS = 50;
 /** Wide enough that the workers never wait, and no directory is copied into the queue. */
 const QUEUED = 64;
 
-/** The local side. Links are neither followed nor touched. `root` is its real path, from `openRoot`. */
+/** The local side. Links are links there, and never followed. `root` is its real path, from `openRoot`. */
 export function localPlace(root: string): RestorePlace {
   return {
     label: root === '' ? '/' : root,
     list: (directory) => listLocal(root, directory),
     move: async (from, to) => {
-      const moved = await moveFile(root, from, to, undefined);
+      const there = await liesAt(root, from);
+      const link = typeof there !== 'string' && isLink(there) ? there : undefined;
+      const moved = await moveFile(root, from, to, link);
       if (moved !== 'changed') return moved;
       throw new LocalError('CHANGED', `${from} is no regular file any more, or changed while it was moved.`);
     },
     remove: async (path) => {
-      const file = await standsAt(root, path);
+      const file = await liesAt(root, path);
       if (file === 'nothing') return;
       if (file === 'other' || (await removeFile(root, path, file)) === 'changed') {
         throw new LocalError('CHANGED', `${path} is not the file any more that was to be removed.`);
@@ -66,8 +78,8 @@ export function localPlace(root: string): RestorePlace {
     makeDirectory: (directory) => makeDirectory(root, directory),
     removeDirectory: (directory) => removeDirectory(root, directory),
     areOne: async (one, other) => {
-      const [a, b] = [await standsAt(root, one), await standsAt(root, other)];
-      return typeof a !== 'string' && typeof b !== 'string' && a.inode === b.inode && a.device === b.device;
+      const [a, b] = await Promise.all([one, other].map((path) => fs.lstat(`${root}/${path}`).catch(absent)));
+      return a !== undefined && b !== undefined && a.ino === b.ino && a.dev === b.dev;
     },
   };
 }
@@ -75,6 +87,7 @@ export function localPlace(root: string): RestorePlace {
 async function listLocal(root: string, directory: RelativePath | ''): Promise<RemoteDirectory> {
   const files: RemoteFile[] = [];
   const directories: RelativePath[] = [];
+  const links: LinkEntry[] = [];
   const others: RelativePath[] = [];
   let complete = true;
   try {
@@ -84,7 +97,10 @@ async function listLocal(root: string, directory: RelativePath | ''): Promise<Re
         // Not valid UTF-8: by the name that Node gives, it cannot be found.
         if (entry.name.includes('\ufffd')) complete = false;
         else if (entry.isDirectory()) directories.push(path);
-        else if (!entry.isFile()) others.push(path);
+        else if (entry.isSymbolicLink()) {
+          const leadsTo = await textAt(`${at}/${entry.name}`);
+          if (leadsTo !== undefined) links.push({ path, leadsTo });
+        } else if (!entry.isFile()) others.push(path);
         else {
           const stats = await fs.lstat(`${at}/${entry.name}`).catch(absent);
           if (stats === undefined) continue;
@@ -97,7 +113,11 @@ async function listLocal(root: string, directory: RelativePath | ''): Promise<Re
     if (error instanceof LocalError) throw error;
     throw new LocalError(codeOf(error), localSentence(codeOf(error), directory), error);
   }
-  return { files, directories, others, complete, proven: complete };
+  return { files, directories, links, others, complete, proven: complete };
+}
+
+function piecesOf({ files, links = [] }: RemoteDirectory): readonly RemotePiece[] {
+  return [...files, ...links];
 }
 
 function absent(error: unknown): undefined {
@@ -125,7 +145,7 @@ export function patientPlace(place: RestorePlace, patience: Patience): RestorePl
  */
 async function openTrash(place: TrashPlace, options: OperationOptions): Promise<RemoteDirectory | undefined> {
   try {
-    return await place.list(TRASH, options);
+    return await place.list(TRASH, { ...options, links: 'told' });
   } catch (error) {
     const { decision } = judge(error);
     if (decision !== 'skip' && decision !== 'gone') throw error;
@@ -206,7 +226,7 @@ class Pruning {
     const trash = await this.#attempt(TRASH, () => openTrash(this.#place, this.#options));
     if (trash === undefined) return;
     const foreign = trash.directories.filter((path) => fromTrash(`${path}/x`) === undefined);
-    for (const path of [...trash.files.map((file) => file.path), ...trash.others, ...foreign]) {
+    for (const path of [...piecesOf(trash).map((piece) => piece.path), ...trash.others, ...foreign]) {
       this.#tell(path, 'foreign', 'was not put there by ferryd, and is left alone.');
     }
     if (!trash.complete) this.#tell(TRASH, 'listing', 'could not be listed completely.');
@@ -223,11 +243,13 @@ class Pruning {
 
   /** Removes a directory with all that is in it. @returns false where something is left, which was told */
   async #empty(directory: RelativePath, depth: number): Promise<boolean> {
-    const listing = await this.#attempt(directory, () => this.#place.list(directory, this.#options));
+    const listing = await this.#attempt(directory, () =>
+      this.#place.list(directory, { ...this.#options, links: 'told' }),
+    );
     if (listing === undefined) return false;
     const before = this.#problemsInAll;
     for (const path of listing.others) this.#tell(path, 'special-file', 'is no regular file, and is left.');
-    await this.#removeAll(listing.files.filter((file) => this.#isIn(file.path, directory)));
+    await this.#removeAll(piecesOf(listing).filter(({ path }) => this.#isIn(path, directory)));
     for (const path of listing.directories.filter((path) => this.#isIn(path, directory))) {
       if (depth < DEEPEST) await this.#empty(path, depth + 1);
       else this.#tell(path, 'depth', `lies deeper than ${DEEPEST} directories, and is left.`);
@@ -240,8 +262,8 @@ class Pruning {
     return end === 'removed';
   }
 
-  async #removeAll(files: readonly RemoteFile[]): Promise<void> {
-    const crew = new Crew<RemoteFile>({
+  async #removeAll(files: readonly RemotePiece[]): Promise<void> {
+    const crew = new Crew<RemotePiece>({
       workers: Math.min(AT_ONCE, files.length),
       capacity: QUEUED,
       work: async (file) => {
@@ -251,7 +273,7 @@ class Pruning {
         });
         if (removed === true) {
           this.#files += 1;
-          this.#bytes += file.sizeBytes;
+          this.#bytes += fingerprintOf(file).sizeBytes;
         }
         return 'done';
       },
@@ -324,8 +346,8 @@ function isChild(path: RelativePath, directory: RelativePath): boolean {
 /** One version of a path, in a trash. */
 export interface Version extends Dated {
   readonly kind: 'version';
-  /** The file, with its path in the trash. */
-  readonly file: RemoteFile;
+  /** The file or the link, with its path in the trash. */
+  readonly file: RemotePiece;
 }
 
 /** A note that a version was put back, and is in this place no more. */
@@ -458,7 +480,7 @@ async function* versionsBelow(
   const { wants = () => true, signal, onProblem } = options;
   let listing: RemoteDirectory;
   try {
-    listing = await place.list(directory, { signal });
+    listing = await place.list(directory, { signal, links: 'told' });
   } catch (error) {
     const failure = judge(error);
     if (signal?.aborted === true || endsAll(failure)) throw error;
@@ -483,22 +505,22 @@ async function* versionsBelow(
 interface Entry {
   /** Path in the trash; a directory's ends with `/`. */
   readonly key: string;
-  readonly file?: RemoteFile;
+  readonly file?: RemotePiece;
   readonly backMs?: number | undefined;
 }
 
 /** In the order of the paths that they stand for, each once: a file before a note that is not true yet. */
-function entriesOf({ files, directories }: RemoteDirectory, directory: RelativePath): Entry[] {
+function entriesOf(listing: RemoteDirectory, directory: RelativePath): Entry[] {
   const notes: Entry[] = [];
   const below: Entry[] = [];
-  for (const path of directories) {
+  for (const path of listing.directories) {
     if (!isChild(path, directory)) continue;
     const note = fromNote(path);
     if (note === undefined) below.push({ key: `${path}/` });
     else notes.push({ key: note.trashed, backMs: stampMs(note.stamp) });
   }
   notes.sort((a, b) => (b.backMs ?? 0) - (a.backMs ?? 0));
-  const own = files.filter((file) => isChild(file.path, directory));
+  const own = piecesOf(listing).filter(({ path }) => isChild(path, directory));
   return [...own.map((file) => ({ key: file.path, file })), ...notes, ...below]
     .sort((a, b) => comparePaths(a.key, b.key))
     .filter(({ key }, i, all) => all[i - 1]?.key !== key);

@@ -32,7 +32,7 @@ export class Uploader {
   }
 
   /** The task that sends a file: from the beginning, or on with what an earlier run has left of it. */
-  taskOf(action: Upload): UploadTask {
+  taskOf(action: Upload<LocalFile>): UploadTask {
     const { path, file } = action;
     const upload = { kind: 'upload', path, action, file, attempt: 1 } as const;
     const part = this.#parts.take(path, file);

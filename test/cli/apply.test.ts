@@ -32,7 +32,22 @@ function other(planned: PlannedAction, more: Partial<PlannedAction>): Difference
   return { kind: 'other', planned, found: { ...planned, ...more } };
 }
 
+const LINK = { leadsTo: 'x' };
+
 test.each<[string, Difference]>([
+  ['the plan is to upload it, but it has become a link here.', other(UPLOAD, { local: LINK })],
+  [
+    'the plan is to upload it, but it is no link here any more.',
+    other({ ...UPLOAD, local: LINK }, { local: LOCAL }),
+  ],
+  [
+    'the plan is to upload it, but it leads elsewhere here now.',
+    other({ ...UPLOAD, local: LINK }, { local: { leadsTo: 'y' } }),
+  ],
+  [
+    'the plan is to delete it on the server, but it leads elsewhere on the server now.',
+    other({ ...REMOVE, sizeBytes: 0, modifiedMs: null, leadsTo: 'x' }, { leadsTo: 'y' }),
+  ],
   [
     'the plan is to upload it, and there is nothing to do about it now.',
     { kind: 'missing', planned: UPLOAD },

@@ -31,6 +31,7 @@ function removal(more: Partial<Extract<Verdict, { kind: 'remove' }>> = {}): Verd
   return { kind: 'remove', path: 'a', side: 'remote', at: 'a', known: 'ours', ...sized, ...more };
 }
 
+const LINK = { path: 'a', leadsTo: '../x' };
 const SKIP = { path: 'a', local: HERE, code: '553', text: 'Permission denied', settings: '', atMs: 0 };
 
 test.each<[string, Verdict, Terms]>([
@@ -42,6 +43,23 @@ test.each<[string, Verdict, Terms]>([
   ['upload: changed on both sides; the one here wins, 2.0 KiB', upload({ reason: 'conflict' }), BOTH],
   ['upload: new, 2.0 KiB, as 2026/a', upload({ there: '2026/a' }), PUSH],
   ['upload: new, 2.0 KiB; first what is in its place is deleted', upload({ after: 'deletions' }), MIRROR],
+  ['upload: new, a link to ../x', upload({ file: LINK }), PUSH],
+  ['download: new, a link to ../x', download({ file: LINK }), PUSH],
+  [
+    'trash: on the server: gone at the source, a link to ../x, into .ferryd-trash',
+    removal({ sizeBytes: 0, modifiedMs: undefined, leadsTo: '../x' }),
+    MIRROR,
+  ],
+  [
+    'compare: both have this link; it is only remembered',
+    { kind: 'meet', ...AT, proof: 'trusted', local: LINK, remote: LINK, decide },
+    PUSH,
+  ],
+  [
+    'keep-both: changed on both sides; the one here is kept as a.conflict-<date>-<time>, 10 B both',
+    { kind: 'set-aside', path: 'a', here: 'a', there: 'a', side: 'local', local: LINK, remote: THERE },
+    BOTH,
+  ],
   ['download: new, 10 B', download(), PUSH],
   ['download: something else stands here, 10 B', download({ reason: 'differs' }), PUSH],
   ['download: missing here, 10 B', download({ reason: 'missing' }), PUSH],

@@ -21,7 +21,7 @@ export interface Operation {
   readonly atRest: 'silent' | 'lists';
 }
 
-const BOTH = ['scripted', 'vsftpd'] as const;
+const ALL = ['scripted', 'vsftpd', 'openssh'] as const;
 
 const DELETE = {
   policy: 'delete',
@@ -42,7 +42,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: 'upload: two new files in a new directory',
     work: 'run',
     job: {},
-    servers: BOTH,
+    servers: ALL,
     prepare: (scene) => {
       scene.put('local', 'd/a', 'first a');
       scene.put('local', 'd/b', 'first b');
@@ -54,7 +54,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: 'upload: a changed file, the old one into the trash',
     work: 'run',
     job: { deletes: TRASH },
-    servers: BOTH,
+    servers: ALL,
     prepare: async (scene) => {
       scene.put('local', 'd/a', 'first a');
       await agree(scene);
@@ -82,7 +82,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: 'upload: one that was cut off goes on',
     work: 'run',
     job: {},
-    servers: BOTH,
+    servers: ALL,
     prepare: (scene) => {
       scene.put('local', 'a', LARGE);
       scene.cutOff('a', '.ferryd-0123456789abcdef.part', LARGE.length - 100);
@@ -94,7 +94,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: 'upload: a name that is tried out first',
     work: 'run',
     job: {},
-    servers: BOTH,
+    servers: ALL,
     prepare: async (scene) => {
       await agree(scene);
       scene.put('local', 'grün', 'first');
@@ -106,7 +106,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: 'download: two new files in a new directory',
     work: 'run',
     job: { direction: 'pull' },
-    servers: BOTH,
+    servers: ALL,
     prepare: (scene) => {
       scene.put('remote', 'd/a', 'first a');
       scene.put('remote', 'd/b', 'first b');
@@ -118,7 +118,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: 'download: a changed file, the old one into the trash',
     work: 'run',
     job: { direction: 'pull', deletes: TRASH },
-    servers: BOTH,
+    servers: ALL,
     prepare: async (scene) => {
       scene.put('remote', 'd/a', 'first a');
       await agree(scene);
@@ -131,7 +131,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: 'rename: a conflict, the loser on the server',
     work: 'run',
     job: { mode: 'two-way', deletes: TRASH },
-    servers: BOTH,
+    servers: ALL,
     prepare: async (scene) => {
       scene.put('local', 'd/a.txt', 'agreed');
       await agree(scene);
@@ -145,7 +145,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: 'rename: a conflict, the loser here',
     work: 'run',
     job: { mode: 'two-way', deletes: TRASH },
-    servers: BOTH,
+    servers: ALL,
     prepare: async (scene) => {
       scene.put('local', 'd/a.txt', 'agreed');
       await agree(scene);
@@ -159,7 +159,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: 'delete: files on the server, and the directories that they leave empty',
     work: 'run',
     job: { mode: 'mirror', deletes: DELETE },
-    servers: BOTH,
+    servers: ALL,
     prepare: async (scene) => {
       for (const path of ['keep', 'd/e/a', 'd/e/b']) scene.put('local', path, `first ${path}`);
       await agree(scene);
@@ -172,7 +172,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: 'delete: files here, and the directories that they leave empty',
     work: 'run',
     job: { mode: 'mirror', direction: 'pull', deletes: DELETE },
-    servers: BOTH,
+    servers: ALL,
     prepare: async (scene) => {
       for (const path of ['keep', 'd/e/a', 'd/e/b']) scene.put('remote', path, `first ${path}`);
       await agree(scene);
@@ -185,7 +185,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: 'delete: an empty directory that is an entry of its own, and a new one',
     work: 'run',
     job: { mode: 'mirror', emptyDirectories: 'keep', deletes: DELETE },
-    servers: BOTH,
+    servers: ALL,
     prepare: async (scene) => {
       scene.put('local', 'old/a', 'first a');
       scene.put('local', 'keep', 'first keep');
@@ -201,7 +201,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: 'move: to the server',
     work: 'run',
     job: { mode: 'move' },
-    servers: BOTH,
+    servers: ALL,
     prepare: async (scene) => {
       await agree(scene);
       scene.put('local', 'a', 'first a');
@@ -214,7 +214,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: 'move: from the server',
     work: 'run',
     job: { mode: 'move', direction: 'pull' },
-    servers: BOTH,
+    servers: ALL,
     prepare: async (scene) => {
       scene.make('remote');
       await agree(scene);
@@ -228,7 +228,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: 'trash: deleted on the server',
     work: 'run',
     job: { mode: 'mirror', deletes: TRASH },
-    servers: BOTH,
+    servers: ALL,
     prepare: async (scene) => {
       for (const path of ['keep', 'd/a', 'd/b']) scene.put('local', path, `first ${path}`);
       await agree(scene);
@@ -241,7 +241,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: 'trash: deleted here',
     work: 'run',
     job: { mode: 'mirror', direction: 'pull', deletes: TRASH },
-    servers: BOTH,
+    servers: ALL,
     prepare: async (scene) => {
       for (const path of ['keep', 'd/a', 'd/b']) scene.put('remote', path, `first ${path}`);
       await agree(scene);
@@ -254,7 +254,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: 'trash: taken back on the server',
     work: 'restore',
     job: { mode: 'mirror', deletes: TRASH },
-    servers: BOTH,
+    servers: ALL,
     prepare: async (scene) => {
       scene.put('local', 'keep', 'first keep');
       scene.put('local', 'd/a', 'first a');
@@ -269,7 +269,7 @@ export const OPERATIONS: readonly Operation[] = [
     name: 'trash: taken back here',
     work: 'restore',
     job: { mode: 'mirror', direction: 'pull', deletes: TRASH },
-    servers: BOTH,
+    servers: ALL,
     prepare: async (scene) => {
       scene.put('remote', 'keep', 'first keep');
       scene.put('remote', 'd/a', 'first a');

@@ -1,8 +1,8 @@
 /*
  * The points at which a process of ours can be killed: before and after every write of the ledger, every command sent,
  * every reply read, every piece of data sent, and every step on the disk that changes it. Counted by wrapping what all
- * of these go through (better-sqlite3, net, fs), so that nothing in src/ knows of it. A reply is counted one by one
- * however many come in one packet. At the wanted point the process kills itself (SIGKILL): nothing runs after that.
+ * of these go through (better-sqlite3, net or an SSH channel, fs), so that nothing in src/ knows of it. A reply of FTP
+ * is counted one by one however many come in one packet. At the wanted point the process kills itself (SIGKILL): nothing runs after that.
  *
  * Two points of one state have nothing between them that outlives this process: no change of the ledger, of the disk or
  * of the server, but at most a question to it. Lives in a process of its own (victim.ts), where it patches for good.
@@ -11,6 +11,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { basename } from 'node:path';
 import Database from 'better-sqlite3';
+import { wrapChannels } from './channel-points.js';
 
 export type Kind = 'ledger' | 'command' | 'reply' | 'data' | 'disk';
 
@@ -25,6 +26,7 @@ export interface Point {
 }
 
 export interface Watching {
+  readonly protocol: 'ftp' | 'sftp';
   /** The server's port: connections to it are control connections, all others carry data. */
   readonly port: number;
   /** The place of the point in the order of all; undefined: nobody is killed. */
@@ -49,6 +51,7 @@ export function met(): readonly Point[] {
 export async function install(): Promise<void> {
   wrapLedger();
   wrapNet();
+  wrapChannels({ meet, pass });
   await wrapDisk();
 }
 
@@ -134,6 +137,8 @@ function wrapNet(): void {
   replace(net, 'connect', (old, _, args) => {
     const socket = old(...args);
     if (!(socket instanceof net.Socket)) throw new Error('not a socket');
+    // What goes over an SSH connection is told by its channels.
+    if (watching?.protocol === 'sftp') return socket;
     const [options] = args;
     const isControl =
       typeof options === 'object' && options !== null && Reflect.get(options, 'port') === watching?.port;

@@ -3,9 +3,8 @@
  * the operation under test needs. Several scenes share a berth, which is a server and the directory that it serves.
  */
 import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Job, Server } from '../../src/job/job.js';
+import type { FtpServer, Job, SecretSource, Server, SftpServer } from '../../src/job/job.js';
 import { type Ledger, openLedger } from '../../src/ledger/ledger.js';
 import { fingerprintOf } from '../../src/local/fingerprint.js';
 import { isTemporary } from '../../src/plan/temporary.js';
@@ -16,7 +15,8 @@ import { type RestoreReport, restoreJob } from '../../src/run/restore.js';
 import { runJob } from '../../src/run/run.js';
 import { World } from '../run/support/voyage.js';
 import type { FtpServerOptions } from '../support/ftp-server/settings.js';
-import type { RealServer } from '../support/real-server.js';
+import { childrenOf, type RealServer } from '../support/real-server.js';
+import { startSshd } from '../support/servers/openssh.js';
 import { startVsftpd } from '../support/servers/vsftpd.js';
 
 /** Modification times of what is there at first, and of what a person changed later. */
@@ -28,7 +28,7 @@ export const FIRST_MS = Date.UTC(2026, 5, 1, 3);
 export const HOUR_MS = 3_600_000;
 
 export type Side = 'local' | 'remote';
-export type ServerKind = 'scripted' | 'vsftpd';
+export type ServerKind = 'scripted' | 'vsftpd' | 'openssh';
 
 /** A server that scenes share. */
 export interface Berth extends AsyncDisposable {
@@ -48,6 +48,8 @@ export interface Berth extends AsyncDisposable {
   quiet(): Promise<'quiet' | 'straggling'>;
   /** Waits until no session is left at all. */
   settled(): Promise<void>;
+  /** Gives the server what was put on its disk. */
+  adopt(): Promise<void>;
 }
 
 export async function openBerth(kind: ServerKind, options: Partial<FtpServerOptions> = {}): Promise<Berth> {
@@ -64,21 +66,67 @@ export async function openBerth(kind: ServerKind, options: Partial<FtpServerOpti
         return 'quiet';
       },
       settled: () => world.server.until((journal) => journal.open === 0),
+      adopt: async () => {},
       [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
     };
   }
+  return kind === 'vsftpd' ? vsftpdBerth(world) : opensshBerth(world);
+}
+
+async function vsftpdBerth(world: World): Promise<Berth> {
   // How long a session waits for the data connection of a client that is gone; a minute unless told.
   const server = await startVsftpd({ settings: { accept_timeout: '3' } });
-  const password = world.directory.join('vsftpd-password');
-  writeFileSync(password, server.password, { mode: 0o600 });
-  const { host, port, user } = server;
-  const account: Partial<Server> = { host, port, user, password: { kind: 'file', path: password } };
+  const account: Partial<FtpServer> = addressOf(world, server);
+  // It has one process for each session.
+  const sessions = async (): Promise<readonly number[]> => childrenOf(server.pid);
+  return realBerth('vsftpd', world, server, { ...world.job.server, ...account }, sessions);
+}
+
+async function opensshBerth(world: World): Promise<Berth> {
+  const server = await startSshd();
+  const { name, connections, charset, verify, timeouts } = world.job.server;
+  const account: SftpServer = {
+    name,
+    protocol: 'sftp',
+    connections,
+    charset,
+    verify,
+    timeouts,
+    ...addressOf(world, server),
+    privateKey: undefined,
+    passphrase: undefined,
+    agent: undefined,
+    hostKeys: server.hostKeys,
+    knownHosts: [world.directory.join('known_hosts')],
+    via: undefined,
+  };
+  return realBerth('openssh', world, server, account, server.sessions);
+}
+
+/** Where a server is, and how to log in there; the password lies in a file of the world. */
+function addressOf(
+  world: World,
+  { host, port, user, password }: RealServer,
+): Pick<Server, 'host' | 'port' | 'user'> & { readonly password: SecretSource } {
+  const file = world.directory.join('account-password');
+  writeFileSync(file, password, { mode: 0o600 });
+  return { host, port, user, password: { kind: 'file', path: file } };
+}
+
+function realBerth(
+  kind: ServerKind,
+  world: World,
+  server: RealServer,
+  account: Server,
+  sessions: () => Promise<readonly number[]>,
+): Berth {
   return {
     kind,
     root: server.root,
-    directory,
-    job: { ...world.job, server: { ...world.job.server, ...account } },
-    ...sessionsOf(server),
+    directory: world.directory.path,
+    job: { ...world.job, server: account },
+    ...sessionsOf(kind, sessions),
+    adopt: () => server.adopt(),
     [Symbol.asyncDispose]: async () => {
       await server.stop();
       await world[Symbol.asyncDispose]();
@@ -89,14 +137,13 @@ export async function openBerth(kind: ServerKind, options: Partial<FtpServerOpti
 /** A session that hears of its client's end is gone by then. */
 const NOTICED_MS = 500;
 
-/** vsftpd has one process for each session. */
-function sessionsOf({ pid }: RealServer): Pick<Berth, 'quiet' | 'settled'> {
-  const stragglers = new Set<string>();
-  const sessions = async (): Promise<string[]> => {
-    const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'latin1');
-    return children.split(' ').filter((child) => child !== '');
-  };
-  const until = async (over: (open: readonly string[]) => boolean, withinMs: number): Promise<string[]> => {
+/** @param sessions the processes that the server has for its sessions by now */
+function sessionsOf(
+  kind: ServerKind,
+  sessions: () => Promise<readonly number[]>,
+): Pick<Berth, 'quiet' | 'settled'> {
+  const stragglers = new Set<number>();
+  const until = async (over: (open: readonly number[]) => boolean, withinMs: number) => {
     const deadline = performance.now() + withinMs;
     for (;;) {
       const open = await sessions();
@@ -113,7 +160,7 @@ function sessionsOf({ pid }: RealServer): Pick<Berth, 'quiet' | 'settled'> {
     },
     settled: async () => {
       const left = await until((some) => some.length === 0, 20_000);
-      if (left.length > 0) throw new Error('vsftpd does not notice that its client is gone');
+      if (left.length > 0) throw new Error(`${kind} does not notice that its client is gone`);
     },
   };
 }
@@ -159,6 +206,11 @@ export class Scene {
     mkdirSync(dirname(file), { recursive: true });
     writeFileSync(file, content);
     utimesSync(file, modifiedMs / 1000, modifiedMs / 1000);
+  }
+
+  /** What was put on the remote side is the server's from now on. */
+  adopt(): Promise<void> {
+    return this.#berth.adopt();
   }
 
   /** Makes the root of a side. */

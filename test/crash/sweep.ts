@@ -169,6 +169,7 @@ class Sweeper {
   async #scene(berth: Berth, id: string): Promise<Scene> {
     const scene = new Scene(berth, id, this.#operation.job);
     await this.#operation.prepare(scene);
+    await scene.adopt();
     return scene;
   }
 
@@ -204,9 +205,10 @@ class Sweeper {
 }
 
 /** What a run says that only looks. */
-const AT_REST = 'USER PASS FEAT OPTS CLNT TYPE PWD SYST QUIT CWD EPSV MLSD LIST SIZE MDTM MLST NOOP'.split(
-  ' ',
-);
+const AT_REST = [
+  ...'USER PASS FEAT OPTS CLNT TYPE PWD SYST QUIT CWD EPSV MLSD LIST SIZE MDTM MLST NOOP'.split(' '),
+  ...'INIT REALPATH STAT LSTAT FSTAT OPENDIR READDIR READLINK CLOSE limits@openssh.com'.split(' '),
+];
 
 function differences(found: Reality, wanted: Reality, prefix = ''): string[] {
   return (['local', 'remote', 'ledger'] as const).flatMap((where) => {

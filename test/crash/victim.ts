@@ -39,7 +39,7 @@ async function main(): Promise<void> {
 }
 
 async function carryOut({ work, job, ledgerFile, nowMs, killAt }: Order): Promise<string> {
-  watch({ port: job.server.port, killAt });
+  watch({ protocol: job.server.protocol, port: job.server.port, killAt });
   const ledger = openLedger(ledgerFile);
   const accounts = new Accounts(() => {}, { wire: 'silent', profiles: ledger });
   try {

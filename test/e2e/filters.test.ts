@@ -14,7 +14,7 @@ test('check tells what is wrong with the keys, each at its place', async () => {
   for (const mistake of [
     'a.yaml:3:14: error: /size/min: MB means 1000 to some and 1024 to others; write 10M, which counts in 1024',
     'a.yaml:4:22: error: /age/max: max is shorter than min, so no file would go across; exchange the two',
-    'a.yaml:5:8: error: /links: FTP has no command that makes a link, so links cannot be preserved; SFTP, in a later version, will do it; write skip, or follow to send what they lead to',
+    'a.yaml:5:8: error: /links: FTP has no command that makes a link, so links cannot be preserved; write links: skip, links: follow to send what they lead to, or sftp:// in the URL if the server speaks SFTP',
   ]) {
     expect(`${stdout}${stderr}`).toContain(mistake);
   }

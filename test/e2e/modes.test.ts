@@ -15,7 +15,7 @@ vi.setConfig({ testTimeout: 90_000 });
 const THEN_S = 1_700_000_000;
 
 for (const [name, start] of Object.entries(SERVERS) as [keyof typeof SERVERS, typeof SERVERS.vsftpd][]) {
-  describeReal(name, `modes over FTPS, ${name}`, () => {
+  describeReal(name, `modes, ${name}`, () => {
     test('mirror, push: what is gone goes into the trash, and what is not ours stays', async () => {
       await using real = await RealStage.open(start);
       await real.job('site', 'from: ../source', 'to: nas:in', 'mode: mirror');
@@ -203,148 +203,150 @@ for (const [name, start] of Object.entries(SERVERS) as [keyof typeof SERVERS, ty
   });
 }
 
-describeReal('vsftpd', 'modes over FTPS, vsftpd alone', () => {
-  test('copy, both ways: nothing is ever deleted', async () => {
-    await using real = await RealStage.open(SERVERS.vsftpd);
-    await real.job('there', 'from: ../source', 'to: nas:in');
-    await real.job('back', 'from: nas:in', 'to: ../target');
-    const all = { a: 'one', 'sub/b': 'b', 'sub/empty': '' };
-    await real.put('source', all, THEN_S);
-    expect(await real.runAll('there', 'back')).toEqual([
-      [3, 0, 0, 0],
-      [0, 3, 0, 0],
-    ]);
-    expect(await real.held('target')).toEqual(all);
-    expect(await real.times('target', 'a', 'sub/b', 'sub/empty')).toEqual([THEN_S, THEN_S, THEN_S]);
+for (const name of ['vsftpd', 'openssh'] as const) {
+  describeReal(name, `modes, further, ${name}`, () => {
+    test('copy, both ways: nothing is ever deleted', async () => {
+      await using real = await RealStage.open(SERVERS[name]);
+      await real.job('there', 'from: ../source', 'to: nas:in');
+      await real.job('back', 'from: nas:in', 'to: ../target');
+      const all = { a: 'one', 'sub/b': 'b', 'sub/empty': '' };
+      await real.put('source', all, THEN_S);
+      expect(await real.runAll('there', 'back')).toEqual([
+        [3, 0, 0, 0],
+        [0, 3, 0, 0],
+      ]);
+      expect(await real.held('target')).toEqual(all);
+      expect(await real.times('target', 'a', 'sub/b', 'sub/empty')).toEqual([THEN_S, THEN_S, THEN_S]);
 
-    await real.put('source', { a: 'another' }, THEN_S + 1);
-    await real.drop('source', 'sub/b');
-    expect((await real.run('there')).counts).toEqual([1, 0, 0, 0]);
-    await real.drop('remote/in', 'sub/empty');
-    expect((await real.run('back')).counts).toEqual([0, 1, 0, 0]);
-    expect(await real.held('remote/in')).toEqual({ a: 'another', 'sub/b': 'b' });
-    expect(await real.held('target')).toEqual({ ...all, a: 'another' });
-    expect([await real.trash('remote/in'), await real.trash('target')]).toEqual([[], []]);
-  });
+      await real.put('source', { a: 'another' }, THEN_S + 1);
+      await real.drop('source', 'sub/b');
+      expect((await real.run('there')).counts).toEqual([1, 0, 0, 0]);
+      await real.drop('remote/in', 'sub/empty');
+      expect((await real.run('back')).counts).toEqual([0, 1, 0, 0]);
+      expect(await real.held('remote/in')).toEqual({ a: 'another', 'sub/b': 'b' });
+      expect(await real.held('target')).toEqual({ ...all, a: 'another' });
+      expect([await real.trash('remote/in'), await real.trash('target')]).toEqual([[], []]);
+    });
 
-  test('copy, pull: what a person put here in the place of a file is not overwritten', async () => {
-    await using real = await RealStage.open(SERVERS.vsftpd);
-    await real.job('back', 'from: nas:in', 'to: ../target');
-    await real.put('remote/in', { a: 'a', b: 'b' }, THEN_S);
-    await real.put('target', { a: 'by hand' });
-    expect((await real.run('back', 3)).counts).toEqual([0, 1, 0, 1]);
-    expect(await real.held('target')).toEqual({ a: 'by hand', b: 'b' });
-    expect((await real.ferryd(['status', 'back'])).stdout).toContain('it is not overwritten');
-  });
+    test('copy, pull: what a person put here in the place of a file is not overwritten', async () => {
+      await using real = await RealStage.open(SERVERS[name]);
+      await real.job('back', 'from: nas:in', 'to: ../target');
+      await real.put('remote/in', { a: 'a', b: 'b' }, THEN_S);
+      await real.put('target', { a: 'by hand' });
+      expect((await real.run('back', 3)).counts).toEqual([0, 1, 0, 1]);
+      expect(await real.held('target')).toEqual({ a: 'by hand', b: 'b' });
+      expect((await real.ferryd(['status', 'back'])).stdout).toContain('it is not overwritten');
+    });
 
-  test('move, pull: what is here already is compared by content before the server loses it', async () => {
-    await using real = await RealStage.open(SERVERS.vsftpd);
-    await real.job('kept', 'from: nas:kept', 'to: ../kept', 'mode: move');
-    await real.job(
-      'strict',
-      'from: nas:strict',
-      'to: ../strict',
-      'mode: move',
-      'deletes: { policy: delete }',
-    );
-    const there = { same: 'same', alike: 'there', longer: 'longer there' };
-    for (const job of ['kept', 'strict']) {
-      await real.put(`remote/${job}`, there, THEN_S);
-      await real.put(job, { same: 'same', alike: 'here!', longer: 'here' }, THEN_S);
-    }
-    expect((await real.run('kept')).result).toMatchObject({ downloaded: 2, unchanged: 1, skipped: 0 });
-    expect([await real.held('kept'), await real.held('remote/kept')]).toEqual([there, {}]);
-    expect(await real.trash('kept')).toEqual(['alike = here!', 'longer = here']);
-    // Without a trash nothing of a person's is written over, and what was not delivered stays there.
-    expect((await real.run('strict', 3)).result).toMatchObject({ downloaded: 0, unchanged: 1, skipped: 2 });
-    expect(await real.held('strict')).toEqual({ same: 'same', alike: 'here!', longer: 'here' });
-    expect(await real.held('remote/strict')).toEqual({ alike: 'there', longer: 'longer there' });
-  });
+    test('move, pull: what is here already is compared by content before the server loses it', async () => {
+      await using real = await RealStage.open(SERVERS[name]);
+      await real.job('kept', 'from: nas:kept', 'to: ../kept', 'mode: move');
+      await real.job(
+        'strict',
+        'from: nas:strict',
+        'to: ../strict',
+        'mode: move',
+        'deletes: { policy: delete }',
+      );
+      const there = { same: 'same', alike: 'there', longer: 'longer there' };
+      for (const job of ['kept', 'strict']) {
+        await real.put(`remote/${job}`, there, THEN_S);
+        await real.put(job, { same: 'same', alike: 'here!', longer: 'here' }, THEN_S);
+      }
+      expect((await real.run('kept')).result).toMatchObject({ downloaded: 2, unchanged: 1, skipped: 0 });
+      expect([await real.held('kept'), await real.held('remote/kept')]).toEqual([there, {}]);
+      expect(await real.trash('kept')).toEqual(['alike = here!', 'longer = here']);
+      // Without a trash nothing of a person's is written over, and what was not delivered stays there.
+      expect((await real.run('strict', 3)).result).toMatchObject({ downloaded: 0, unchanged: 1, skipped: 2 });
+      expect(await real.held('strict')).toEqual({ same: 'same', alike: 'here!', longer: 'here' });
+      expect(await real.held('remote/strict')).toEqual({ alike: 'there', longer: 'longer there' });
+    });
 
-  test('two-way: who wins where both sides have changed; the other one is in the trash', async () => {
-    await using real = await RealStage.open(SERVERS.vsftpd);
-    const policies = ['newer', 'from', 'to'];
-    for (const policy of policies) {
-      const ends = [`from: ../${policy}`, `to: nas:${policy}`];
-      await real.job(policy, ...ends, 'mode: two-way', `conflicts: ${policy}`);
-      await real.put(policy, { a: 'agreed', b: 'agreed' }, THEN_S);
-    }
-    await real.runAll(...policies);
-    for (const policy of policies) {
-      await real.put(policy, { a: 'here', b: 'here, later' }, THEN_S + 10);
-      await real.put(`remote/${policy}`, { a: 'there, later' }, THEN_S + 20);
-      await real.put(`remote/${policy}`, { b: 'there' }, THEN_S + 5);
-    }
-    await real.runAll(...policies);
-    const won: Record<string, readonly [Texts, here: string[], there: string[]]> = {};
-    for (const policy of policies) {
-      const held = await real.held(policy);
-      expect(await real.held(`remote/${policy}`)).toEqual(held);
-      won[policy] = [held, await real.trash(policy), await real.trash(`remote/${policy}`)];
-    }
-    expect(won).toEqual({
-      newer: [{ a: 'there, later', b: 'here, later' }, ['a = here'], ['b = there']],
-      from: [{ a: 'here', b: 'here, later' }, [], ['a = there, later', 'b = there']],
-      to: [{ a: 'there, later', b: 'there' }, ['a = here', 'b = here, later'], []],
+    test('two-way: who wins where both sides have changed; the other one is in the trash', async () => {
+      await using real = await RealStage.open(SERVERS[name]);
+      const policies = ['newer', 'from', 'to'];
+      for (const policy of policies) {
+        const ends = [`from: ../${policy}`, `to: nas:${policy}`];
+        await real.job(policy, ...ends, 'mode: two-way', `conflicts: ${policy}`);
+        await real.put(policy, { a: 'agreed', b: 'agreed' }, THEN_S);
+      }
+      await real.runAll(...policies);
+      for (const policy of policies) {
+        await real.put(policy, { a: 'here', b: 'here, later' }, THEN_S + 10);
+        await real.put(`remote/${policy}`, { a: 'there, later' }, THEN_S + 20);
+        await real.put(`remote/${policy}`, { b: 'there' }, THEN_S + 5);
+      }
+      await real.runAll(...policies);
+      const won: Record<string, readonly [Texts, here: string[], there: string[]]> = {};
+      for (const policy of policies) {
+        const held = await real.held(policy);
+        expect(await real.held(`remote/${policy}`)).toEqual(held);
+        won[policy] = [held, await real.trash(policy), await real.trash(`remote/${policy}`)];
+      }
+      expect(won).toEqual({
+        newer: [{ a: 'there, later', b: 'here, later' }, ['a = here'], ['b = there']],
+        from: [{ a: 'here', b: 'here, later' }, [], ['a = there, later', 'b = there']],
+        to: [{ a: 'there, later', b: 'there' }, ['a = here', 'b = here, later'], []],
+      });
+    });
+
+    test('mirror: a file becomes a directory and the other way round; names that only differ in case', async () => {
+      await using real = await RealStage.open(SERVERS[name]);
+      await real.job('site', 'from: ../source', 'to: nas:in', 'mode: mirror');
+      await real.put('source', { 'was file': 'f', 'was directory/x': 'x', 'Name.txt': 'upper' }, THEN_S);
+      await real.run('site');
+      await real.drop('source', 'was file', 'was directory', 'Name.txt');
+      await real.put('source', { 'was file/x': 'x', 'was directory': 'd', 'name.txt': 'lower' }, THEN_S);
+      expect((await real.run('site')).counts).toEqual([3, 0, 3, 0]);
+      expect(await real.held('remote/in')).toEqual(await real.held('source'));
+      expect((await real.run('site')).counts).toEqual([0, 0, 0, 0]);
+    });
+
+    test('mirror with extraneous: what was never ours goes too; empty directories come and go', async () => {
+      await using real = await RealStage.open(SERVERS[name]);
+      await real.job(
+        'site',
+        'from: ../source',
+        'to: nas:in',
+        'mode: mirror',
+        'deletes: { extraneous: true }',
+        'emptyDirectories: keep',
+      );
+      await real.put('remote/in', { 'old/theirs': 'theirs', a: 'a' }, THEN_S);
+      await real.put('source', { a: 'a', 'sub/b': 'b' }, THEN_S);
+      await mkdir(real.stage.at('source/empty/below'), { recursive: true });
+      // What is the same by size and time is taken for the same, and not sent; a first run deletes nothing unasked.
+      const first = await real.run('site', 6);
+      expect(first.counts).toEqual([1, 0, 0, 0]);
+      expect(first.result.failure?.code).toBe('first-run');
+      expect(await real.held('remote/in')).toEqual({ a: 'a', 'sub/b': 'b', 'old/theirs': 'theirs' });
+      expect((await real.ferryd(['approve', 'site'])).code).toBe(0);
+      expect((await real.run('site')).counts).toEqual([0, 0, 1, 0]);
+      expect(await real.held('remote/in')).toEqual({ a: 'a', 'sub/b': 'b' });
+      expect(await real.trash('remote/in')).toEqual(['old/theirs = theirs']);
+      expect((await readdir(real.stage.at('remote/in'))).sort()).toEqual([
+        '.ferryd-trash',
+        'a',
+        'empty',
+        'sub',
+      ]);
+      expect(await readdir(real.stage.at('remote/in/empty'))).toEqual(['below']);
+      await real.drop('source', 'empty/below', 'sub');
+      expect((await real.run('site')).counts).toEqual([0, 0, 1, 0]);
+      expect((await readdir(real.stage.at('remote/in'))).sort()).toEqual(['.ferryd-trash', 'a', 'empty']);
+      expect(await readdir(real.stage.at('remote/in/empty'))).toEqual([]);
+      expect((await real.run('site')).counts).toEqual([0, 0, 0, 0]);
+    });
+
+    test('policy delete: gone for good, and no trash is made', async () => {
+      await using real = await RealStage.open(SERVERS[name]);
+      await real.job('site', 'from: ../source', 'to: nas:in', 'mode: mirror', 'deletes: { policy: delete }');
+      await real.put('source', { a: 'one', b: 'b' }, THEN_S);
+      await real.run('site');
+      await real.put('source', { a: 'another' });
+      await real.drop('source', 'b');
+      expect((await real.run('site')).counts).toEqual([1, 0, 1, 0]);
+      expect(await readdir(real.stage.at('remote/in'))).toEqual(['a']);
     });
   });
-
-  test('mirror: a file becomes a directory and the other way round; names that only differ in case', async () => {
-    await using real = await RealStage.open(SERVERS.vsftpd);
-    await real.job('site', 'from: ../source', 'to: nas:in', 'mode: mirror');
-    await real.put('source', { 'was file': 'f', 'was directory/x': 'x', 'Name.txt': 'upper' }, THEN_S);
-    await real.run('site');
-    await real.drop('source', 'was file', 'was directory', 'Name.txt');
-    await real.put('source', { 'was file/x': 'x', 'was directory': 'd', 'name.txt': 'lower' }, THEN_S);
-    expect((await real.run('site')).counts).toEqual([3, 0, 3, 0]);
-    expect(await real.held('remote/in')).toEqual(await real.held('source'));
-    expect((await real.run('site')).counts).toEqual([0, 0, 0, 0]);
-  });
-
-  test('mirror with extraneous: what was never ours goes too; empty directories come and go', async () => {
-    await using real = await RealStage.open(SERVERS.vsftpd);
-    await real.job(
-      'site',
-      'from: ../source',
-      'to: nas:in',
-      'mode: mirror',
-      'deletes: { extraneous: true }',
-      'emptyDirectories: keep',
-    );
-    await real.put('remote/in', { 'old/theirs': 'theirs', a: 'a' }, THEN_S);
-    await real.put('source', { a: 'a', 'sub/b': 'b' }, THEN_S);
-    await mkdir(real.stage.at('source/empty/below'), { recursive: true });
-    // What is the same by size and time is taken for the same, and not sent; a first run deletes nothing unasked.
-    const first = await real.run('site', 6);
-    expect(first.counts).toEqual([1, 0, 0, 0]);
-    expect(first.result.failure?.code).toBe('first-run');
-    expect(await real.held('remote/in')).toEqual({ a: 'a', 'sub/b': 'b', 'old/theirs': 'theirs' });
-    expect((await real.ferryd(['approve', 'site'])).code).toBe(0);
-    expect((await real.run('site')).counts).toEqual([0, 0, 1, 0]);
-    expect(await real.held('remote/in')).toEqual({ a: 'a', 'sub/b': 'b' });
-    expect(await real.trash('remote/in')).toEqual(['old/theirs = theirs']);
-    expect((await readdir(real.stage.at('remote/in'))).sort()).toEqual([
-      '.ferryd-trash',
-      'a',
-      'empty',
-      'sub',
-    ]);
-    expect(await readdir(real.stage.at('remote/in/empty'))).toEqual(['below']);
-    await real.drop('source', 'empty/below', 'sub');
-    expect((await real.run('site')).counts).toEqual([0, 0, 1, 0]);
-    expect((await readdir(real.stage.at('remote/in'))).sort()).toEqual(['.ferryd-trash', 'a', 'empty']);
-    expect(await readdir(real.stage.at('remote/in/empty'))).toEqual([]);
-    expect((await real.run('site')).counts).toEqual([0, 0, 0, 0]);
-  });
-
-  test('policy delete: gone for good, and no trash is made', async () => {
-    await using real = await RealStage.open(SERVERS.vsftpd);
-    await real.job('site', 'from: ../source', 'to: nas:in', 'mode: mirror', 'deletes: { policy: delete }');
-    await real.put('source', { a: 'one', b: 'b' }, THEN_S);
-    await real.run('site');
-    await real.put('source', { a: 'another' });
-    await real.drop('source', 'b');
-    expect((await real.run('site')).counts).toEqual([1, 0, 1, 0]);
-    expect(await readdir(real.stage.at('remote/in'))).toEqual(['a']);
-  });
-});
+}

@@ -1,24 +1,28 @@
 /*
- * A stage with a real server on it, over explicit TLS that is required, with session reuse where the server can demand
- * it: its files are `remote/` of the stage. Jobs are written as a person writes them, in YAML, and what both sides hold
+ * A stage with a real server on it, over SFTP, or over explicit TLS that is required, with session reuse where the server
+ * can demand it: its files are `remote/` of the stage. Jobs are written as a person writes them, in YAML, and what both sides hold
  * afterwards is read from the disk.
  */
 import { mkdir, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { fromTrash, isTrash } from '../../src/plan/trash.js';
 import { certificates } from '../support/certificates.js';
 import type { RealServer } from '../support/real-server.js';
+import { startSshd } from '../support/servers/openssh.js';
 import { startProftpd } from '../support/servers/proftpd.js';
 import { startPureFtpd } from '../support/servers/pure-ftpd.js';
 import { startVsftpd, type VsftpdOptions } from '../support/servers/vsftpd.js';
 import type { CommandOptions, Ended } from './command.js';
 import { pathsBelow, type RunResult, resultOf, Stage } from './stage.js';
 
-/** The servers that can be had over TLS with session reuse, or as near to it as they come. */
+/** The servers that can be had over SSH, or over TLS with session reuse, or as near to it as they come. */
 export const SERVERS = {
   vsftpd: (root: string) => startVsftpd({ ...SECURE, requireSessionReuse: true, root }),
   proftpd: (root: string) => startProftpd({ ...SECURE, requireSessionReuse: true, root }),
   'pure-ftpd': (root: string) => startPureFtpd({ ...SECURE, root }),
+  openssh: (root: string) => startSshd({ root }),
 } as const;
+
+export type RealName = keyof typeof SERVERS;
 
 const SECURE = { security: 'explicit', requireTls: true } as const;
 
@@ -42,17 +46,20 @@ export type Did = Pick<Ended, 'code' | 'log' | 'words'> & {
   readonly warnings: readonly string[];
 };
 
+/** One that speaks SFTP has a host key. */
+type AnyServer = RealServer & { readonly hostKeyFingerprint?: string };
+
 export class RealStage implements AsyncDisposable {
   readonly stage: Stage;
-  readonly server: RealServer;
+  readonly server: AnyServer;
 
-  private constructor(stage: Stage, server: RealServer) {
+  private constructor(stage: Stage, server: AnyServer) {
     this.stage = stage;
     this.server = server;
   }
 
   /** An empty stage with `target/` for pulls, the server on it, and `servers.yaml` with the server's name `nas`. */
-  static async open(start: (root: string) => Promise<RealServer>): Promise<RealStage> {
+  static async open(start: (root: string) => Promise<AnyServer>): Promise<RealStage> {
     const stage = await Stage.open();
     try {
       const server = await start(stage.at('remote'));
@@ -69,17 +76,18 @@ export class RealStage implements AsyncDisposable {
 
   /** Writes `servers.yaml`: `nas` is at this address. */
   async pointAt({ host, port }: { readonly host: string; readonly port: number }): Promise<void> {
-    await this.stage.write(
-      'jobs/servers.yaml',
-      [
-        'nas:',
-        `  url: ftpes://${host}:${port}`,
-        `  user: ${this.server.user}`,
-        '  password: { env: NAS_PASSWORD }',
-        '  tls: { ca: ca.pem }',
-        '',
-      ].join('\n'),
-    );
+    const { user, hostKeyFingerprint } = this.server;
+    const [scheme, trust] =
+      hostKeyFingerprint === undefined
+        ? ['ftpes', 'tls: { ca: ca.pem }']
+        : ['sftp', `hostKey: "${hostKeyFingerprint}"`];
+    const lines = [
+      `url: ${scheme}://${host}:${port}`,
+      `user: ${user}`,
+      'password: { env: NAS_PASSWORD }',
+      trust,
+    ];
+    await this.stage.write('jobs/servers.yaml', `nas:\n${lines.map((line) => `  ${line}\n`).join('')}`);
   }
 
   /** Writes `jobs/NAME.yaml`, with quick retries. */
@@ -174,12 +182,14 @@ export class RealStage implements AsyncDisposable {
     );
   }
 
-  /** How often the server heard each command, by vsftpd's own log; CONNECT are its sessions. */
+  /**
+   * How often the server heard each command, by its own log; CONNECT are its sessions. vsftpd tells all of them, sshd
+   * its sessions alone.
+   */
   async heard(): Promise<Readonly<Record<string, number>>> {
     const counts: Record<string, number> = {};
-    for (const [, verb = 'CONNECT'] of (await this.server.log()).matchAll(
-      / CONNECT: | FTP command: Client "[^"]*", "([A-Z]+)/g,
-    )) {
+    const line = / CONNECT: | FTP command: Client "[^"]*", "([A-Z]+)|^Connection from /gm;
+    for (const [, verb = 'CONNECT'] of (await this.server.log()).matchAll(line)) {
       counts[verb] = (counts[verb] ?? 0) + 1;
     }
     return counts;

@@ -32,6 +32,7 @@ const EVENTS: Readonly<Record<FerrydEvent['event'], true>> = {
   'file.waiting': true,
   'file.deleted': true,
   'file.conflict': true,
+  'link.outside': true,
   'trash.pruned': true,
   'scan.problem': true,
   'connection.opened': true,

@@ -15,60 +15,68 @@ const THEN_S = 1_700_000_000;
 /** What a run counts that had nothing to do. */
 const NOTHING = [0, 0, 0, 0];
 
-describeReal('vsftpd', 'change detection, vsftpd', () => {
-  test('by the ledger: another time, another size, or neither; the target is not looked at', async () => {
-    await using real = await RealStage.open(SERVERS.vsftpd);
-    await real.job('nightly', 'from: ../source', 'to: nas:in');
-    await real.put('source', { sized: 'one', timed: 'one', sly: 'one', touched: 'one', same: 'one' }, THEN_S);
-    expect((await real.run('nightly')).counts).toEqual([5, 0, 0, 0]);
+for (const name of ['vsftpd', 'openssh'] as const) {
+  describeReal(name, `change detection, ${name}`, () => {
+    test('by the ledger: another time, another size, or neither; the target is not looked at', async () => {
+      await using real = await RealStage.open(SERVERS[name]);
+      await real.job('nightly', 'from: ../source', 'to: nas:in');
+      await real.put(
+        'source',
+        { sized: 'one', timed: 'one', sly: 'one', touched: 'one', same: 'one' },
+        THEN_S,
+      );
+      expect((await real.run('nightly')).counts).toEqual([5, 0, 0, 0]);
 
-    await real.put('source', { sized: 'longer' }, THEN_S);
-    await real.put('source', { timed: 'two' }, THEN_S + 60);
-    // Same size, same time: only inode and ctime tell that something was there.
-    await real.put('source', { sly: 'two', touched: 'one' }, THEN_S);
-    await real.drop('remote/in', 'same');
-    const second = await real.run('nightly');
-    expect(second.counts).toEqual([3, 0, 0, 0]);
-    const sent = second.log.filter(({ event }) => event === 'file.uploaded').map(({ path }) => path);
-    expect(sent.sort()).toEqual(['sized', 'sly', 'timed']);
-    expect(await real.held('remote/in')).toEqual({
-      sized: 'longer',
-      timed: 'two',
-      sly: 'two',
-      touched: 'one',
+      await real.put('source', { sized: 'longer' }, THEN_S);
+      await real.put('source', { timed: 'two' }, THEN_S + 60);
+      // Same size, same time: only inode and ctime tell that something was there.
+      await real.put('source', { sly: 'two', touched: 'one' }, THEN_S);
+      await real.drop('remote/in', 'same');
+      const second = await real.run('nightly');
+      expect(second.counts).toEqual([3, 0, 0, 0]);
+      const sent = second.log.filter(({ event }) => event === 'file.uploaded').map(({ path }) => path);
+      expect(sent.sort()).toEqual(['sized', 'sly', 'timed']);
+      expect(await real.held('remote/in')).toEqual({
+        sized: 'longer',
+        timed: 'two',
+        sly: 'two',
+        touched: 'one',
+      });
+      expect((await real.run('nightly')).result).toMatchObject({ uploaded: 0, unchanged: 5 });
     });
-    expect((await real.run('nightly')).result).toMatchObject({ uploaded: 0, unchanged: 5 });
-  });
 
-  test('a rewrite of the same size right after a file was sent is noticed, also within one tick of the clock', async () => {
-    await using real = await RealStage.open(SERVERS.vsftpd);
-    await real.job('nightly', 'from: ../source', 'to: nas:in');
-    await real.put('source', { a: '0' });
-    const { mtimeMs } = await stat(real.stage.at('source/a'));
-    await real.run('nightly');
-    for (const text of ['1', '2']) {
-      await real.put('source', { a: text }, mtimeMs / 1000);
-      expect((await real.run('nightly')).counts).toEqual([1, 0, 0, 0]);
-      expect(await real.held('remote/in')).toEqual({ a: text });
-    }
-  });
+    test('a rewrite of the same size right after a file was sent is noticed, also within one tick of the clock', async () => {
+      await using real = await RealStage.open(SERVERS[name]);
+      await real.job('nightly', 'from: ../source', 'to: nas:in');
+      await real.put('source', { a: '0' });
+      const { mtimeMs } = await stat(real.stage.at('source/a'));
+      await real.run('nightly');
+      for (const text of ['1', '2']) {
+        await real.put('source', { a: text }, mtimeMs / 1000);
+        expect((await real.run('nightly')).counts).toEqual([1, 0, 0, 0]);
+        expect(await real.held('remote/in')).toEqual({ a: text });
+      }
+    });
 
-  test('times in the future and of long ago: sent once, and theirs over there', async () => {
-    await using real = await RealStage.open(SERVERS.vsftpd);
-    await real.job('nightly', 'from: ../source', 'to: nas:in');
-    await real.job('back', 'from: nas:in', 'to: ../target');
-    const futureS = Math.floor(Date.now() / 1000) + 400 * 86_400;
-    await real.put('source', { future: 'f' }, futureS);
-    await real.put('source', { old: 'o' }, 86_400);
-    expect(await real.runAll('nightly', 'back')).toEqual([
-      [2, 0, 0, 0],
-      [0, 2, 0, 0],
-    ]);
-    for (const side of ['remote/in', 'target'])
-      expect([side, await real.times(side, 'future', 'old')]).toEqual([side, [futureS, 86_400]]);
-    expect(await real.runAll('nightly', 'back')).toEqual([NOTHING, NOTHING]);
+    test('times in the future and of long ago: sent once, and theirs over there', async () => {
+      await using real = await RealStage.open(SERVERS[name]);
+      await real.job('nightly', 'from: ../source', 'to: nas:in');
+      await real.job('back', 'from: nas:in', 'to: ../target');
+      const futureS = Math.floor(Date.now() / 1000) + 400 * 86_400;
+      await real.put('source', { future: 'f' }, futureS);
+      await real.put('source', { old: 'o' }, 86_400);
+      expect(await real.runAll('nightly', 'back')).toEqual([
+        [2, 0, 0, 0],
+        [0, 2, 0, 0],
+      ]);
+      for (const side of ['remote/in', 'target'])
+        expect([side, await real.times(side, 'future', 'old')]).toEqual([side, [futureS, 86_400]]);
+      expect(await real.runAll('nightly', 'back')).toEqual([NOTHING, NOTHING]);
+    });
   });
+}
 
+describeReal('vsftpd', 'change detection, vsftpd alone', () => {
   test('a server that tells all times in a zone of its own: nothing is sent twice, whatever looks at it', async () => {
     await using real = await RealStage.open((root) =>
       inZone('America/New_York', () => vsftpdWith({ use_localtime: 'YES' })(root)),
@@ -90,35 +98,37 @@ describeReal('vsftpd', 'change detection, vsftpd', () => {
   });
 });
 
-describeReal('vsftpd', 'compare: remote, vsftpd', () => {
-  test('what is missing or changed in the target is put right, and what only looks so is not', async () => {
-    await using real = await RealStage.open(SERVERS.vsftpd);
-    await real.job('there', 'from: ../source', 'to: nas:in', 'mode: mirror', 'compare: remote');
-    await real.put('remote/in', { known: 'known' }, THEN_S);
-    await real.put('source', { known: 'known', lost: 'lost', longer: 'one', later: 'one' }, THEN_S);
-    // Both have it, of the same size and time: that is taken for the same file.
-    expect((await real.run('there')).counts).toEqual([3, 0, 0, 0]);
-    await real.drop('remote/in', 'lost');
-    await real.put('remote/in', { longer: 'somebody was here' }, THEN_S);
-    await real.put('remote/in', { later: 'two' }, THEN_S + 120);
-    expect((await real.run('there')).counts).toEqual([3, 0, 0, 0]);
-    expect(await real.held('remote/in')).toEqual(await real.held('source'));
-    expect(await real.trash('remote/in')).toEqual(['later = two', 'longer = somebody was here']);
-    expect((await real.run('there')).counts).toEqual([0, 0, 0, 0]);
+for (const name of ['vsftpd', 'openssh'] as const) {
+  describeReal(name, `compare: remote, ${name}`, () => {
+    test('what is missing or changed in the target is put right, and what only looks so is not', async () => {
+      await using real = await RealStage.open(SERVERS[name]);
+      await real.job('there', 'from: ../source', 'to: nas:in', 'mode: mirror', 'compare: remote');
+      await real.put('remote/in', { known: 'known' }, THEN_S);
+      await real.put('source', { known: 'known', lost: 'lost', longer: 'one', later: 'one' }, THEN_S);
+      // Both have it, of the same size and time: that is taken for the same file.
+      expect((await real.run('there')).counts).toEqual([3, 0, 0, 0]);
+      await real.drop('remote/in', 'lost');
+      await real.put('remote/in', { longer: 'somebody was here' }, THEN_S);
+      await real.put('remote/in', { later: 'two' }, THEN_S + 120);
+      expect((await real.run('there')).counts).toEqual([3, 0, 0, 0]);
+      expect(await real.held('remote/in')).toEqual(await real.held('source'));
+      expect(await real.trash('remote/in')).toEqual(['later = two', 'longer = somebody was here']);
+      expect((await real.run('there')).counts).toEqual([0, 0, 0, 0]);
 
-    await real.job('back', 'from: nas:in', 'to: ../target', 'mode: mirror', 'compare: remote');
-    await real.put('target', { known: 'known' }, THEN_S);
-    expect((await real.run('back')).counts).toEqual([0, 3, 0, 0]);
-    await real.drop('target', 'lost');
-    await real.put('target', { longer: 'worked on here' }, THEN_S);
-    expect((await real.run('back')).counts).toEqual([0, 2, 0, 0]);
-    expect(await real.held('target')).toEqual(await real.held('source'));
-    expect(await real.trash('target')).toEqual(['longer = worked on here']);
-    expect((await real.run('back')).counts).toEqual([0, 0, 0, 0]);
+      await real.job('back', 'from: nas:in', 'to: ../target', 'mode: mirror', 'compare: remote');
+      await real.put('target', { known: 'known' }, THEN_S);
+      expect((await real.run('back')).counts).toEqual([0, 3, 0, 0]);
+      await real.drop('target', 'lost');
+      await real.put('target', { longer: 'worked on here' }, THEN_S);
+      expect((await real.run('back')).counts).toEqual([0, 2, 0, 0]);
+      expect(await real.held('target')).toEqual(await real.held('source'));
+      expect(await real.trash('target')).toEqual(['longer = worked on here']);
+      expect((await real.run('back')).counts).toEqual([0, 0, 0, 0]);
+    });
   });
-});
+}
 
-for (const name of ['vsftpd', 'proftpd'] as const) {
+for (const name of ['vsftpd', 'proftpd', 'openssh'] as const) {
   // Of the two only ProFTPD tells hashes; with vsftpd the file is read back.
   describeReal(name, `compare: checksum, ${name}`, () => {
     test('other bytes of the same size and time are found on either side', async () => {

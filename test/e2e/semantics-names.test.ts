@@ -15,65 +15,67 @@ const THEN_S = 1_700_000_000;
 /** Half an hour before February in UTC: in February already in Kiritimati, fourteen hours ahead. */
 const LATE_JANUARY_S = Date.UTC(2026, 0, 31, 23, 30) / 1000;
 
-describeReal('vsftpd', 'names, vsftpd', () => {
-  test('{host}, {job} and {date}: a mirror has a directory of its own, and sees only that', async () => {
-    await using real = await RealStage.open(SERVERS.vsftpd);
-    await real.job('web', 'from: ../source', 'to: "nas:all/{host}/{job}"', 'mode: mirror');
-    await real.put('source', { a: 'a', b: 'b' }, THEN_S);
-    await real.put('remote/all', { 'elsewhere/web/c': 'c' });
-    await real.run('web');
-    await real.drop('source', 'b');
-    expect((await real.run('web')).counts).toEqual([0, 0, 1, 0]);
-    const own = `${hostname()}/web`;
-    expect(await real.held('remote/all')).toMatchObject({ [`${own}/a`]: 'a', 'elsewhere/web/c': 'c' });
-    expect(await real.trash(`remote/all/${own}`)).toEqual(['b = b']);
+for (const name of ['vsftpd', 'openssh'] as const) {
+  describeReal(name, `names, ${name}`, () => {
+    test('{host}, {job} and {date}: a mirror has a directory of its own, and sees only that', async () => {
+      await using real = await RealStage.open(SERVERS[name]);
+      await real.job('web', 'from: ../source', 'to: "nas:all/{host}/{job}"', 'mode: mirror');
+      await real.put('source', { a: 'a', b: 'b' }, THEN_S);
+      await real.put('remote/all', { 'elsewhere/web/c': 'c' });
+      await real.run('web');
+      await real.drop('source', 'b');
+      expect((await real.run('web')).counts).toEqual([0, 0, 1, 0]);
+      const own = `${hostname()}/web`;
+      expect(await real.held('remote/all')).toMatchObject({ [`${own}/a`]: 'a', 'elsewhere/web/c': 'c' });
+      expect(await real.trash(`remote/all/${own}`)).toEqual(['b = b']);
 
-    // A day's directory: the run's date in the job's zone, which need not be this machine's.
-    await real.job(
-      'daily',
-      'from: ../source',
-      'to: "nas:days/{date:yyyy-MM-dd}"',
-      'timezone: Pacific/Kiritimati',
-    );
-    const dayOf = (ms: number): string => new Date(ms + 14 * 3_600_000).toISOString().slice(0, 10);
-    const days = [dayOf(Date.now())];
-    expect((await real.run('daily')).counts).toEqual([1, 0, 0, 0]);
-    days.push(dayOf(Date.now()));
-    const made = await readdir(real.stage.at('remote/days'));
-    expect(made).toHaveLength(1);
-    expect(days).toContain(made[0]);
+      // A day's directory: the run's date in the job's zone, which need not be this machine's.
+      await real.job(
+        'daily',
+        'from: ../source',
+        'to: "nas:days/{date:yyyy-MM-dd}"',
+        'timezone: Pacific/Kiritimati',
+      );
+      const dayOf = (ms: number): string => new Date(ms + 14 * 3_600_000).toISOString().slice(0, 10);
+      const days = [dayOf(Date.now())];
+      expect((await real.run('daily')).counts).toEqual([1, 0, 0, 0]);
+      days.push(dayOf(Date.now()));
+      const made = await readdir(real.stage.at('remote/days'));
+      expect(made).toHaveLength(1);
+      expect(days).toContain(made[0]);
+    });
+
+    test('{mtime}: files sorted by their months, pushed and fetched, moved and copied', async () => {
+      await using real = await RealStage.open(SERVERS[name]);
+      const zone = 'timezone: Pacific/Kiritimati';
+      await real.job('camera', 'from: ../source', 'to: "nas:photos/{mtime:yyyy/MM}"', zone);
+      await real.job('fetch', 'from: nas:out', 'to: "../target/{mtime:yyyy-MM}"', 'mode: move', zone);
+      await real.put('source', { 'one.jpg': 'one', 'trip/two.jpg': 'two' }, LATE_JANUARY_S);
+      await real.put('source', { 'three.jpg': 'three' }, LATE_JANUARY_S - 86_400);
+      expect((await real.run('camera')).counts).toEqual([3, 0, 0, 0]);
+      const sorted = {
+        '2026/02/one.jpg': 'one',
+        '2026/02/trip/two.jpg': 'two',
+        '2026/01/three.jpg': 'three',
+      };
+      expect(await real.held('remote/photos')).toEqual(sorted);
+      const before = await real.heard();
+      expect((await real.run('camera')).counts).toEqual([0, 0, 0, 0]);
+      expect(await real.heard()).toEqual(before);
+      // A changed file goes to its new place; the old one stays where it is.
+      await real.put('source', { 'three.jpg': 'three again' }, LATE_JANUARY_S);
+      expect((await real.run('camera')).counts).toEqual([1, 0, 0, 0]);
+      expect(await real.held('remote/photos')).toEqual({ ...sorted, '2026/02/three.jpg': 'three again' });
+
+      await real.put('remote/out', { 'a.txt': 'a', 'sub/b.txt': 'b' }, LATE_JANUARY_S);
+      expect((await real.run('fetch')).counts).toEqual([0, 2, 0, 0]);
+      expect(await real.held('target')).toEqual({ '2026-02/a.txt': 'a', '2026-02/sub/b.txt': 'b' });
+      expect(await real.held('remote/out')).toEqual({});
+    });
   });
+}
 
-  test('{mtime}: files sorted by their months, pushed and fetched, moved and copied', async () => {
-    await using real = await RealStage.open(SERVERS.vsftpd);
-    const zone = 'timezone: Pacific/Kiritimati';
-    await real.job('camera', 'from: ../source', 'to: "nas:photos/{mtime:yyyy/MM}"', zone);
-    await real.job('fetch', 'from: nas:out', 'to: "../target/{mtime:yyyy-MM}"', 'mode: move', zone);
-    await real.put('source', { 'one.jpg': 'one', 'trip/two.jpg': 'two' }, LATE_JANUARY_S);
-    await real.put('source', { 'three.jpg': 'three' }, LATE_JANUARY_S - 86_400);
-    expect((await real.run('camera')).counts).toEqual([3, 0, 0, 0]);
-    const sorted = {
-      '2026/02/one.jpg': 'one',
-      '2026/02/trip/two.jpg': 'two',
-      '2026/01/three.jpg': 'three',
-    };
-    expect(await real.held('remote/photos')).toEqual(sorted);
-    const before = await real.heard();
-    expect((await real.run('camera')).counts).toEqual([0, 0, 0, 0]);
-    expect(await real.heard()).toEqual(before);
-    // A changed file goes to its new place; the old one stays where it is.
-    await real.put('source', { 'three.jpg': 'three again' }, LATE_JANUARY_S);
-    expect((await real.run('camera')).counts).toEqual([1, 0, 0, 0]);
-    expect(await real.held('remote/photos')).toEqual({ ...sorted, '2026/02/three.jpg': 'three again' });
-
-    await real.put('remote/out', { 'a.txt': 'a', 'sub/b.txt': 'b' }, LATE_JANUARY_S);
-    expect((await real.run('fetch')).counts).toEqual([0, 2, 0, 0]);
-    expect(await real.held('target')).toEqual({ '2026-02/a.txt': 'a', '2026-02/sub/b.txt': 'b' });
-    expect(await real.held('remote/out')).toEqual({});
-  });
-});
-
-for (const name of ['vsftpd', 'proftpd', 'pure-ftpd'] as const) {
+for (const name of ['vsftpd', 'proftpd', 'pure-ftpd', 'openssh'] as const) {
   describeReal(name, `hard names, ${name}`, () => {
     test('they arrive as they are, or encoded and decoded again, or are told; none is merged with another', async () => {
       await using real = await RealStage.open(SERVERS[name]);

@@ -18,7 +18,129 @@ const THEN_S = 1_700_000_000;
 /** What a run counts that had nothing to do. */
 const NOTHING = [0, 0, 0, 0];
 
-describeReal('vsftpd', 'odd servers and worlds, vsftpd', () => {
+for (const name of ['vsftpd', 'openssh'] as const) {
+  describeReal(name, `odd servers and worlds, ${name}`, () => {
+    test('one connection is enough for a run that lists and sends at the same time', async () => {
+      await using real = await RealStage.open((root) =>
+        startVsftpd({
+          security: 'explicit',
+          requireTls: true,
+          requireSessionReuse: true,
+          root,
+          maxClients: 1,
+        }),
+      );
+      await real.job('both', 'from: ../source', 'to: nas:in', 'mode: two-way', 'emptyDirectories: keep');
+      const here: Record<string, string> = {};
+      const there: Record<string, string> = {};
+      for (let number = 0; number < 30; number += 1) {
+        here[`d${number % 6}/here ${number}`] = `here ${number}`;
+        there[`d${number % 6}/there ${number}`] = `there ${number}`;
+      }
+      await real.put('source', here, THEN_S);
+      await real.put('remote/in', there, THEN_S);
+      await mkdir(real.stage.at('source/empty/here'), { recursive: true });
+      await mkdir(real.stage.at('remote/in/empty/there'), { recursive: true });
+      expect((await real.run('both')).counts).toEqual([30, 30, 0, 0]);
+      for (const side of ['source', 'remote/in']) {
+        expect(await real.held(side)).toEqual({ ...here, ...there });
+        expect((await readdir(real.stage.at(side, 'empty'))).sort()).toEqual(['here', 'there']);
+      }
+      await rm(real.stage.at('source/empty/there'), { recursive: true });
+      await rm(real.stage.at('remote/in/d0'), { recursive: true });
+      expect((await real.run('both')).counts).toEqual([0, 0, 10, 0]);
+      expect(await readdir(real.stage.at('remote/in/empty'))).toEqual(['here']);
+      expect(await readdir(real.stage.at('source'))).not.toContain('d0');
+      expect((await real.run('both')).counts).toEqual([0, 0, 0, 0]);
+    });
+
+    test('a ledger from an old backup: no conflicts, no deletions, nothing lost', async () => {
+      await using real = await RealStage.open(SERVERS[name]);
+      await real.job('both', 'from: ../source', 'to: nas:both', 'mode: two-way');
+      await real.job('site', 'from: ../source', 'to: nas:site', 'mode: mirror');
+      await real.put('source', { old: 'old', changed: 'one', gone: 'gone', 'sub/x': 'x' }, THEN_S);
+      await real.runAll('both', 'site');
+      await copyFile(real.stage.ledger, real.stage.at('backup.db'));
+
+      await real.put('source', { changed: 'another', young: 'young' }, THEN_S + 60);
+      await real.put('remote/both', { 'sub/x': 'changed there' }, THEN_S + 60);
+      await real.drop('source', 'gone');
+      await real.runAll('both', 'site');
+      const all = { old: 'old', changed: 'another', young: 'young', 'sub/x': 'changed there' };
+      expect(await real.held('remote/both')).toEqual(all);
+
+      for (const suffix of ['-wal', '-shm']) await rm(`${real.stage.ledger}${suffix}`, { force: true });
+      await copyFile(real.stage.at('backup.db'), real.stage.ledger);
+      // Taken before this file was there: whether it is new or was left behind, nobody knows; so it stays.
+      await real.drop('source', 'young');
+      const both = await real.run('both');
+      expect(both.result).toMatchObject({ deleted: 0, renamed: 0, skipped: 0, downloaded: 1 });
+      expect([await real.held('source'), await real.held('remote/both')]).toEqual([all, all]);
+      expect((await real.run('site')).result).toMatchObject({ deleted: 0, skipped: 0 });
+      expect(await real.held('remote/site')).toEqual(all);
+      expect(await real.runAll('both', 'site')).toEqual([NOTHING, NOTHING]);
+    });
+
+    test('a job that is pointed at another server begins anew there, and deletes nothing that it finds', async () => {
+      await using real = await RealStage.open(SERVERS[name]);
+      await using other = await RealStage.open(SERVERS[name]);
+      await real.job('site', 'from: ../source', 'to: nas:in', 'mode: mirror');
+      await real.put('source', { a: 'a', b: 'b' }, THEN_S);
+      await real.run('site');
+      await other.put('remote/in', { theirs: 'theirs', a: 'their a' }, THEN_S - 60);
+      await real.pointAt(other.server);
+      await real.drop('source', 'b');
+      await real.put('source', { c: 'c' });
+      expect((await real.run('site')).counts).toEqual([2, 0, 0, 0]);
+      expect(await other.held('remote/in')).toEqual({ a: 'a', c: 'c', theirs: 'theirs' });
+      // What stood there of the same name was not ours: it is in the trash.
+      expect(await other.trash('remote/in')).toEqual(['a = their a']);
+      expect(await real.held('remote/in')).toEqual({ a: 'a', b: 'b' });
+      // An unmounted disk is one for the new server, too.
+      await real.drop('source', 'a', 'c');
+      expect((await real.run('site', 6)).result.failure).toMatchObject({ code: 'source-empty' });
+      await real.pointAt(real.server);
+      expect((await real.run('site', 6)).result.failure).toMatchObject({ code: 'source-empty' });
+      expect(await real.held('remote/in')).toEqual({ a: 'a', b: 'b' });
+    });
+
+    test('a daemon that watches a two-way job comes to rest, and carries deletions over', async () => {
+      await using real = await RealStage.open(SERVERS[name]);
+      await real.job(
+        'notes',
+        'from: ../source',
+        'to: nas:in',
+        'mode: two-way',
+        'triggers: [{ watch: { settle: 200ms, rescan: 1h } }]',
+      );
+      await real.put('source', { a: 'a', 'sub/b': 'b' });
+      await real.put('remote/in', { c: 'c', 'sub/d': 'd' });
+      const daemon = real.start(['daemon']);
+      const idle = async (): Promise<void> => {
+        // What a run writes here is a hint to look again; that look must be the last. Only time shows that it was.
+        let runs = -1;
+        while (runs !== daemon.lines('run.ended').length || daemon.lines('run.started').length !== runs) {
+          runs = daemon.lines('run.ended').length;
+          await new Promise((done) => setTimeout(done, 1_000));
+        }
+      };
+      await daemon.until('file.downloaded', ({ path }) => path === 'sub/d');
+      await idle();
+      const all = { a: 'a', 'sub/b': 'b', c: 'c', 'sub/d': 'd' };
+      expect([await real.held('source'), await real.held('remote/in')]).toEqual([all, all]);
+      await real.drop('source', 'sub', 'a');
+      for (const gone of ['a', 'sub/b', 'sub/d'])
+        await daemon.until('file.deleted', ({ path }) => path === gone);
+      await idle();
+      expect(daemon.lines('run.ended').length).toBeLessThan(8);
+      expect((await daemon.end('SIGTERM')).code).toBe(0);
+      expect([await real.held('source'), await real.held('remote/in')]).toEqual([{ c: 'c' }, { c: 'c' }]);
+      expect(await real.trash('remote/in')).toEqual(['a = a', 'sub/b = b', 'sub/d = d']);
+    });
+  });
+}
+
+describeReal('vsftpd', 'odd servers and worlds, vsftpd alone', () => {
   test('a server that keeps no times: nothing is sent twice, and conflicts are found all the same', async () => {
     await using real = await RealStage.open(vsftpdWith({ mdtm_write: 'NO' }));
     await real.job('both', 'from: ../source', 'to: nas:both', 'mode: two-way');
@@ -37,34 +159,6 @@ describeReal('vsftpd', 'odd servers and worlds, vsftpd', () => {
     expect(did.result).toMatchObject({ deleted: 1, renamed: 1, skipped: 0 });
     expect(await real.held('source')).toEqual(await real.held('remote/both'));
     expect(await real.held('source')).toMatchObject({ a: 'there, later', c: 'c', there: 't' });
-    expect((await real.run('both')).counts).toEqual([0, 0, 0, 0]);
-  });
-
-  test('one connection is enough for a run that lists and sends at the same time', async () => {
-    await using real = await RealStage.open((root) =>
-      startVsftpd({ security: 'explicit', requireTls: true, requireSessionReuse: true, root, maxClients: 1 }),
-    );
-    await real.job('both', 'from: ../source', 'to: nas:in', 'mode: two-way', 'emptyDirectories: keep');
-    const here: Record<string, string> = {};
-    const there: Record<string, string> = {};
-    for (let number = 0; number < 30; number += 1) {
-      here[`d${number % 6}/here ${number}`] = `here ${number}`;
-      there[`d${number % 6}/there ${number}`] = `there ${number}`;
-    }
-    await real.put('source', here, THEN_S);
-    await real.put('remote/in', there, THEN_S);
-    await mkdir(real.stage.at('source/empty/here'), { recursive: true });
-    await mkdir(real.stage.at('remote/in/empty/there'), { recursive: true });
-    expect((await real.run('both')).counts).toEqual([30, 30, 0, 0]);
-    for (const side of ['source', 'remote/in']) {
-      expect(await real.held(side)).toEqual({ ...here, ...there });
-      expect((await readdir(real.stage.at(side, 'empty'))).sort()).toEqual(['here', 'there']);
-    }
-    await rm(real.stage.at('source/empty/there'), { recursive: true });
-    await rm(real.stage.at('remote/in/d0'), { recursive: true });
-    expect((await real.run('both')).counts).toEqual([0, 0, 10, 0]);
-    expect(await readdir(real.stage.at('remote/in/empty'))).toEqual(['here']);
-    expect(await readdir(real.stage.at('source'))).not.toContain('d0');
     expect((await real.run('both')).counts).toEqual([0, 0, 0, 0]);
   });
 
@@ -98,90 +192,6 @@ describeReal('vsftpd', 'odd servers and worlds, vsftpd', () => {
     await real.job('site', 'from: ../source', 'to: nas:in', 'mode: mirror', 'deletes: { policy: delete }');
     expect((await real.run('site')).counts).toEqual([1, 0, 1, 0]);
     expect(await real.held('remote/in')).toEqual({ b: 'another', c: 'c' });
-  });
-
-  test('a ledger from an old backup: no conflicts, no deletions, nothing lost', async () => {
-    await using real = await RealStage.open(SERVERS.vsftpd);
-    await real.job('both', 'from: ../source', 'to: nas:both', 'mode: two-way');
-    await real.job('site', 'from: ../source', 'to: nas:site', 'mode: mirror');
-    await real.put('source', { old: 'old', changed: 'one', gone: 'gone', 'sub/x': 'x' }, THEN_S);
-    await real.runAll('both', 'site');
-    await copyFile(real.stage.ledger, real.stage.at('backup.db'));
-
-    await real.put('source', { changed: 'another', young: 'young' }, THEN_S + 60);
-    await real.put('remote/both', { 'sub/x': 'changed there' }, THEN_S + 60);
-    await real.drop('source', 'gone');
-    await real.runAll('both', 'site');
-    const all = { old: 'old', changed: 'another', young: 'young', 'sub/x': 'changed there' };
-    expect(await real.held('remote/both')).toEqual(all);
-
-    for (const suffix of ['-wal', '-shm']) await rm(`${real.stage.ledger}${suffix}`, { force: true });
-    await copyFile(real.stage.at('backup.db'), real.stage.ledger);
-    // Taken before this file was there: whether it is new or was left behind, nobody knows; so it stays.
-    await real.drop('source', 'young');
-    const both = await real.run('both');
-    expect(both.result).toMatchObject({ deleted: 0, renamed: 0, skipped: 0, downloaded: 1 });
-    expect([await real.held('source'), await real.held('remote/both')]).toEqual([all, all]);
-    expect((await real.run('site')).result).toMatchObject({ deleted: 0, skipped: 0 });
-    expect(await real.held('remote/site')).toEqual(all);
-    expect(await real.runAll('both', 'site')).toEqual([NOTHING, NOTHING]);
-  });
-
-  test('a job that is pointed at another server begins anew there, and deletes nothing that it finds', async () => {
-    await using real = await RealStage.open(SERVERS.vsftpd);
-    await using other = await RealStage.open(SERVERS.vsftpd);
-    await real.job('site', 'from: ../source', 'to: nas:in', 'mode: mirror');
-    await real.put('source', { a: 'a', b: 'b' }, THEN_S);
-    await real.run('site');
-    await other.put('remote/in', { theirs: 'theirs', a: 'their a' }, THEN_S - 60);
-    await real.pointAt(other.server);
-    await real.drop('source', 'b');
-    await real.put('source', { c: 'c' });
-    expect((await real.run('site')).counts).toEqual([2, 0, 0, 0]);
-    expect(await other.held('remote/in')).toEqual({ a: 'a', c: 'c', theirs: 'theirs' });
-    // What stood there of the same name was not ours: it is in the trash.
-    expect(await other.trash('remote/in')).toEqual(['a = their a']);
-    expect(await real.held('remote/in')).toEqual({ a: 'a', b: 'b' });
-    // An unmounted disk is one for the new server, too.
-    await real.drop('source', 'a', 'c');
-    expect((await real.run('site', 6)).result.failure).toMatchObject({ code: 'source-empty' });
-    await real.pointAt(real.server);
-    expect((await real.run('site', 6)).result.failure).toMatchObject({ code: 'source-empty' });
-    expect(await real.held('remote/in')).toEqual({ a: 'a', b: 'b' });
-  });
-
-  test('a daemon that watches a two-way job comes to rest, and carries deletions over', async () => {
-    await using real = await RealStage.open(SERVERS.vsftpd);
-    await real.job(
-      'notes',
-      'from: ../source',
-      'to: nas:in',
-      'mode: two-way',
-      'triggers: [{ watch: { settle: 200ms, rescan: 1h } }]',
-    );
-    await real.put('source', { a: 'a', 'sub/b': 'b' });
-    await real.put('remote/in', { c: 'c', 'sub/d': 'd' });
-    const daemon = real.start(['daemon']);
-    const idle = async (): Promise<void> => {
-      // What a run writes here is a hint to look again; that look must be the last. Only time shows that it was.
-      let runs = -1;
-      while (runs !== daemon.lines('run.ended').length || daemon.lines('run.started').length !== runs) {
-        runs = daemon.lines('run.ended').length;
-        await new Promise((done) => setTimeout(done, 1_000));
-      }
-    };
-    await daemon.until('file.downloaded', ({ path }) => path === 'sub/d');
-    await idle();
-    const all = { a: 'a', 'sub/b': 'b', c: 'c', 'sub/d': 'd' };
-    expect([await real.held('source'), await real.held('remote/in')]).toEqual([all, all]);
-    await real.drop('source', 'sub', 'a');
-    for (const gone of ['a', 'sub/b', 'sub/d'])
-      await daemon.until('file.deleted', ({ path }) => path === gone);
-    await idle();
-    expect(daemon.lines('run.ended').length).toBeLessThan(8);
-    expect((await daemon.end('SIGTERM')).code).toBe(0);
-    expect([await real.held('source'), await real.held('remote/in')]).toEqual([{ c: 'c' }, { c: 'c' }]);
-    expect(await real.trash('remote/in')).toEqual(['a = a', 'sub/b = b', 'sub/d = d']);
   });
 
   test('killed in the middle of a move: whatever is left of it, each file is on one side at least, and whole', async () => {

@@ -104,10 +104,12 @@ function isShown(member: ts.ClassElement): member is ts.MethodDeclaration | ts.G
 
 describe('the import rules', () => {
   /** What the rules say of a file with one import, in a tree that looks like this one. */
-  async function broken(importLine: string): Promise<string[]> {
+  async function broken(importLine: string, folder = 'ftp'): Promise<string[]> {
     await using directory = await temporaryDirectory('rules');
     const files: Readonly<Record<string, string>> = {
-      'src/ftp/odd.ts': `${importLine}\nexport const odd = 1;\n`,
+      [`src/${folder}/odd.ts`]: `${importLine}\nexport const odd = 1;\n`,
+      'src/sftp/errors.ts': 'export const errors = 1;\n',
+      'src/sftp/window.ts': 'export const window = 1;\n',
       'src/ftp/reply.ts': 'export interface Reply { code: number }\nexport const reply = 1;\n',
       'src/plan/entry.ts': 'export interface Entry { path: string }\nexport const entry = 1;\n',
       'test/support/help.ts': 'export const help = 1;\n',
@@ -123,7 +125,7 @@ describe('the import rules', () => {
       readonly forbidden: IForbiddenRuleType[];
     };
     const { output } = await cruise(
-      ['src/ftp'],
+      [`src/${folder}`],
       {
         baseDir: directory.path,
         validate: true,
@@ -142,14 +144,32 @@ describe('the import rules', () => {
     ["import type { Reply } from './reply.js';", undefined],
     ["import net from 'node:net';", undefined],
     ["import type net from 'node:net';", undefined],
-    ["import { entry } from '../plan/entry.js';", 'plan-ftp-program-stand-alone'],
-    ["import type { Entry } from '../plan/entry.js';", 'plan-ftp-program-stand-alone'],
+    ["import { entry } from '../plan/entry.js';", 'plan-ftp-sftp-program-stand-alone'],
+    ["import type { Entry } from '../plan/entry.js';", 'plan-ftp-sftp-program-stand-alone'],
     ["import { help } from '../../test/support/help.js';", 'ftp-needs-only-itself'],
     ["import { Ajv } from 'ajv';", 'ftp-needs-only-node'],
     ["import type { Ajv } from 'ajv';", 'ftp-needs-only-node'],
     ["import ts from 'typescript';", 'ftp-needs-only-node'],
   ])('%s', async (line, rule) => {
     const found = await broken(line);
+    if (rule === undefined) expect(found).toEqual([]);
+    else expect(found).toContain(rule);
+  });
+
+  test.each<[folder: string, line: string, rule: string | undefined]>([
+    ['sftp', "import { errors } from './errors.js';", undefined],
+    ['sftp', "import net from 'node:net';", undefined],
+    ['sftp', "import { reply } from '../ftp/reply.js';", 'plan-ftp-sftp-program-stand-alone'],
+    ['sftp', "import ssh2 from 'ssh2';", 'one-importer-ssh2'],
+    ['sftp', "import type { Client } from 'ssh2';", 'one-importer-ssh2'],
+    ['sftp', "import { Ajv } from 'ajv';", 'sftp-needs-only-node-and-ssh2'],
+    ['remote', "import { errors } from '../sftp/errors.js';", undefined],
+    ['remote', "import { window } from '../sftp/window.js';", 'sftp-shows-client-errors-and-trust'],
+    ['remote', "import ssh2 from 'ssh2';", 'one-importer-ssh2'],
+    ['run', "import { errors } from '../sftp/errors.js';", 'sftp-serves-remote-and-trust'],
+    ['cli', "import { errors } from '../sftp/errors.js';", 'sftp-serves-remote-and-trust'],
+  ])('%s: %s', async (folder, line, rule) => {
+    const found = await broken(line, folder);
     if (rule === undefined) expect(found).toEqual([]);
     else expect(found).toContain(rule);
   });

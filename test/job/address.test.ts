@@ -9,14 +9,18 @@ const PASSWORD = /^a password must not stand in a URL/;
 
 describe('the URL of a server', () => {
   const relative = (path: string) => ({ path, absolute: false });
+  const ftp = (security: string) => ({ protocol: 'ftp', security });
   test.each([
-    ['ftp://h', { security: 'plain', host: 'h', port: 21, user: undefined, remotePath: undefined }],
-    ['ftpes://h/', { security: 'explicit', host: 'h', port: 21, user: undefined, remotePath: undefined }],
+    ['ftp://h', { scheme: ftp('plain'), host: 'h', port: 21, user: undefined, remotePath: undefined }],
+    ['ftpes://h/', { scheme: ftp('explicit'), host: 'h', port: 21, user: undefined, remotePath: undefined }],
     [
       'ftps://h/a',
-      { security: 'implicit', host: 'h', port: 990, user: undefined, remotePath: relative('a') },
+      { scheme: ftp('implicit'), host: 'h', port: 990, user: undefined, remotePath: relative('a') },
     ],
-    ['FTPES://NAS.Example.NET', { security: 'explicit', host: 'nas.example.net', port: 21 }],
+    ['sftp://j@h', { scheme: { protocol: 'sftp' }, host: 'h', port: 22, user: 'j', remotePath: undefined }],
+    ['SFTP://h:2222/a/b', { scheme: { protocol: 'sftp' }, port: 2222, remotePath: relative('a/b') }],
+    ['sftp://h/%2Fsrv/x', { remotePath: { path: '/srv/x', absolute: true } }],
+    ['FTPES://NAS.Example.NET', { scheme: ftp('explicit'), host: 'nas.example.net', port: 21 }],
     ['ftp://john@h:2121/a/b/', { host: 'h', port: 2121, user: 'john', remotePath: relative('a/b') }],
     ['ftp://john%40corp@h', { host: 'h', user: 'john@corp' }],
     ['ftp://john@corp@h', { host: 'h', user: 'john@corp' }],
@@ -43,11 +47,14 @@ describe('the URL of a server', () => {
     ['ftp://:hunter2@h', PASSWORD],
     ['ftp://john:@h', PASSWORD],
     ['ftp://john:12/hunter2@h', /^an @ in the path of a URL with a port is written %40/],
-    ['sftp://h', /^SFTP is not in this version/],
-    ['http://h', /^a server is written with ftpes:\/\/, ftps:\/\/ or ftp:\/\//],
+    ['sftp://john:hunter2@h/x', /^a password must not .* write { url: sftp:\/\/HOST\/PATH/],
+    ['ssh://h', /^files go over SSH by SFTP: write sftp:\/\/ in place of ssh:\/\/$/],
+    ['SCP://h/x', /^files go over SSH by SFTP: write sftp:\/\/ in place of scp:\/\/$/],
+    ['http://h', /^a server is written with sftp:\/\/, ftpes:\/\/, ftps:\/\/ or ftp:\/\//],
+    ['sfpt://h', /did you mean "sftp"\?$/],
     ['ftpess://h', /did you mean "ftpes"\?$/],
     ['file:///x', /^a local directory is written as a path/],
-    ['nas.example.net', /^must be a URL, such as ftpes:/],
+    ['nas.example.net', /^must be a URL, such as sftp:/],
     ['ftp://', /^the URL has no host/],
     ['ftp:///x', /^the URL has no host/],
     ['ftp://@h', /^the user in front of the @ is empty/],
@@ -83,7 +90,7 @@ describe('the URL of a server', () => {
       unit: fc.constantFrom('q', 'z', '#', '/', '?', '%', ' '),
     });
     fc.assert(
-      fc.property(fc.constantFrom('ftp', 'ftpes', 'ftps'), secret, (scheme, password) => {
+      fc.property(fc.constantFrom('ftp', 'ftpes', 'ftps', 'sftp'), secret, (scheme, password) => {
         const reading = readServerUrl(`${scheme}://john:${password}@host/dir`);
         return !reading.ok && !reading.wrong.includes(password);
       }),

@@ -34,6 +34,14 @@ const SERVERS = `nas:
   active: { address: 192.0.2.7, ports: 50000-50100 }
   charset: iso-8859-15
   timeouts: { connect: 5s }
+vault:
+  url: sftp://backup@vault.example.net
+  privateKey: { file: vault.key }
+  passphrase: { credential: vault }
+  agent: true
+  hostKey: ["SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"]
+  via: gate
+gate: { url: "sftp://gate.example.net:2222", user: j, agent: /run/agent.socket, knownHosts: known }
 `;
 const AGENT = 'log: { level: info }\nstop: { within: 25s }\nrunsAtOnce: 4\n';
 

@@ -402,7 +402,7 @@ describe('what is wrong in a job, at its line and column', () => {
       'links that FTP cannot make',
       'from: /a\nto: nas:x\nlinks: preserve',
       [
-        '3:8: error: /links: FTP has no command that makes a link, so links cannot be preserved; SFTP, in a later version, will do it; write skip, or follow to send what they lead to',
+        '3:8: error: /links: FTP has no command that makes a link, so links cannot be preserved; write links: skip, links: follow to send what they lead to, or sftp:// in the URL if the server speaks SFTP',
       ],
     ],
     [
@@ -472,14 +472,14 @@ triggers:
       'both ends local',
       'from: /a\nto: b',
       [
-        '2:5: error: /to: from and to are both local; one of them must be a server, written SERVER:PATH or ftpes://HOST/PATH',
+        '2:5: error: /to: from and to are both local; one of them must be a server, written SERVER:PATH or sftp://HOST/PATH (or ftpes://)',
       ],
     ],
     [
       'a server without its colon',
       'from: /a\nto: nas',
       [
-        '2:5: error: /to: from and to are both local; one of them must be a server, written SERVER:PATH or ftpes://HOST/PATH; did you mean "nas:"?',
+        '2:5: error: /to: from and to are both local; one of them must be a server, written SERVER:PATH or sftp://HOST/PATH (or ftpes://); did you mean "nas:"?',
       ],
     ],
     [
@@ -513,7 +513,7 @@ triggers:
       'an object with no server',
       'from: /a\nto: { path: x }',
       [
-        '2:5: error: /to/server: say which server: server: NAME for one of servers.yaml, or url: ftpes://HOST/PATH to describe it here',
+        '2:5: error: /to/server: say which server: server: NAME for one of servers.yaml, or url: sftp://HOST/PATH (or ftpes://) to describe it here',
       ],
     ],
     [
@@ -525,7 +525,7 @@ triggers:
       'a password in a URL',
       'from: /a\nto: ftp://john:hunter2@h/x',
       [
-        '2:5: error: /to: a password must not stand in a URL, where logs and other people see it; write { url: ftpes://HOST/PATH, user: NAME, password: { credential: NAME } }, or env, file or command in place of credential',
+        '2:5: error: /to: a password must not stand in a URL, where logs and other people see it; write { url: ftp://HOST/PATH, user: NAME, password: { credential: NAME } }, or env, file or command in place of credential',
       ],
     ],
     [
@@ -556,15 +556,6 @@ triggers:
       [
         '2:50: error: /to/password/env: an environment variable has a name of letters, digits and _, without $, such as NAS_PASSWORD',
         '2:79: error: /to/account/credential: a credential name is made of letters, digits and . _ - @ : (it is a file name in $CREDENTIALS_DIRECTORY)',
-      ],
-    ],
-    [
-      'SFTP, and its keys',
-      'from: /a\nto:\n  url: sftp://h\n  hostKey: x\n  privateKey: x',
-      [
-        '3:8: error: /to/url: SFTP is not in this version; use an ftpes://, ftps:// or ftp:// server',
-        '4:3: error: /to/hostKey: "hostKey" belongs to SFTP, which is not in this version; use an ftpes://, ftps:// or ftp:// server',
-        '5:3: error: /to/privateKey: "privateKey" belongs to SFTP, which is not in this version; use an ftpes://, ftps:// or ftp:// server; the key of a TLS certificate is written under tls, as key',
       ],
     ],
     [
@@ -806,7 +797,7 @@ describe('warnings do not keep a job from loading', () => {
     [
       'from: /a\nto: { url: "ftp://h.example/x", user: u, password: { env: X } }',
       [
-        '2:12: warning: /to/url: the password and the files go to h.example unencrypted, for everybody on the way to read; write ftpes:// if the server speaks TLS',
+        '2:12: warning: /to/url: the password and the files go to h.example unencrypted, for everybody on the way to read; write sftp:// or ftpes:// if the server speaks SSH or TLS',
       ],
     ],
     [
@@ -870,7 +861,7 @@ describe('servers.yaml', () => {
       'good: { url: ftps://g }\nbad: ftps://b\n',
       [
         'b.yaml:2:5: error: /to: the server "bad" has a mistake in servers.yaml:2:6; correct it there',
-        'servers.yaml:2:6: error: /bad: a server is written with keys: { url: ftpes://HOST, user: NAME, password: { credential: NAME } }',
+        'servers.yaml:2:6: error: /bad: a server is written with keys: { url: sftp://HOST, user: NAME, password: { credential: NAME } }, or with ftpes:// for FTP',
       ],
     ],
     [
@@ -878,7 +869,7 @@ describe('servers.yaml', () => {
       'good: { url: ftps://g }\nbad: { user: x }\n',
       [
         'b.yaml:2:5: error: /to: the server "bad" has a mistake in servers.yaml:2:6; correct it there',
-        'servers.yaml:2:6: error: /bad/url: "url" is missing: write the server, such as url: ftpes://nas.example.net',
+        'servers.yaml:2:6: error: /bad/url: "url" is missing: write the server, such as url: sftp://nas.example.net or url: ftpes://nas.example.net',
       ],
     ],
     [
@@ -902,7 +893,7 @@ describe('servers.yaml', () => {
       'good: { url: ftps://g }\nbad: { url: ftp://b, user: x, password: { env: X }, connections: 0 }\n',
       [
         'b.yaml:2:5: error: /to: the server "bad" has a mistake in servers.yaml:2:66; correct it there',
-        'servers.yaml:2:13: warning: /bad/url: the password and the files go to b unencrypted, for everybody on the way to read; write ftpes:// if the server speaks TLS',
+        'servers.yaml:2:13: warning: /bad/url: the password and the files go to b unencrypted, for everybody on the way to read; write sftp:// or ftpes:// if the server speaks SSH or TLS',
         'servers.yaml:2:66: error: /bad/connections: must be at least 1',
       ],
     ],

@@ -269,7 +269,7 @@ describe('what is wrong', () => {
     [
       'links: preserve',
       [
-        '3:8: error: /links: FTP has no command that makes a link, so links cannot be preserved; SFTP, in a later version, will do it; write skip, or follow to send what they lead to',
+        '3:8: error: /links: FTP has no command that makes a link, so links cannot be preserved; write links: skip, links: follow to send what they lead to, or sftp:// in the URL if the server speaks SFTP',
       ],
     ],
   ])('%j', async (keys, expected) => {

@@ -7,9 +7,11 @@ import { loadConfiguration } from '../../src/job/load.js';
 import { agentSchema, inlineEndSchema, jobSchema } from '../../src/job/schema.js';
 import {
   accountSchema,
+  keyPassphraseSchema,
   keySchema,
   passphraseSchema,
   passwordSchema,
+  privateKeySchema,
   serversSchema,
 } from '../../src/job/schema-server.js';
 import { newAjv, SCHEMAS } from '../../src/job/shape.js';
@@ -49,7 +51,7 @@ test('a server is the same inline and in servers.yaml, and every secret is writt
   const { path: own, ...shared } = inlineEndSchema.properties;
   expect(own.type).toBe('string');
   expect(shared).toEqual(serversSchema.additionalProperties.properties);
-  for (const secret of [accountSchema, keySchema, passphraseSchema]) {
+  for (const secret of [accountSchema, keySchema, passphraseSchema, privateKeySchema, keyPassphraseSchema]) {
     expect(secret.properties).toBe(passwordSchema.properties);
   }
 });
@@ -118,6 +120,7 @@ test('the example jobs load, without a warning', async () => {
   const { jobs, problems, agent } = await loadConfiguration(JOBS, { cron: () => undefined });
   expect(problems).toEqual([]);
   expect(jobs.map(({ name, mode, direction, server }) => [name, mode, direction, server.host])).toEqual([
+    ['archive-photos', 'copy', 'push', 'vault.internal'],
     ['dump-shop', 'copy', 'push', 'nas.example.net'],
     ['fetch-reports', 'copy', 'pull', 'files.warehouse.example'],
     ['mirror-website', 'mirror', 'push', 'files.warehouse.example'],

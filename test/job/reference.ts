@@ -70,7 +70,14 @@ export function reference(): Reference {
 }
 
 /** Written like `password`; its keys are told once. */
-const LIKE_PASSWORD: readonly string[] = ['account', 'tls.key', 'tls.passphrase', 'key'];
+const LIKE_PASSWORD: readonly string[] = [
+  'privateKey',
+  'passphrase',
+  'account',
+  'tls.key',
+  'tls.passphrase',
+  'key',
+];
 
 /** One row for each key, those inside groups right below their group. */
 function rows(schema: Node, prefix: string): string[] {

@@ -172,6 +172,7 @@ describe('known paths', () => {
     'transfersOfRun',
     'transfersOfJob',
     'binding',
+    'leadsTo',
     'proven',
   ] as const)('and all else that may be many are found through keys, without a sort: %s', (name) => {
     const database = new Database(file);

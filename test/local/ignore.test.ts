@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { IgnoreMap, IgnoreRules, readIgnoreFile } from '../../src/local/ignore.js';
 import { walk } from '../../src/local/walk.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
-import { localError, openBelow, systemError } from './support.js';
+import { localError, openBelow, pathOf, systemError } from './support.js';
 
 let root: TemporaryDirectory;
 beforeEach(async () => {
@@ -160,7 +160,7 @@ describe('the map of all files', () => {
           onRules: (directory, of) => map.note(directory, of),
         });
         for await (const sight of walking) {
-          seen.add(sight.kind === 'file' ? sight.file.path : sight.path);
+          seen.add(pathOf(sight));
         }
         for (const directory of Object.keys(rules)) await fs.rm(root.join(directory, '.ferryignore'));
         for (const path of all) expect(map.ignores(path), path).toBe(!seen.has(path));

@@ -5,7 +5,7 @@ import { Links } from '../../src/local/links.js';
 import { LocalSource } from '../../src/local/source.js';
 import { lookAt, openRoot, type Sight, walk } from '../../src/local/walk.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
-import { localError, openBelow, systemError } from './support.js';
+import { localError, openBelow, pathOf, systemError } from './support.js';
 
 let place: TemporaryDirectory;
 let root: string;
@@ -36,7 +36,8 @@ async function sights(wants: (path: string) => boolean = () => true): Promise<Si
 /** One line a sight: a file and where it lies, or what is told of it. */
 async function lines(wants?: (path: string) => boolean): Promise<string[]> {
   return (await sights(wants)).map((sight) => {
-    if (sight.kind !== 'file') return `${sight.kind} ${sight.path}${'code' in sight ? ` ${sight.code}` : ''}`;
+    if (sight.kind !== 'file')
+      return `${sight.kind} ${pathOf(sight)}${'code' in sight ? ` ${sight.code}` : ''}`;
     return sight.file.at === undefined ? sight.file.path : `${sight.file.path} -> ${sight.file.at}`;
   });
 }
@@ -120,7 +121,7 @@ describe('links that are not', () => {
     await link('b-directory', 'e-second-hand');
     await link('..', 'f-above');
     const seen = await sights();
-    expect(seen.map((sight) => (sight.kind === 'file' ? sight.file.path : sight.path))).toEqual([
+    expect(seen.map(pathOf)).toEqual([
       'a-file',
       'b-directory/',
       'c-all/',

@@ -3,6 +3,13 @@
  */
 import { readdirSync, readlinkSync } from 'node:fs';
 import { LocalError } from '../../src/local/error.js';
+import type { Sight } from '../../src/local/sight.js';
+
+/** Where a sight lies. */
+export function pathOf(sight: Sight): string {
+  if (sight.kind === 'file') return sight.file.path;
+  return sight.kind === 'link' ? sight.link.path : sight.path;
+}
 
 /** The LocalError that the work ends with; anything else fails the test. */
 export async function localError(work: Promise<unknown>): Promise<LocalError> {

@@ -7,7 +7,7 @@ import { IgnoreMap } from '../../src/local/ignore.js';
 import { lookAt, openRoot, type Sight, standsAt, type WalkOptions, walk } from '../../src/local/walk.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
 import { itWithDevices } from './mounted.js';
-import { localError, systemError } from './support.js';
+import { localError, pathOf, systemError } from './support.js';
 
 let root: TemporaryDirectory;
 beforeEach(async () => {
@@ -43,10 +43,6 @@ async function lines(
     const twin = 'twin' in sight && sight.twin !== undefined ? ` ${sight.twin}` : '';
     return `${sight.kind} ${pathOf(sight)}${twin}`;
   });
-}
-
-function pathOf(sight: Sight): string {
-  return sight.kind === 'file' ? sight.file.path : sight.path;
 }
 
 describe('the order', () => {

@@ -1096,7 +1096,7 @@ describe('every judgement', () => {
           const last = [...chainOf(met, policy, contents)].at(-1);
           if (last?.kind !== 'download') return;
           const file = last.seen;
-          expect(file?.sizeBytes).toBe(last.baseline?.local.sizeBytes);
+          expect(file).toMatchObject({ sizeBytes: last.baseline?.local.sizeBytes });
           const read = contents.some(({ local }) => local === 'same');
           if (!read) expect(file).toMatchObject({ ...last.baseline?.local });
         },

@@ -4,7 +4,7 @@
  */
 import { readdir } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
-import type { Server } from '../../src/job/job.js';
+import type { FtpServer as Settings } from '../../src/job/job.js';
 import { judge } from '../../src/remote/failure.js';
 import type { ProfileStore } from '../../src/remote/profile.js';
 import type { Difference } from '../../src/remote/remote.js';
@@ -13,7 +13,10 @@ import { FtpBerth } from './berth.js';
 
 const differences: readonly Difference[] = ['case', 'form'];
 
-function open(server: Omit<FtpServerOptions, 'root'> = {}, account: Partial<Server> = {}): Promise<FtpBerth> {
+function open(
+  server: Omit<FtpServerOptions, 'root'> = {},
+  account: Partial<Settings> = {},
+): Promise<FtpBerth> {
   return FtpBerth.open({ server, account: { connections: 2, ...account } });
 }
 

@@ -1,8 +1,8 @@
 /* A remote on a scripted server, opened as the daemon opens it: through an account with its pool. */
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import type { RemotePath, Server, ServerTls } from '../../src/job/job.js';
-import { Account, type Credentials } from '../../src/remote/account.js';
+import type { RemotePath, ServerTls, FtpServer as Settings } from '../../src/job/job.js';
+import { FtpAccount, type FtpCredentials } from '../../src/remote/ftp/account.js';
 import type { ProfileStore } from '../../src/remote/profile.js';
 import type { Remote } from '../../src/remote/remote.js';
 import { held, nothingLeft } from '../ftp/stage.js';
@@ -17,9 +17,9 @@ export interface FtpBerthOptions {
   /** Below the login directory `/home/ferry` unless absolute. */
   readonly root?: RemotePath;
   /** What the account is told. */
-  readonly account?: Partial<Server>;
+  readonly account?: Partial<Settings>;
   readonly password?: string;
-  readonly credentials?: Partial<Credentials>;
+  readonly credentials?: Partial<FtpCredentials>;
   /** Where what is found out about the server is kept. */
   readonly profile?: ProfileStore;
   /** Called before anything is connected. */
@@ -30,7 +30,7 @@ export class FtpBerth implements Berth {
   readonly remote: Remote;
   readonly disk: string;
   readonly server: FtpServer;
-  readonly account: Account;
+  readonly account: FtpAccount;
   /** What the account said it has learned about the server, in order. */
   readonly learned: string[];
   readonly wire: string[];
@@ -39,7 +39,7 @@ export class FtpBerth implements Berth {
 
   private constructor(parts: {
     server: FtpServer;
-    account: Account;
+    account: FtpAccount;
     root: RemotePath;
     disk: string;
     learned: string[];
@@ -74,7 +74,7 @@ export class FtpBerth implements Berth {
     await mkdir(disk, { recursive: true });
     const learned: string[] = [];
     const wire: string[] = [];
-    const account = new Account(
+    const account = new FtpAccount(
       { ...serverSettings(server, options.server?.security ?? 'plain'), ...options.account },
       credentialsOf({ password: options.password ?? 'secret', ca: all.ca.cert, ...options.credentials }),
       {
@@ -108,7 +108,7 @@ export const noTlsSettings: ServerTls = {
 };
 
 /** Credentials with nothing but what is said. */
-export function credentialsOf(known: Partial<Credentials>): Credentials {
+export function credentialsOf(known: Partial<FtpCredentials>): FtpCredentials {
   return {
     password: undefined,
     account: undefined,
@@ -123,8 +123,8 @@ export function credentialsOf(known: Partial<Credentials>): Credentials {
 /** Settings that fit a scripted server. */
 export function serverSettings(
   server: { readonly address: string; readonly port: number },
-  security: Server['security'],
-): Server {
+  security: Settings['security'],
+): Settings {
   return {
     name: 'nas',
     protocol: 'ftp',

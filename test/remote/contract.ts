@@ -8,7 +8,8 @@ import { describe, expect, test } from 'vitest';
 import { createHasher } from '../../src/local/hasher.js';
 import type { Digest, HashAlgorithm } from '../../src/plan/digest.js';
 import { temporaryName } from '../../src/plan/temporary.js';
-import { type Failure, judge } from '../../src/remote/failure.js';
+import type { Failure } from '../../src/remote/decision.js';
+import { judge } from '../../src/remote/failure.js';
 import type { Delivery, Reading, Remote, Source } from '../../src/remote/remote.js';
 import { type Back, DiskBack } from './back.js';
 
@@ -28,7 +29,8 @@ export interface BackedBerth extends AsyncDisposable {
   readonly back: Back;
 }
 
-function backed(berth: Berth | BackedBerth): BackedBerth {
+/** A berth with what is behind it. */
+export function backed(berth: Berth | BackedBerth): BackedBerth {
   if ('back' in berth) return berth;
   return {
     remote: berth.remote,

@@ -5,9 +5,10 @@
 import { mkdir } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
-import type { Server } from '../../src/job/job.js';
-import { Account } from '../../src/remote/account.js';
-import { type Failure, judge } from '../../src/remote/failure.js';
+import type { FtpServer as Settings } from '../../src/job/job.js';
+import type { Failure } from '../../src/remote/decision.js';
+import { judge } from '../../src/remote/failure.js';
+import { FtpAccount } from '../../src/remote/ftp/account.js';
 import type { ProfileStore } from '../../src/remote/profile.js';
 import { type VoyageOptions, World } from '../run/support/voyage.js';
 import type { Feature, FtpServerOptions } from '../support/ftp-server/settings.js';
@@ -23,7 +24,10 @@ const without = (modes: readonly Feature[]): Partial<Record<Feature, boolean>> =
 /** Waits that fit a server that lets connections fail at once. */
 const SHORT = { connectMs: 2_000, replyMs: 5_000, stallMs: 2_000, transferMs: 60_000 };
 
-function open(server: Omit<FtpServerOptions, 'root'> = {}, account: Partial<Server> = {}): Promise<FtpBerth> {
+function open(
+  server: Omit<FtpServerOptions, 'root'> = {},
+  account: Partial<Settings> = {},
+): Promise<FtpBerth> {
   return FtpBerth.open({
     server: { dataTimeoutMs: 60, ...server },
     account: { connections: 1, timeouts: SHORT, ...account },
@@ -229,8 +233,8 @@ describe('what was found out', () => {
       },
     };
     const learned: string[] = [];
-    const use = async (name: string, settings: Partial<Server> = {}): Promise<string[]> => {
-      const account = new Account(
+    const use = async (name: string, settings: Partial<Settings> = {}): Promise<string[]> => {
+      const account = new FtpAccount(
         { ...serverSettings(berth.server, 'plain'), connections: 1, ...settings },
         credentialsOf({ password: 'secret' }),
         { onOpened: () => {}, onLearned: (message) => learned.push(message), onWire: undefined },
@@ -249,7 +253,7 @@ describe('what was found out', () => {
 });
 
 describe('a mode that a person forces', () => {
-  test.each<[Server['dataConnection'], readonly Mode[], Mode]>([
+  test.each<[Settings['dataConnection'], readonly Mode[], Mode]>([
     ['active', [], 'EPRT'],
     ['active', ['EPRT'], 'PORT'],
     ['passive', [], 'EPSV'],
@@ -263,7 +267,7 @@ describe('a mode that a person forces', () => {
     ).toEqual(new Set([...refused, taken]));
   });
 
-  test.each<[Server['dataConnection'], readonly Mode[]]>([
+  test.each<[Settings['dataConnection'], readonly Mode[]]>([
     ['active', ['EPRT', 'PORT']],
     ['passive', ['EPSV', 'PASV']],
   ])('%s, and all refused: says what to change', async (dataConnection, refused) => {
@@ -308,7 +312,7 @@ describe('IPv6', () => {
     let kept: string | undefined;
     const store: ProfileStore = { load: () => kept, save: (json) => (kept = json) };
     for (const { server } of [four, six]) {
-      const account = new Account(
+      const account = new FtpAccount(
         { ...serverSettings(server, 'plain'), connections: 1 },
         credentialsOf({ password: 'secret' }),
         { onOpened: () => {}, onLearned: () => {}, onWire: undefined },

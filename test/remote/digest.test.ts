@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import type { Server } from '../../src/job/job.js';
+import type { FtpServer as Settings } from '../../src/job/job.js';
 import { judge } from '../../src/remote/failure.js';
 import type { FtpServerOptions } from '../support/ftp-server/settings.js';
 import { FtpBerth } from './berth.js';
@@ -13,7 +13,7 @@ const SHA_256 = { algorithm: 'SHA-256', hex: createHash('sha256').update(CONTENT
 
 async function open(
   server: Omit<FtpServerOptions, 'root'> = {},
-  account: Partial<Server> = {},
+  account: Partial<Settings> = {},
 ): Promise<FtpBerth> {
   const berth = await FtpBerth.open({ server, account: { connections: 1, ...account } });
   await mkdir(join(berth.disk, 'sub'));
@@ -30,7 +30,7 @@ test('a server with a command for it is asked, and nothing is fetched', async ()
   expect(berth.server.journal.sentBytes).toBe(0);
 });
 
-test.each<[string, Omit<FtpServerOptions, 'root'>, Partial<Server>]>([
+test.each<[string, Omit<FtpServerOptions, 'root'>, Partial<Settings>]>([
   ['has none', {}, {}],
   ['is not to be asked', { features: { HASH: true } }, { verify: 'size' }],
 ])('of a server that %s the file is read back', async (_what, server, account) => {

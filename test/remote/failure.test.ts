@@ -6,7 +6,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { FtpError, type FtpErrorKind, type Phase } from '../../src/ftp/errors.js';
 import type { FailureKind } from '../../src/plan/outcome.js';
-import { type Decision, isTooMany, judge, SKIPS_IN_A_ROW } from '../../src/remote/failure.js';
+import type { Decision } from '../../src/remote/decision.js';
+import { isTooMany, judge, SKIPS_IN_A_ROW } from '../../src/remote/failure.js';
 import { AsideTaken, MoveRefused } from '../../src/remote/remote.js';
 
 function replied(phase: Phase, verb: string, ...lines: string[]): FtpError {
@@ -233,6 +234,17 @@ describe('what a person reads', () => {
     expect(judge(local('EACCES')).code).toBe('EACCES');
     expect(judge('just a string')).toMatchObject({ code: 'unexpected', message: 'just a string' });
   });
+});
+
+test.each([
+  [replied('transfer', 'STOR', '550 No.'), true],
+  [replied('transfer', 'STOR', '450 Later.'), true],
+  [replied('transfer', 'STOR', '421 Bye.'), false],
+  [broke('unconfirmed', 'transfer'), false],
+  [broke('mismatch', 'transfer'), false],
+  [local('EACCES'), false],
+])('%# is an answer, and the session goes on: %s', (error, expected) => {
+  expect(judge(error).answered).toBe(expected);
 });
 
 describe('too many connections', () => {

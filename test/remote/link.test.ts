@@ -8,21 +8,27 @@ import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, expect, test } from 'vitest';
 import { describeLink, type Link, slowLink } from '../support/link.js';
-import { describeReal, type ServerName } from '../support/real-server.js';
+import { describeReal, type ServerName, type SshServerName } from '../support/real-server.js';
 import type { Security } from './real-berth.js';
 
 const root = resolve(import.meta.dirname, '../..');
 const roundTripMs = 40;
 
 /** Where TLS is required, sessions have to be reused as far as the server can ask for it. */
-const cases: readonly (readonly [ServerName, Security, 'the whole contract' | 'uploads'])[] = [
+const cases: readonly (readonly [
+  ServerName | SshServerName,
+  Security | 'ssh',
+  'the whole contract' | 'uploads',
+])[] = [
   ['vsftpd', 'explicit', 'the whole contract'],
   ['proftpd', 'plain', 'the whole contract'],
   ['proftpd', 'explicit', 'uploads'],
   ['pure-ftpd', 'explicit', 'uploads'],
+  ['openssh', 'ssh', 'uploads'],
 ];
 
-const uploads = 'fifty small files and fifty of 3 MB arrive whole';
+/** Those that only send. */
+const uploads = / arrive whole/;
 
 /** What vitest's JSON reporter says, as far as it is of use here. */
 interface Told {
@@ -87,7 +93,7 @@ describe.concurrent('all at once, for they mostly wait', () => {
               FERRYD_SERVER: name,
               FERRYD_SECURITY: security,
             },
-            what === 'uploads' ? ['--testNamePattern', uploads] : [],
+            what === 'uploads' ? ['--testNamePattern', uploads.source] : [],
           );
           expect(testResults.map(({ message }) => message).join('')).toBe('');
           const ends = testResults.flatMap(({ assertionResults }) => assertionResults);
@@ -96,8 +102,9 @@ describe.concurrent('all at once, for they mostly wait', () => {
             failed.map(({ fullName, failureMessages }) => `${fullName}: ${failureMessages.join('\n')}`),
           ).toEqual([]);
           const passed = ends.filter(({ status }) => status === 'passed');
-          if (what === 'uploads') expect(passed.map(({ fullName }) => fullName)).toEqual([uploads]);
-          else expect(passed.length).toBe(ends.length);
+          const due = what === 'uploads' ? ends.filter(({ fullName }) => uploads.test(fullName)) : ends;
+          expect(due.length).toBeGreaterThan(0);
+          expect(passed).toEqual(due);
           expect(ends.length).toBeGreaterThan(40);
         });
       });

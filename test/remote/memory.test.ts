@@ -7,6 +7,7 @@ import type { Source } from '../../src/remote/remote.js';
 import { MemoryRemote, MemoryTree, refusal, type Step } from '../support/memory-remote.js';
 import type { Back } from './back.js';
 import { type BackedBerth, deliveryOf, remoteContract, sha256, someTimeMs, sourceOf } from './contract.js';
+import { keptLinks } from './kept-links.js';
 
 class MemoryBack implements Back {
   readonly #tree: MemoryTree;
@@ -47,8 +48,8 @@ class MemoryBack implements Back {
     this.#tree.makeDirectory(path);
   }
 
-  async link(path: string): Promise<void> {
-    this.#tree.link(path);
+  async link(path: string, target: string): Promise<void> {
+    this.#tree.link(path, target);
   }
 }
 
@@ -59,6 +60,11 @@ remoteContract('in memory', async (): Promise<BackedBerth> => {
 
 remoteContract('in memory, one operation at a time', async (): Promise<BackedBerth> => {
   const remote = new MemoryRemote({ connections: 1 });
+  return { remote, back: new MemoryBack(remote.tree), [Symbol.asyncDispose]: async () => {} };
+});
+
+keptLinks('in memory', async (): Promise<BackedBerth> => {
+  const remote = new MemoryRemote();
   return { remote, back: new MemoryBack(remote.tree), [Symbol.asyncDispose]: async () => {} };
 });
 

@@ -5,15 +5,19 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { Server } from '../../src/job/job.js';
+import type { FtpServer as Settings } from '../../src/job/job.js';
 import { isTemporary } from '../../src/plan/temporary.js';
-import { type Failure, judge } from '../../src/remote/failure.js';
+import type { Failure } from '../../src/remote/decision.js';
+import { judge } from '../../src/remote/failure.js';
 import { World } from '../run/support/voyage.js';
 import type { FtpServerOptions } from '../support/ftp-server/settings.js';
 import { FtpBerth } from './berth.js';
 import { deliveryOf, fetched, filesBelow, sourceOf } from './contract.js';
 
-function open(server: Omit<FtpServerOptions, 'root'> = {}, account: Partial<Server> = {}): Promise<FtpBerth> {
+function open(
+  server: Omit<FtpServerOptions, 'root'> = {},
+  account: Partial<Settings> = {},
+): Promise<FtpBerth> {
   return FtpBerth.open({ server, account: { connections: 1, ...account } });
 }
 

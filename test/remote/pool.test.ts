@@ -3,6 +3,7 @@
  * Time is faked where minutes have to pass.
  */
 import { getEventListeners } from 'node:events';
+import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Pool, type Pooled, type PoolOptions } from '../../src/remote/pool.js';
 
@@ -594,4 +595,300 @@ test('however many wait on one signal, it is no leak, and none is left behind', 
   } finally {
     process.off('warning', hear);
   }
+});
+
+describe('a connection that several share', () => {
+  test('has as many users as it can, and only then another one is opened', async () => {
+    const { pool, made, borrow } = harness({ share: 3 });
+    const users = Array.from({ length: 7 }, () => borrow());
+    const lent = await Promise.all(users.map((user) => user.lent));
+    expect(lent.map(({ name }) => name)).toEqual([1, 1, 1, 2, 2, 2, 3]);
+    expect(made).toHaveLength(3);
+    for (const user of users) user.giveBack();
+    await Promise.all(users.map((user) => user.done));
+    await pool.close();
+  });
+
+  test('the one with the fewest users is lent first', async () => {
+    const { pool, borrow } = harness({ share: 2 });
+    const [a, b, c, d] = [borrow(), borrow(), borrow(), borrow()];
+    await Promise.all([a, b, c, d].map((user) => user.lent));
+    b.giveBack();
+    c.giveBack();
+    d.giveBack();
+    await Promise.all([b.done, c.done, d.done]);
+    // The first has one user left, the second none.
+    const next = [borrow(), borrow(), borrow()];
+    const names = await Promise.all(next.map(async ({ lent }) => (await lent).name));
+    expect(names[0]).toBe(2);
+    expect(names.toSorted()).toEqual([1, 2, 2]);
+    for (const user of [a, ...next]) user.giveBack();
+    await Promise.all([a, ...next].map((user) => user.done));
+    await pool.close();
+  });
+
+  test('those who wait for one opening hear together that it failed, and it is not tried for each of them', async () => {
+    const refused = new Error('wrong password');
+    let asked = 0;
+    const { pool } = harness({
+      share: 8,
+      open: async () => {
+        asked += 1;
+        throw refused;
+      },
+    });
+    const users = Array.from({ length: 8 }, () => pool.use(undefined, async () => {}));
+    const ends = await Promise.allSettled(users);
+    expect(ends.every((end) => end.status === 'rejected' && end.reason === refused)).toBe(true);
+    expect(asked).toBe(1);
+    expect(pool.connections).toBe(0);
+    await pool.close();
+  });
+
+  test('the abort of one user ends only its own work', async () => {
+    const { pool, made, borrow } = harness({ share: 2, limit: 1 });
+    const controller = new AbortController();
+    const other = borrow();
+    const own = pool.use(
+      controller.signal,
+      () =>
+        new Promise<void>((_, reject) => {
+          controller.signal.addEventListener('abort', () => reject(controller.signal.reason));
+        }),
+    );
+    await other.lent;
+    await settle();
+    const waiting = borrow();
+    await settle();
+    expect(pool.wanted).toBe(true);
+    controller.abort(new Error('stopped'));
+    await expect(own).rejects.toThrow('stopped');
+    expect((await waiting.lent).name).toBe(1);
+    expect(made[0]?.ended).toBeUndefined();
+    for (const user of [other, waiting]) user.giveBack();
+    expect(await other.done).toBe(1);
+    await waiting.done;
+    await pool.close();
+  });
+
+  test('one that broke is lent to nobody while its users end, and is gone with the last of them', async () => {
+    const { pool, made, borrow } = harness({ share: 3, limit: 1 });
+    const [first, second] = [borrow(), borrow()];
+    (await first.lent).usable = false;
+    const next = borrow();
+    await settle();
+    expect([made.length, pool.wanted]).toEqual([1, true]);
+    first.giveBack();
+    await first.done;
+    expect(made[0]?.ended).toBeUndefined();
+    second.giveBack();
+    await second.done;
+    expect(made[0]?.ended).toBe('reset');
+    expect((await next.lent).name).toBe(2);
+    next.giveBack();
+    await next.done;
+    await pool.close();
+  });
+
+  test('is idle only when the last of its users is done', async () => {
+    const { pool, made, borrow } = harness({ share: 2 });
+    const [first, second] = [borrow(), borrow()];
+    await Promise.all([first.lent, second.lent]);
+    first.giveBack();
+    await first.done;
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(made[0]?.ended).toBeUndefined();
+    second.giveBack();
+    await second.done;
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(made.map(({ ended }) => ended)).toEqual(['closed']);
+    await pool.close();
+  });
+
+  test('refused another one, they all go on with what stands', async () => {
+    let asked = 0;
+    const { pool, shrunk, borrow } = harness({
+      share: 2,
+      open: async () => {
+        asked += 1;
+        if (asked > 1) throw tooMany;
+        return new Connection(asked);
+      },
+    });
+    const users = Array.from({ length: 5 }, () => borrow());
+    for (const user of users) {
+      expect((await user.lent).name).toBe(1);
+      user.giveBack();
+      await user.done;
+    }
+    // Two more were asked for, because nobody knew: side by side, and never again.
+    expect([asked, shrunk]).toEqual([3, [2, 1]]);
+    await pool.close();
+  });
+});
+
+describe('whatever happens', () => {
+  type Step =
+    | { readonly do: 'borrow'; readonly signal: boolean }
+    | { readonly do: 'end' | 'abort' | 'break'; readonly which: number }
+    | { readonly do: 'opened' | 'refused' | 'tooMany' }
+    | { readonly do: 'pass'; readonly ms: number };
+  const which = fc.nat(20);
+  const step: fc.Arbitrary<Step> = fc.oneof(
+    { weight: 6, arbitrary: fc.record({ do: fc.constant('borrow' as const), signal: fc.boolean() }) },
+    { weight: 4, arbitrary: fc.record({ do: fc.constant('end' as const), which }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('abort' as const, 'break' as const), which }) },
+    { weight: 5, arbitrary: fc.record({ do: fc.constant('opened' as const) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('refused' as const, 'tooMany' as const) }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        do: fc.constant('pass' as const),
+        ms: fc.constantFrom(400, 4_000, 31_000, 61_000),
+      }),
+    },
+  );
+
+  interface User {
+    state: 'waiting' | 'working' | 'over';
+    connection: Connection | undefined;
+    readonly controller: AbortController | undefined;
+    readonly end: () => void;
+    readonly done: Promise<unknown>;
+  }
+
+  /** Carries the steps out on a pool whose every opening a step has to answer, and looks at it after each of them. */
+  async function carryOut(steps: readonly Step[], { share, limit }: { share: number; limit: number }) {
+    const openings: { readonly answer: ReturnType<typeof gate<Connection>> }[] = [];
+    const connections: Connection[] = [];
+    const users: User[] = [];
+    let begun = 0;
+    const loadOf = (connection: Connection): number =>
+      users.filter((user) => user.state === 'working' && user.connection === connection).length;
+    const standing = (): Connection[] => connections.filter(({ ended }) => ended === undefined);
+    const pool = new Pool<Connection>({
+      limit,
+      share,
+      isTooMany: (error) => error === tooMany,
+      open: (signal) => {
+        begun += 1;
+        const opening = { answer: gate<Connection>() };
+        openings.push(opening);
+        signal.addEventListener('abort', () => opening.answer.fail(new Error('closed')));
+        return opening.answer.promise;
+      },
+    });
+
+    const borrow = (signal: boolean): void => {
+      const hold = gate();
+      const controller = signal ? new AbortController() : undefined;
+      controller?.signal.addEventListener('abort', () => hold.open());
+      const work = pool.use(controller?.signal, async (connection) => {
+        expect(connection.usable).toBe(true);
+        user.connection = connection;
+        user.state = 'working';
+        expect(loadOf(connection)).toBeLessThanOrEqual(share);
+        await hold.promise;
+        user.state = 'over';
+      });
+      const done = work
+        .catch((error: unknown) => expect([...reasons, tooMany]).toContain(error))
+        .then(() => {
+          user.state = 'over';
+        });
+      const user: User = {
+        state: 'waiting',
+        connection: undefined,
+        controller,
+        end: () => hold.open(),
+        done,
+      };
+      users.push(user);
+    };
+    const stopped = new Error('stopped');
+    const refused = new Error('refused');
+    const reasons = [stopped, refused];
+
+    const carry = async (now: Step): Promise<void> => {
+      const pick = <T>(all: readonly T[], at: number): T | undefined => all[at % Math.max(1, all.length)];
+      switch (now.do) {
+        case 'borrow':
+          return borrow(now.signal);
+        case 'end':
+          return pick(
+            users.filter(({ state }) => state === 'working'),
+            now.which,
+          )?.end();
+        case 'abort':
+          return pick(
+            users.filter(({ state }) => state !== 'over'),
+            now.which,
+          )?.controller?.abort(stopped);
+        case 'break': {
+          const connection = pick(standing(), now.which);
+          if (connection !== undefined) connection.usable = false;
+          return;
+        }
+        case 'opened': {
+          const opening = openings.shift();
+          if (opening === undefined) return;
+          const connection = new Connection(connections.length + 1);
+          connections.push(connection);
+          return opening.answer.open(connection);
+        }
+        case 'refused':
+          return openings.shift()?.answer.fail(refused);
+        case 'tooMany':
+          return openings.shift()?.answer.fail(tooMany);
+        case 'pass':
+          await vi.advanceTimersByTimeAsync(now.ms);
+      }
+    };
+
+    for (const now of steps) {
+      const before = begun;
+      await carry(now);
+      await settle();
+      // Another one is opened only where all that stand are full.
+      if (begun > before)
+        for (const connection of standing()) if (connection.usable) expect(loadOf(connection)).toBe(share);
+      expect(pool.connections).toBe(standing().length + openings.length);
+      expect(pool.connections).toBeLessThanOrEqual(limit);
+      const waiting = users.filter(({ state }) => state === 'waiting').length;
+      if (waiting > openings.length * share) expect(pool.wanted).toBe(true);
+      // Nobody stands in the queue while there is room, or would be with a broken one out of the way.
+      const hasRoom = (connection: Connection): boolean =>
+        loadOf(connection) < (connection.usable ? share : 1);
+      if (pool.wanted) expect(standing().filter(hasRoom)).toEqual([]);
+    }
+
+    // Whatever came before, the pool brings everybody to an end.
+    const rest = (): readonly User[] => users.filter(({ state }) => state !== 'over');
+    for (let round = 0; rest().length > 0; round += 1) {
+      expect(round).toBeLessThan(200);
+      await carry({ do: 'opened' });
+      await settle();
+      for (const user of rest()) if (user.state === 'working') user.end();
+      await vi.advanceTimersByTimeAsync(400);
+    }
+    await Promise.all(users.map(({ done }) => done));
+    const closing = pool.close();
+    await settle();
+    await closing;
+    expect(vi.getTimerCount()).toBe(0);
+    expect(pool.connections).toBe(0);
+    expect(standing()).toEqual([]);
+  }
+
+  test('nobody gets a broken or full connection, nobody waits while there is room, and all come to an end', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { maxLength: 60 }),
+        fc.constantFrom(1, 1, 2, 3),
+        fc.integer({ min: 1, max: 3 }),
+        async (steps, share, limit) => carryOut(steps, { share, limit }),
+      ),
+      { numRuns: 300 },
+    );
+  });
 });

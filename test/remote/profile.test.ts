@@ -3,9 +3,12 @@
  * where it is too old, cannot be read, or is of a server that has changed.
  */
 import { describe, expect, test, vi } from 'vitest';
-import type { Server } from '../../src/job/job.js';
-import { Account, profileIdentity, serverIdentity } from '../../src/remote/account.js';
-import { type Facts, Profile, type ProfileStore } from '../../src/remote/profile.js';
+import type { FtpServer as Settings } from '../../src/job/job.js';
+import { profileIdentity, serverIdentity } from '../../src/remote/account.js';
+import { FtpAccount } from '../../src/remote/ftp/account.js';
+import { type FtpFacts, FtpProfile } from '../../src/remote/ftp/profile.js';
+import type { ProfileStore } from '../../src/remote/profile.js';
+import { SftpProfile } from '../../src/remote/sftp/profile.js';
 import { World } from '../run/support/voyage.js';
 import { type FtpServerOptions, serverLike } from '../support/ftp-server/settings.js';
 import { credentialsOf, FtpBerth, serverSettings } from './berth.js';
@@ -31,14 +34,14 @@ class Shelf implements ProfileStore {
     this.saves += 1;
   }
 
-  get facts(): Partial<Facts> {
-    return (JSON.parse(this.json ?? '{}') as { facts: Partial<Facts> }).facts;
+  get facts(): Partial<FtpFacts> {
+    return (JSON.parse(this.json ?? '{}') as { facts: Partial<FtpFacts> }).facts;
   }
 }
 
 function profile(shelf: Shelf | undefined, nowMs = 1_000_000) {
   const learned: string[] = [];
-  const made = new Profile({
+  const made = new FtpProfile({
     store: shelf,
     onLearned: (sentence) => learned.push(sentence),
     now: () => nowMs,
@@ -110,6 +113,20 @@ describe('what is kept', () => {
   });
 });
 
+test('each protocol has facts of its own, besides those of every server', () => {
+  const shelf = new Shelf();
+  const made = (): SftpProfile =>
+    new SftpProfile({ store: shelf, onLearned: () => {}, now: () => 1_000_000 });
+  made().note('posixRename', 'none');
+  made().note('temporary', 'plain');
+  expect(made().facts).toMatchObject({ posixRename: 'none', temporary: 'plain', names: {} });
+  expect(made().facts).not.toHaveProperty('telnetBytes');
+  made().begin(['fsync@openssh.com 1']);
+  const other = made();
+  other.begin([]);
+  expect(other.facts).toMatchObject({ posixRename: 'works', temporary: 'hidden', features: [] });
+});
+
 describe('what is not believed', () => {
   const good = (sinceMs: number, form: unknown = 1): string => {
     const shelf = new Shelf();
@@ -153,10 +170,10 @@ async function use(
   berth: FtpBerth,
   shelf: Shelf,
   names: readonly string[],
-  settings: Partial<Server> = {},
+  settings: Partial<Settings> = {},
 ): Promise<string[]> {
   const learned: string[] = [];
-  const account = new Account(
+  const account = new FtpAccount(
     { ...serverSettings(berth.server, 'plain'), connections: 1, ...settings },
     credentialsOf({ password: 'secret' }),
     { onOpened: () => {}, onLearned: (message) => learned.push(message), onWire: undefined },
@@ -306,7 +323,7 @@ describe('how many connections the server lets in', () => {
     const now = performance.now.bind(performance);
     const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + aheadMs);
     const learned: string[] = [];
-    const account = new Account(
+    const account = new FtpAccount(
       { ...serverSettings(berth.server, 'plain'), connections: 4 },
       credentialsOf({ password: 'secret' }),
       { onOpened: () => {}, onLearned: (message) => learned.push(message), onWire: undefined },

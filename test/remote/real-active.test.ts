@@ -1,7 +1,7 @@
 /* Active mode with the real servers: they make the data connections, to a port of ours, and TLS is up to us all the same. */
 import { createServer } from 'node:net';
 import { expect, test } from 'vitest';
-import type { Server } from '../../src/job/job.js';
+import type { FtpServer as Settings } from '../../src/job/job.js';
 import { describeReal } from '../support/real-server.js';
 import { deliveryOf, fetched, hundredFiles, sourceOf } from './contract.js';
 import { kinds, RealBerth } from './real-berth.js';
@@ -33,7 +33,7 @@ for (const { name, securities, start } of kinds) {
     // Of its TLS handshakes in active mode pyftpdlib resets about one in a hundred (measured): a run tries again.
     if (name === 'pyftpdlib' && security !== 'plain') continue;
     describeReal(name, security, () => {
-      const open = (settings: Partial<Server>): Promise<RealBerth> =>
+      const open = (settings: Partial<Settings>): Promise<RealBerth> =>
         RealBerth.open(() => start(security), security, { dataConnection: 'active', ...settings });
 
       test(`${name}, ${security}: a hundred files there and back, and their listings`, async () => {

@@ -4,8 +4,8 @@
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Server } from '../../src/job/job.js';
-import { Account, type Credentials } from '../../src/remote/account.js';
+import type { FtpServer as Settings } from '../../src/job/job.js';
+import { FtpAccount, type FtpCredentials } from '../../src/remote/ftp/account.js';
 import type { Remote } from '../../src/remote/remote.js';
 import { held, nothingLeft } from '../ftp/stage.js';
 import { certificates } from '../support/certificates.js';
@@ -17,7 +17,7 @@ import { startVsftpd } from '../support/servers/vsftpd.js';
 import { credentialsOf, serverSettings } from './berth.js';
 import type { Berth, Traits } from './contract.js';
 
-export type Security = Server['security'];
+export type Security = Settings['security'];
 
 /** A kind of real server, as the suites run it. */
 export interface Kind {
@@ -64,7 +64,7 @@ export const kinds: readonly Kind[] = [
 ];
 
 /** What an account is told besides what fits the server. */
-export type AccountChanges = Partial<Server> & { readonly credentials?: Partial<Credentials> };
+export type AccountChanges = Partial<Settings> & { readonly credentials?: Partial<FtpCredentials> };
 
 let directories = 0;
 
@@ -72,7 +72,7 @@ export class RealBerth implements Berth {
   readonly disk: string;
   readonly remote: Remote;
   readonly server: RealServer;
-  readonly account: Account;
+  readonly account: FtpAccount;
   /** What the account said it has learned about the server, in order. */
   readonly learned: readonly string[];
   /** What it said about each session that it opened. */
@@ -83,7 +83,7 @@ export class RealBerth implements Berth {
   private constructor(parts: {
     server: RealServer;
     directory: string;
-    account: Account;
+    account: FtpAccount;
     learned: readonly string[];
     opened: readonly string[];
     before: ReadonlyMap<string, number>;
@@ -138,7 +138,7 @@ export class RealBerth implements Berth {
     await server.adopt();
     const learned: string[] = [];
     const opened: string[] = [];
-    const account = new Account(
+    const account = new FtpAccount(
       {
         ...serverSettings({ address: server.host, port: server.port }, security),
         user: server.user,

@@ -4,8 +4,9 @@
  */
 import tls from 'node:tls';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { Account } from '../../src/remote/account.js';
-import { type Failure, judge } from '../../src/remote/failure.js';
+import type { Failure } from '../../src/remote/decision.js';
+import { judge } from '../../src/remote/failure.js';
+import { FtpAccount } from '../../src/remote/ftp/account.js';
 import type { ProfileStore } from '../../src/remote/profile.js';
 import { type VoyageOptions, World } from '../run/support/voyage.js';
 import { certificates } from '../support/certificates.js';
@@ -225,7 +226,7 @@ describe('a server that never recognises its sessions', () => {
     const { ca } = await certificates();
     const versions = refuseUnderTls13(berth.server, REFUSALS[0]);
     const use = async (name: string): Promise<void> => {
-      const account = new Account(
+      const account = new FtpAccount(
         { ...serverSettings(berth.server, 'explicit'), connections: 1 },
         credentialsOf({ password: 'secret', ca: ca.cert }),
         { onOpened: () => {}, onLearned: () => {}, onWire: undefined },

@@ -2,8 +2,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Credentials } from '../../src/remote/account.js';
 import { judge } from '../../src/remote/failure.js';
+import type { FtpCredentials } from '../../src/remote/ftp/account.js';
 import { type Certificate, certificates } from '../support/certificates.js';
 import { describeReal, type RealServer } from '../support/real-server.js';
 import { startProftpd } from '../support/servers/proftpd.js';
@@ -16,7 +16,7 @@ import { RealBerth } from './real-berth.js';
 const all = await certificates();
 const versions = ['TLSv1.2', 'TLSv1.3'] as const;
 
-function shown(own: Certificate | undefined): Partial<Credentials> {
+function shown(own: Certificate | undefined): Partial<FtpCredentials> {
   return { certificate: own?.cert, key: own?.key };
 }
 

@@ -33,22 +33,24 @@ const SEEDS = seedsOf(48);
 class MemoryStage implements Stage, AsyncDisposable {
   readonly grounds: Readonly<Record<Side, Ground>>;
   readonly replaces = 'at-once';
+  readonly links: 'preserve' | 'skip';
   readonly #world: World;
   readonly #tree: MemoryTree;
   #heard = 0;
   /** No two runs begin in one second: so they have a date of their own in the trash. */
   #nowMs = Date.now() - 86_400_000;
 
-  private constructor(world: World) {
+  private constructor(world: World, links: 'preserve' | 'skip') {
     this.#world = world;
     this.#tree = new MemoryTree();
+    this.links = links;
     this.grounds = {
-      local: new Ground(diskSoil(world.local(''), world.directory.join('elsewhere'))),
-      remote: new Ground(memorySoil(this.#tree)),
+      local: new Ground(diskSoil(world.local(''), world.directory.join('elsewhere')), links),
+      remote: new Ground(memorySoil(this.#tree), links),
     };
   }
 
-  static async open(promised: Promised): Promise<MemoryStage> {
+  static async open(promised: Promised, links: 'preserve' | 'skip'): Promise<MemoryStage> {
     const { mode, direction, conflicts, compare, emptyDirectories } = promised;
     const world = await World.open({
       job: {
@@ -57,11 +59,12 @@ class MemoryStage implements Stage, AsyncDisposable {
         conflicts,
         compare,
         emptyDirectories,
+        links,
         retries: { attempts: 3, firstDelayMs: 1, maxDelayMs: 2 },
       },
     });
     mkdirSync(world.directory.join('elsewhere'));
-    const stage = new MemoryStage(world);
+    const stage = new MemoryStage(world, links);
     stage.#allow(promised, promised.limit);
     return stage;
   }
@@ -159,6 +162,8 @@ const STEPS: readonly [Step['step'], ...Step['step'][]] = [
   'make',
   'clear',
   'digest',
+  'link',
+  'read-link',
 ];
 
 function trouble(lot: Lot, directories: readonly string[]): Trouble {
@@ -170,7 +175,14 @@ function trouble(lot: Lot, directories: readonly string[]): Trouble {
       return { kind: 'step', what, step: lot.pick(STEPS), nth, times };
     }
     case 'unheard': {
-      const operation = lot.pick(['deliver', 'remove', 'move', 'makeDirectory', 'removeDirectory'] as const);
+      const operation = lot.pick([
+        'deliver',
+        'remove',
+        'move',
+        'makeDirectory',
+        'removeDirectory',
+        'makeLink',
+      ] as const);
       return { kind: 'unheard', operation, nth, times };
     }
     case 'cut':
@@ -190,11 +202,16 @@ function trouble(lot: Lot, directories: readonly string[]): Trouble {
   }
 }
 
+/** So that each mode has them in both directions. */
+function linksOf(seed: number): 'preserve' | 'skip' {
+  return Math.floor(seed / 16) % 3 === 1 ? 'preserve' : 'skip';
+}
+
 let steps = 0;
 
 describe('a random sequence', () => {
   it.each(SEEDS.map((seed) => [seed, nameOf(seed)] as const))('of seed %i: %s', async (seed) => {
-    await using stage = await MemoryStage.open(jobOf(seed));
+    await using stage = await MemoryStage.open(jobOf(seed), linksOf(seed));
     const played = await play(stage, { seed, rounds: 6, runs: 0.3, disturbed: 0.7 });
     steps += played.steps;
     expectUnbroken(seed, played);

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import type { Failure } from '../../src/remote/failure.js';
+import type { Failure } from '../../src/remote/decision.js';
 import type { FerrydEvent } from '../../src/report/event.js';
 import { RunEnded } from '../../src/run/end.js';
 import { Outage } from '../../src/run/outage.js';
@@ -10,6 +10,7 @@ const REFUSED: Failure = {
   code: 'ECONNREFUSED',
   message: 'nas:21 refuses connections.',
   beforeSession: true,
+  answered: false,
   inARow: undefined,
 };
 

@@ -2,7 +2,17 @@
  * What `restoreJob` takes out of a trash, and what it leaves: over the scripted server and on the local side. The
  * trashes are laid out by hand as a run leaves them. The words and the exit codes are test/e2e/restore.test.ts's.
  */
-import { lstat, mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import {
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { acquireLock, lockDirectory } from '../../src/ledger/lock.js';
@@ -448,16 +458,18 @@ describe('on the local side', () => {
     expect(world.server.journal.connections).toBe(0);
   });
 
-  test('or copies, leaves what is a link alone, and decodes no name that is one of here', async () => {
+  test('or copies, a link as the link that it is, and decodes no name that is one of here', async () => {
     await using world = await open({ job: { direction: 'pull', names: 'encode' } });
     const date = daysAgo(4);
     await plant(world, 'local', [inTrash('d/a', date), inTrash('12%3A30', date)]);
     await plant(world, 'outside', ['secret']);
     await symlink(world.directory.join('outside'), world.directory.join('local', inTrash('link', date)));
     expect(await restore(world, { to: world.directory.join('back') })).toMatchObject({ end: 'done' });
-    expect(await heldIn(world, 'back')).toEqual(
-      planted(['d/a', inTrash('d/a', date)], ['12%3A30', inTrash('12%3A30', date)]),
-    );
+    expect(await heldIn(world, 'back')).toEqual({
+      ...planted(['d/a', inTrash('d/a', date)], ['12%3A30', inTrash('12%3A30', date)]),
+      'link/secret': 'content of secret',
+    });
+    expect(await readlink(world.directory.join('back/link'))).toBe(world.directory.join('outside'));
     expect(await timeOf(world, 'back/d/a')).toBe(TIME_S * 1000);
     expect(Object.keys(await heldIn(world, `local/${TRASH}/${date}`))).toEqual([
       '12%3A30',

@@ -26,16 +26,26 @@ const NEVER: ReadonlySet<string> = new Set([
   'log.dropped',
 ]);
 
+/** What a job has carried. */
+export interface Carried {
+  uploaded: number;
+  downloaded: number;
+  deleted: number;
+  bytes: number;
+}
+
 /** What all daemons of a soak have told. */
 export class Counts {
   readonly outcomes: Record<string, number> = {};
   readonly failures: Record<string, number> = {};
   readonly events: Record<string, number> = {};
   runs = 0;
-  uploaded = 0;
-  downloaded = 0;
-  deleted = 0;
-  bytes = 0;
+  /** By the job's name. */
+  readonly carried = new Map<string, Carried>();
+  /** When the last good run of a job began, by the job's name. */
+  readonly #lastOk = new Map<string, number>();
+  /** When the runs began that are under way, or were when their daemon was killed. */
+  readonly #begun = new Map<unknown, number>();
   /** Lines that are no log, events that may never come, and a daemon that ended by itself. */
   readonly oddities: string[] = [];
 
@@ -48,18 +58,38 @@ export class Counts {
     }
     this.events[line.event] = (this.events[line.event] ?? 0) + 1;
     if (NEVER.has(line.event)) this.odd(text);
-    if (line.event === 'file.uploaded') this.uploaded += 1;
-    if (line.event === 'file.downloaded') this.downloaded += 1;
-    if (line.event === 'file.deleted') this.deleted += 1;
-    if (line.event === 'file.uploaded' || line.event === 'file.downloaded')
-      this.bytes += Number(line.bytes ?? 0);
+    this.#carry(line);
+    if (line.event === 'run.started') this.#begun.set(line.run, Date.parse(String(line.time)));
     if (line.event !== 'run.ended') return;
+    this.#end(line);
     this.runs += 1;
     const outcome = String(line.outcome);
     this.outcomes[outcome] = (this.outcomes[outcome] ?? 0) + 1;
     if (line.failure === undefined) return;
     const failure = `${String(line.failure)} ${String(line.code)}`;
     this.failures[failure] = (this.failures[failure] ?? 0) + 1;
+  }
+
+  /** True where a run of this job began after a moment, as Date.now() tells it, and ended well. */
+  ranWellAfter(job: string, momentMs: number): boolean {
+    return (this.#lastOk.get(job) ?? 0) > momentMs;
+  }
+
+  #end({ job, run, outcome }: Line): void {
+    const begunMs = this.#begun.get(run);
+    this.#begun.delete(run);
+    if (begunMs !== undefined && outcome === 'ok') this.#lastOk.set(String(job), begunMs);
+  }
+
+  #carry({ event, job, bytes }: Line): void {
+    const name = String(job);
+    const carried = this.carried.get(name) ?? { uploaded: 0, downloaded: 0, deleted: 0, bytes: 0 };
+    if (event === 'file.uploaded') carried.uploaded += 1;
+    else if (event === 'file.downloaded') carried.downloaded += 1;
+    else if (event === 'file.deleted') carried.deleted += 1;
+    else return;
+    if (event !== 'file.deleted') carried.bytes += Number(bytes ?? 0);
+    this.carried.set(name, carried);
   }
 
   /** Keeps something that should not have happened; a hundred of them are enough. */
@@ -70,6 +100,9 @@ export class Counts {
 
 interface Line {
   readonly event: string;
+  readonly time?: unknown;
+  readonly job?: unknown;
+  readonly run?: unknown;
   readonly bytes?: unknown;
   readonly outcome?: unknown;
   readonly failure?: unknown;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseDuration } from '../../src/job/units.js';
 import { temporaryDirectory } from '../support/temporary.js';
-import { Soak, type SoakResult } from './soak.js';
+import { type ServerResult, Soak, type SoakResult } from './soak.js';
 
 const FERRYD = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
 const UNPACKED_SERVERS = fileURLToPath(new URL('../../../.servers', import.meta.url));
@@ -18,7 +18,7 @@ function table(result: SoakResult): string {
   const mib = (kib: number): string => `${Math.round(kib / 1024)} MiB`;
   const { oneProcess, youngProcesses } = result.memory;
   const rows: (readonly [string, string])[] = [
-    ['server', result.server],
+    ...Object.entries(result.servers).map(([name, served]) => [name, did(served)] as const),
     ...Object.entries(result.figures).map(([what, count]) => [what, count.toLocaleString('en')] as const),
     ['outcomes', listed(result.outcomes)],
     ['failures', listed(result.failures)],
@@ -34,6 +34,16 @@ function table(result: SoakResult): string {
   ];
   const width = Math.max(...rows.map(([what]) => what.length));
   return rows.map(([what, value]) => `  ${what.padEnd(width)}  ${value}`).join('\n');
+}
+
+function did({ kind, jobs, uploaded, downloaded, deleted, bytes }: ServerResult): string {
+  const counts = [
+    `${uploaded} up`,
+    `${downloaded} down`,
+    `${deleted} deleted`,
+    `${Math.round(bytes / 1e6)} MB`,
+  ];
+  return `${kind}: ${jobs.join(', ')}; ${counts.join(', ')}`;
 }
 
 function listed(counts: Readonly<Record<string, number>>): string {

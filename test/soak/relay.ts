@@ -1,7 +1,8 @@
 /*
  * The bad link of the soak: a TCP relay between daemon and server, for control and data connections alike. It cuts,
- * stalls and refuses when it is told to. It listens on a loopback address of its own, under the ports that the server
- * names for its data connections, so nothing of what goes through has to be rewritten, and TLS stays as it is.
+ * stalls, refuses, and leaves one half of a connection behind, when it is told to. It listens on a loopback address of
+ * its own, under the ports that the server names for its data connections, so nothing of what goes through has to be
+ * rewritten, and TLS stays as it is. SSH has no data connections: there the one for control carries all.
  */
 
 import { connect, createServer, type Server, type Socket } from 'node:net';
@@ -10,10 +11,14 @@ import { resetConnection } from '../../src/ftp/reset.js';
 /** How a connection ends: with a TCP reset, or with a FIN as if all had been said. */
 export type Ending = 'reset' | 'close';
 
+/** An end of a connection, as seen from the relay. */
+export type End = 'client' | 'server';
+
 export interface RelayOptions {
   /** Loopback address to listen on. */
   readonly host: string;
   readonly controlPort: number;
+  /** None: what the control port leads to carries the data as well. */
   readonly dataPorts: readonly number[];
   /** Address that the server listens on. */
   readonly serverHost: string;
@@ -25,10 +30,12 @@ interface Pair {
   readonly forget: () => void;
 }
 
-/** Data connections that shall end once so many bytes went through. */
+/** A connection that carries data shall end once so many bytes went through. */
 interface Trap {
   readonly bytes: number;
   readonly how: Ending;
+  /** What had gone through those that stood when it was set. */
+  readonly before: ReadonlyMap<Pair, number>;
 }
 
 export class Relay implements AsyncDisposable {
@@ -42,6 +49,8 @@ export class Relay implements AsyncDisposable {
   /** Where the server listens for data, where that is another port than the one that it names. */
   readonly #dataTargets = new Map<number, number>();
   readonly #traps: Trap[] = [];
+  /** Halves of which the other half is gone, and nobody has told them. */
+  readonly #forsaken = new Set<Socket>();
   #state: 'open' | 'stalled' | 'refusing' = 'open';
 
   private constructor(options: RelayOptions) {
@@ -85,17 +94,37 @@ export class Relay implements AsyncDisposable {
 
   /** Ends one connection. @returns how many: 0 where none stands */
   cutOne(choose: (from: readonly number[]) => number, how: Ending): number {
-    const pairs = [...this.#pairs];
-    if (pairs.length === 0) return 0;
-    const pair = pairs[choose(pairs.map((_, at) => at))];
+    const pair = this.#one(choose);
     if (pair === undefined) return 0;
     end(pair, how);
     return 1;
   }
 
-  /** The next data connection through which so many bytes went ends there. */
+  /**
+   * Forgets one connection, as a router does that was switched off and on: the one end hears that it is over, and the
+   * other, `left`, hears nothing any more; what it says is taken, and comes nowhere. Whom that befell before is let go.
+   *
+   * @returns how many: 0 where none stands
+   */
+  forsake(choose: (from: readonly number[]) => number, left: End): number {
+    for (const socket of this.#forsaken) resetConnection(socket, undefined);
+    const pair = this.#one(choose);
+    if (pair === undefined) return 0;
+    const [client, server] = pair.sockets;
+    const [kept, gone] = left === 'client' ? [client, server] : [server, client];
+    pair.forget();
+    unjoin(pair.sockets);
+    this.#forsaken.add(kept);
+    kept.once('close', () => this.#forsaken.delete(kept));
+    kept.once('end', () => kept.destroy());
+    kept.resume();
+    resetConnection(gone, undefined);
+    return 1;
+  }
+
+  /** The next connection that carries data and through which so many bytes went from now on ends there. */
   trap(bytes: number, how: Ending): void {
-    this.#traps.push({ bytes, how });
+    this.#traps.push({ bytes, how, before: new Map([...this.#pairs].map((pair) => [pair, carried(pair)])) });
   }
 
   /** Nothing moves any more, and nothing ends either. */
@@ -128,6 +157,11 @@ export class Relay implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #one(choose: (from: readonly number[]) => number): Pair | undefined {
+    const pairs = [...this.#pairs];
+    return pairs.length === 0 ? undefined : pairs[choose(pairs.map((_, at) => at))];
   }
 
   async #listen(port: number, kind: Pair['kind']): Promise<void> {
@@ -167,22 +201,28 @@ export class Relay implements AsyncDisposable {
     this.#pairs.add(pair);
     for (const [socket, other] of [sockets, [server, client] as const]) {
       // What breaks on one side breaks on the other, and in the same way.
-      socket.on('error', () => resetConnection(other, undefined));
+      socket.on('error', () => {
+        if (!this.#forsaken.has(other)) resetConnection(other, undefined);
+      });
       socket.once('close', () => {
         pair.forget();
-        if (!other.destroyed && !(socket.readableEnded && socket.writableFinished))
+        if (
+          !other.destroyed &&
+          !this.#forsaken.has(other) &&
+          !(socket.readableEnded && socket.writableFinished)
+        )
           resetConnection(other, undefined);
       });
     }
-    if (kind === 'data') this.#watch(pair);
+    if (kind === 'data' || this.#options.dataPorts.length === 0) this.#watch(pair);
     if (this.#state === 'open') join(sockets);
   }
 
   #watch(pair: Pair): void {
-    const [client, server] = pair.sockets;
     const look = (): void => {
-      const bytes = client.bytesRead + server.bytesRead;
-      const due = this.#traps.findIndex((trap) => bytes >= trap.bytes);
+      if (!this.#pairs.has(pair)) return;
+      const bytes = carried(pair);
+      const due = this.#traps.findIndex((trap) => bytes - (trap.before.get(pair) ?? 0) >= trap.bytes);
       const [trap] = due < 0 ? [] : this.#traps.splice(due, 1);
       if (trap !== undefined) end(pair, trap.how);
     };
@@ -190,6 +230,10 @@ export class Relay implements AsyncDisposable {
     // A listener for data alone would let them flow.
     unjoin(pair.sockets);
   }
+}
+
+function carried({ sockets: [client, server] }: Pair): number {
+  return client.bytesRead + server.bytesRead;
 }
 
 function join([client, server]: Pair['sockets']): void {

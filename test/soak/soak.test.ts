@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
+import { findServer } from '../support/real-server.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import type { SoakResult } from './soak.js';
 
@@ -27,10 +28,18 @@ test('a short soak meets everything once, and both sides agree in the end', asyn
     'cuts',
     'stalls',
     'refusals',
+    'forsaken',
     'restarts',
     'runs',
     'uploaded',
     'downloaded',
   ])
     expect(result.figures[what], what).toBeGreaterThan(0);
+  // Where there is no sshd, its own suites say so, or fail.
+  const expected = findServer('openssh') === undefined ? ['nas'] : ['nas', 'vault'];
+  expect(Object.keys(result.servers)).toEqual(expected);
+  for (const [name, { uploaded, downloaded }] of Object.entries(result.servers)) {
+    expect(uploaded, name).toBeGreaterThan(0);
+    expect(downloaded, name).toBeGreaterThan(0);
+  }
 }, 180_000);

@@ -1,23 +1,26 @@
 /*
- * The soak: a real daemon with five jobs, users who never rest, and a world that is against it. For a while everything
- * happens at once (kills, stops, a server that goes and comes, a link that cuts, stalls and refuses); then, for the
- * longer part, all but the kills, so that one process grows old enough to be weighed. In the end all is quiet, and both
- * sides have to be what their users made of them.
+ * The soak: a real daemon with five jobs to a server that speaks FTPS and one that speaks SFTP, users who never rest,
+ * and a world that is against it. For a while everything happens at once (kills, stops, servers that go and come, links
+ * that cut, stall, refuse and forget); then, for the longer part, all but the kills, so that one process grows old enough
+ * to be weighed. In the end all is quiet, and both sides have to be what their users made of them.
  */
 import { execFile } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { certificates } from '../support/certificates.js';
 import { Chance } from './chance.js';
 import { Contents } from './content.js';
-import { Counts, DaemonProcess, type Sample } from './daemon.js';
+import { type Carried, Counts, DaemonProcess, type Sample } from './daemon.js';
 import { type Flatness, flatness } from './flat.js';
-import { type Ground, grounds } from './ground.js';
-import { Harbour, PASSWORD } from './harbour.js';
+import { type Ground, grounds, type Shore, type Site } from './ground.js';
+import { type Harbour, PASSWORD } from './harbour.js';
+import { FtpsHarbour } from './harbour-ftps.js';
+import { SftpHarbour } from './harbour-sftp.js';
+import type { End, Ending } from './relay.js';
 import { halves } from './tree.js';
-import { Workshop } from './workshop.js';
+import { type Owner, Workshop } from './workshop.js';
 
 export interface SoakOptions {
   /** How long the world is against it; settling comes on top. */
@@ -36,7 +39,8 @@ export interface SoakOptions {
 /** What a soak comes to. */
 export interface SoakResult {
   readonly seed: number;
-  readonly server: Harbour['kind'];
+  /** What each server had to do, under the name that the jobs know. */
+  readonly servers: Readonly<Record<string, ServerResult>>;
   /** What is wrong, a line each; nothing where all is well. */
   readonly problems: readonly string[];
   readonly figures: Readonly<Record<string, number>>;
@@ -47,6 +51,18 @@ export interface SoakResult {
   readonly memory: Readonly<Record<'oneProcess' | 'youngProcesses', Flatness>>;
   readonly descriptors: Flatness;
 }
+
+/** One server, and what its jobs carried. */
+export interface ServerResult extends Readonly<Carried> {
+  readonly kind: Harbour['kind'];
+  readonly jobs: readonly string[];
+}
+
+/** A deed of the world's. */
+type Blow = () => Promise<void>;
+
+/** Draws how long something lasts, in milliseconds. */
+type Pause = (leastMs: number, mostMs: number) => number;
 
 /** Of the whole: kills and stops of the daemon happen in this part of it. */
 const KILLS_SHARE = 0.45;
@@ -72,21 +88,24 @@ export class Soak {
   readonly #problems = new Set<string>();
   readonly #young: number[] = [];
   readonly #old: Sample[] = [];
-  readonly #tally = { kills: 0, stops: 0, cuts: 0, stalls: 0, refusals: 0, restarts: 0, deeds: 0, looks: 0 };
+  readonly #tally = {
+    ...{ kills: 0, stops: 0, cuts: 0, stalls: 0, refusals: 0, forsaken: 0, restarts: 0 },
+    ...{ deeds: 0, looks: 0 },
+  };
   readonly #grounds: readonly Ground[];
-  readonly #harbour: Harbour;
+  readonly #harbours: readonly Harbour[];
   #daemon: DaemonProcess | undefined;
   #phase: 'kills' | 'one process' | 'settling' = 'kills';
 
   private constructor(
     options: SoakOptions,
     chance: Chance,
-    harbour: Harbour,
+    harbours: readonly Harbour[],
     everyGround: readonly Ground[],
   ) {
     this.#options = options;
     this.#chance = chance;
-    this.#harbour = harbour;
+    this.#harbours = harbours;
     this.#grounds = everyGround;
   }
 
@@ -94,20 +113,27 @@ export class Soak {
   static async run(options: SoakOptions): Promise<SoakResult> {
     const { directory, seed } = options;
     const chance = new Chance(seed);
-    const site = {
-      here: join(directory, 'here'),
-      there: join(directory, 'there'),
-      workshop: new Workshop(join(directory, 'workshop')),
-      contents: new Contents(chance.fork()),
-      chance: chance.fork(),
-    };
-    for (const name of ['here', 'there', 'workshop', 'jobs']) await mkdir(join(directory, name));
-    await using harbour = await Harbour.open(site.there, chance.fork());
-    const soak = new Soak(options, chance, harbour, grounds(site));
+    const harbours: Harbour[] = [];
     try {
-      return await soak.#run();
+      for (const name of ['here', 'there', 'workshop', 'jobs']) await mkdir(join(directory, name));
+      await openAll(harbours, options, chance);
+      const contents = new Contents(chance.fork());
+      const { uid, gid } = userInfo();
+      const here = await shore(directory, 'here', { uid, gid });
+      const sites: Site[] = [];
+      for (const { name, owner } of harbours) {
+        const there = await shore(directory, `there/${name}`, owner);
+        const links = name === 'vault' ? 'preserve' : 'skip';
+        sites.push({ here, server: name, there, links, contents, chance: chance.fork() });
+      }
+      const soak = new Soak(options, chance, harbours, grounds(sites, chance.fork()));
+      try {
+        return await soak.#run();
+      } finally {
+        await soak.#daemon?.kill();
+      }
     } finally {
-      await soak.#daemon?.kill();
+      for (const harbour of harbours) await harbour[Symbol.asyncDispose]();
     }
   }
 
@@ -117,7 +143,6 @@ export class Soak {
     const cpu = process.cpuUsage();
     await this.#writeJobs();
     for (const ground of this.#grounds) await ground.plant();
-    await this.#harbour.up();
     await this.#start();
 
     say(`Kills, cuts and restarts for ${seconds(lengthMs * KILLS_SHARE)} s.`);
@@ -137,10 +162,7 @@ export class Soak {
     return this.#result({
       ...this.#tally,
       runs: this.#counts.runs,
-      uploaded: this.#counts.uploaded,
-      downloaded: this.#counts.downloaded,
-      deleted: this.#counts.deleted,
-      bytes: this.#counts.bytes,
+      ...this.#carried([...this.#counts.carried.keys()]),
       failuresTold: Object.values(this.#counts.failures).reduce((sum, count) => sum + count, 0),
       stormSeconds: seconds(stormMs),
       settledSeconds: seconds(settledMs),
@@ -164,7 +186,7 @@ export class Soak {
     }
     return {
       seed: this.#options.seed,
-      server: this.#harbour.kind,
+      servers: Object.fromEntries(this.#harbours.map((harbour) => [harbour.name, this.#served(harbour)])),
       problems: [...this.#problems],
       figures,
       outcomes: this.#counts.outcomes,
@@ -175,11 +197,30 @@ export class Soak {
     };
   }
 
+  #served({ name, kind }: Harbour): ServerResult {
+    const jobs = this.#grounds.filter(({ server }) => server === name).map((ground) => ground.name);
+    return { kind, jobs, ...this.#carried(jobs) };
+  }
+
+  #carried(jobs: readonly string[]): Carried {
+    const sum: Carried = { uploaded: 0, downloaded: 0, deleted: 0, bytes: 0 };
+    for (const job of jobs) {
+      const { uploaded = 0, downloaded = 0, deleted = 0, bytes = 0 } = this.#counts.carried.get(job) ?? {};
+      sum.uploaded += uploaded;
+      sum.downloaded += downloaded;
+      sum.deleted += deleted;
+      sum.bytes += bytes;
+    }
+    return sum;
+  }
+
   async #writeJobs(): Promise<void> {
     const jobs = join(this.#options.directory, 'jobs');
-    const { ca } = await certificates();
-    await writeFile(join(jobs, 'ca.pem'), ca.cert);
-    await writeFile(join(jobs, 'servers.yaml'), JSON.stringify({ nas: this.#harbour.entry }));
+    const entries = Object.fromEntries(this.#harbours.map(({ name, entry }) => [name, entry]));
+    await writeFile(join(jobs, 'servers.yaml'), JSON.stringify(entries));
+    for (const { files } of this.#harbours)
+      for (const [name, content] of Object.entries(files))
+        await writeFile(join(jobs, name), content, { mode: 0o600 });
     for (const { name, job } of this.#grounds)
       await writeFile(join(jobs, `${name}.yaml`), JSON.stringify(job));
   }
@@ -198,18 +239,37 @@ export class Soak {
         await this.#rest(chance.between(DEED_MS.least, DEED_MS.most) * this.#grounds.length);
       }
     });
-    await Promise.all([...users, this.#against(lengthMs, over), this.#weigh(over), this.#look(over)]);
+    await Promise.all([...users, ...this.#against(lengthMs, over), this.#weigh(over), this.#look(over)]);
   }
 
-  /** What the world does: all of it in turn, each time in another order. */
-  async #against(lengthMs: number, over: () => boolean): Promise<void> {
-    const chance = this.#chance.fork();
+  /** What the world does to each server, and to the daemon: all of it in turn, each time in another order. */
+  #against(lengthMs: number, over: () => boolean): Promise<void>[] {
     // A short soak sees everything as well.
     const pace = Math.min(1, lengthMs / 100_000);
-    const pauseMs = (least: number, most: number): number => chance.between(least, most) * pace;
-    const { relay } = this.#harbour;
-    const ending = (): 'reset' | 'close' => chance.pick(['reset', 'close']);
-    const network: readonly (() => Promise<void>)[] = [
+    return this.#harbours.map(async (harbour, at) => {
+      const chance = this.#chance.fork();
+      const pause: Pause = (leastMs, mostMs) => chance.between(leastMs, mostMs) * pace;
+      // The daemon dies once for all servers.
+      const deaths = this.#phase === 'kills' && at === 0 ? this.#deaths(pause) : [];
+      const blows = [...this.#network(harbour, chance, pause), ...deaths];
+      while (!over()) {
+        for (const blow of chance.shuffled(blows)) {
+          await this.#rest(pause(1_000, 7_000));
+          if (over()) break;
+          await blow();
+        }
+      }
+      harbour.relay.behave();
+    });
+  }
+
+  #network(harbour: Harbour, chance: Chance, pause: Pause): readonly Blow[] {
+    const { relay } = harbour;
+    const ending = (): Ending => chance.pick(['reset', 'close']);
+    const forsake = (left: End): void => {
+      this.#tally.forsaken += relay.forsake((from) => chance.pick(from), left);
+    };
+    return [
       async () => {
         this.#tally.cuts += relay.cutAll(ending());
       },
@@ -220,33 +280,38 @@ export class Soak {
         this.#tally.cuts += 1;
         relay.trap(chance.between(0, 200_000), ending());
       },
+      async () => forsake('client'),
+      async () => forsake('server'),
       async () => {
         this.#tally.stalls += 1;
         relay.stall();
         // From a hiccup to longer than the daemon waits.
-        await this.#rest(pauseMs(200, 9_000));
+        await this.#rest(pause(200, 9_000));
         relay.behave();
       },
       async () => {
         this.#tally.refusals += 1;
         relay.refuse();
-        await this.#rest(pauseMs(500, 6_000));
+        await this.#rest(pause(500, 6_000));
         relay.behave();
       },
       async () => {
         this.#tally.restarts += 1;
-        await this.#harbour.down();
-        await this.#rest(pauseMs(0, 6_000));
-        await this.#harbour.up();
+        await harbour.down();
+        await this.#rest(pause(0, 6_000));
+        await harbour.up();
       },
       // Now and then it is left in peace.
-      () => this.#rest(pauseMs(5_000, 12_000)),
+      () => this.#rest(pause(5_000, 12_000)),
     ];
-    const deaths: readonly (() => Promise<void>)[] = [
+  }
+
+  #deaths(pause: Pause): readonly Blow[] {
+    return [
       async () => {
         this.#tally.kills += 1;
         await this.#daemon?.kill();
-        await this.#rest(pauseMs(0, 2_000));
+        await this.#rest(pause(0, 2_000));
         await this.#start();
       },
       async () => {
@@ -257,19 +322,10 @@ export class Soak {
       async () => {
         this.#tally.stops += 1;
         await this.#daemon?.stop();
-        await this.#rest(pauseMs(0, 2_000));
+        await this.#rest(pause(0, 2_000));
         await this.#start();
       },
     ];
-    const blows = this.#phase === 'kills' ? [...network, ...deaths] : network;
-    while (!over()) {
-      for (const blow of chance.shuffled(blows)) {
-        await this.#rest(pauseMs(1_000, 7_000));
-        if (over()) break;
-        await blow();
-      }
-    }
-    relay.behave();
   }
 
   async #weigh(over: () => boolean): Promise<void> {
@@ -301,10 +357,10 @@ export class Soak {
 
   /** Waits until nothing differs any more. @returns how long that took, in milliseconds */
   async #settle(): Promise<number> {
-    const beganMs = performance.now();
+    const [beganMs, quietMs] = [performance.now(), Date.now()];
     for (;;) {
       await sleep(1_000);
-      const differing = await this.#differences();
+      const differing = [...this.#yetToRun(quietMs), ...(await this.#differences())];
       const tookMs = performance.now() - beganMs;
       if (differing.length === 0) return tookMs;
       if (tookMs < SETTLE_WITHIN_MS && this.#daemon?.over === false) continue;
@@ -312,6 +368,13 @@ export class Soak {
       if (differing.length > 50) this.#problems.add(`and ${differing.length - 50} more that differ`);
       return tookMs;
     }
+  }
+
+  /** A file that was merely touched differs nowhere, and is something to do all the same. */
+  #yetToRun(quietMs: number): string[] {
+    return this.#grounds
+      .filter(({ name, runs }) => runs === 'by the clock' && !this.#counts.ranWellAfter(name, quietMs))
+      .map(({ name }) => `${name} had no run that ended well since all is quiet`);
   }
 
   async #differences(): Promise<string[]> {
@@ -368,6 +431,24 @@ export class Soak {
   async #rest(ms: number): Promise<void> {
     await sleep(ms, undefined, { signal: this.#options.signal }).catch(() => undefined);
   }
+}
+
+/** Puts the servers there; each is in the list as soon as it has to be taken away. */
+async function openAll(harbours: Harbour[], { directory, say }: SoakOptions, chance: Chance): Promise<void> {
+  const root = async (name: Harbour['name']): Promise<string> => {
+    const path = join(directory, 'there', name);
+    await mkdir(path);
+    return path;
+  };
+  harbours.push(await FtpsHarbour.open(await root('nas'), chance.fork()));
+  if (SftpHarbour.possible) harbours.push(await SftpHarbour.open(await root('vault'), chance.fork()));
+  else say('OpenSSH is missing, so all goes over FTPS: run .ci/servers, or install openssh-server.');
+}
+
+async function shore(directory: string, name: string, owner: Owner): Promise<Shore> {
+  const workshop = join(directory, 'workshop', name.replaceAll('/', '-'));
+  await mkdir(workshop);
+  return { directory: join(directory, name), workshop: new Workshop(workshop, owner) };
 }
 
 function seconds(ms: number): number {

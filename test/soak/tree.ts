@@ -1,9 +1,10 @@
 /*
  * A directory that the soak's driver writes to as a user would: files that are created, changed, renamed and deleted,
- * whole directories too. It remembers what should stand there, for whoever compares later. Files come into their place
- * whole, by a rename; only those called `grow-...` are written in pieces where they lie.
+ * whole directories too, and links where the job keeps them. It remembers what should stand there, for whoever compares
+ * later. Files come into their place whole, by a rename; only those called `grow-...` are written in pieces where they
+ * lie. No link leads out of the tree: a job would not make such a link on this machine.
  */
-import { appendFile, mkdir, readdir, readFile, rename, rm, utimes } from 'node:fs/promises';
+import { lutimes, readdir, readFile, readlink, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isTemporary } from '../../src/plan/temporary.js';
 import { isTrash } from '../../src/plan/trash.js';
@@ -22,12 +23,14 @@ export interface TreeOptions {
   readonly root: string;
   /** Directory below it that this tree keeps to; empty for all of it. */
   readonly below: string;
+  /** What the job does with links; nobody makes any where it skips them. */
+  readonly links: 'preserve' | 'skip';
   readonly workshop: Workshop;
   readonly contents: Contents;
   readonly chance: Chance;
 }
 
-/** Path below the root to the SHA-256 of what stands there. */
+/** Path below the root to what stands there: a file's SHA-256, or where a link leads. */
 export type Manifest = ReadonlyMap<string, string>;
 
 export class Tree {
@@ -72,6 +75,7 @@ export class Tree {
       () => this.#renameDirectory(),
       () => this.#removeDirectory(),
       () => this.#burst(),
+      ...Array<() => Promise<void>>(this.#options.links === 'preserve' ? 3 : 0).fill(() => this.#link()),
     ];
     await chance.pick(deeds)();
   }
@@ -79,6 +83,18 @@ export class Tree {
   /** A new file, also in a directory that is not there yet. */
   async create(): Promise<void> {
     await this.#put(this.#newPath('file'), this.#options.contents.next());
+  }
+
+  /** A new link, or one in place of a file or of another link. Most lead nowhere. */
+  async #link(): Promise<void> {
+    const { chance, workshop } = this.#options;
+    const path = (chance.percent(50) ? this.#some() : undefined) ?? this.#newPath('link');
+    this.#names += 1;
+    // No more than one up, and that only below a directory: so deep lies whatever is there, also once it was moved.
+    const up = path.includes('/') && chance.percent(30) ? '../' : '';
+    const leadsTo = `${up}${chance.pick([ANCHOR, `${chance.pick(WORDS)}-${this.#names}`, chance.pick(WORDS)])}`;
+    await workshop.link(leadsTo, this.#at(path));
+    this.#hold(path, told(leadsTo));
   }
 
   async #burst(): Promise<void> {
@@ -95,7 +111,7 @@ export class Tree {
     const path = this.#some();
     if (path === undefined) return;
     const time = new Date();
-    await utimes(this.#at(path), time, time);
+    await lutimes(this.#at(path), time, time);
     this.operations += 1;
   }
 
@@ -103,8 +119,7 @@ export class Tree {
   async #grow(): Promise<void> {
     const path = this.#newPath('grow');
     const pieces = [this.#options.contents.next(), this.#options.contents.next()];
-    await mkdir(dirname(this.#at(path)), { recursive: true });
-    for (const piece of pieces) await appendFile(this.#at(path), piece);
+    await this.#options.workshop.grow(pieces, this.#at(path));
     this.#hold(path, digest(Buffer.concat(pieces)));
   }
 
@@ -119,8 +134,11 @@ export class Tree {
   async #rename(): Promise<void> {
     const path = this.#some();
     if (path === undefined) return;
-    const to = this.#newPath(path.includes('grow-') ? 'grow' : 'file');
-    await mkdir(dirname(this.#at(to)), { recursive: true });
+    // A link stays in its directory: it may lead one up, and would lead out of the tree from further up.
+    const to = isLink(this.#files.get(path))
+      ? this.#newPath('link', dirname(path))
+      : this.#newPath(path.includes('grow-') ? 'grow' : 'file');
+    await this.#options.workshop.directory(dirname(this.#at(to)));
     await rename(this.#at(path), this.#at(to));
     this.#moved(path, to);
     this.operations += 1;
@@ -178,17 +196,16 @@ export class Tree {
     return [...this.#files.keys()].filter((path) => path.startsWith(`${directory}/`));
   }
 
-  #newPath(kind: 'file' | 'grow'): string {
+  /** @param within path of the directory; one of the usual ones unless told */
+  #newPath(kind: 'file' | 'grow' | 'link', within?: string): string {
     const { chance } = this.#options;
     this.#names += 1;
-    const directory = chance.pick(DIRECTORIES);
-    const name = `${kind}-${chance.pick(WORDS)}-${this.#names}.bin`;
-    return this.#path(directory === '' ? name : `${directory}/${name}`);
+    const directory = within ?? this.#path(chance.pick(DIRECTORIES));
+    return join(directory, `${kind}-${chance.pick(WORDS)}-${this.#names}.bin`);
   }
 
   #path(path: string): string {
-    const { below } = this.#options;
-    return below === '' ? path : `${below}/${path}`;
+    return join(this.#options.below, path);
   }
 
   #at(path: string): string {
@@ -199,9 +216,12 @@ export class Tree {
 /** What stands below a directory, trash apart: temporary files are told under their own names. */
 export async function standing(root: string): Promise<Map<string, string>> {
   const found = new Map<string, string>();
-  for (const path of await paths(root)) {
-    const content = await readFile(join(root, path)).catch(() => undefined);
-    if (content !== undefined) found.set(path, digest(content));
+  for (const { path, kind } of await standings(root)) {
+    const at = join(root, path);
+    const what = await (kind === 'link' ? readlink(at).then(told) : readFile(at).then(digest)).catch(
+      () => undefined,
+    );
+    if (what !== undefined) found.set(path, what);
   }
   return found;
 }
@@ -225,7 +245,9 @@ export function differences(where: string, found: Manifest, wanted: Manifest): s
  */
 export async function halves(root: string, chance: Chance, looks: number): Promise<string[]> {
   const lines: string[] = [];
-  const candidates = (await paths(root)).filter((path) => !isTemporary(path) && !path.includes('grow-'));
+  const candidates = (await standings(root))
+    .filter(({ path, kind }) => kind === 'file' && !isTemporary(path) && !path.includes('grow-'))
+    .map(({ path }) => path);
   for (let look = 0; look < looks && candidates.length > 0; look += 1) {
     const path = chance.pick(candidates);
     const content = await readFile(join(root, path)).catch(() => undefined);
@@ -235,15 +257,30 @@ export async function halves(root: string, chance: Chance, looks: number): Promi
   return lines;
 }
 
-async function paths(root: string): Promise<string[]> {
-  const found: string[] = [];
+/** A link in a manifest. */
+function told(leadsTo: string): string {
+  return `leads to ${leadsTo}`;
+}
+
+function isLink(held: string | undefined): boolean {
+  return held?.startsWith('leads to ') === true;
+}
+
+interface Standing {
+  readonly path: string;
+  readonly kind: 'file' | 'link';
+}
+
+async function standings(root: string): Promise<Standing[]> {
+  const found: Standing[] = [];
   const visit = async (directory: string): Promise<void> => {
     const entries = await readdir(join(root, directory), { withFileTypes: true }).catch(() => []);
     for (const entry of entries) {
       const path = directory === '' ? entry.name : `${directory}/${entry.name}`;
       if (isTrash(path)) continue;
       if (entry.isDirectory()) await visit(path);
-      else if (entry.isFile()) found.push(path);
+      else if (entry.isFile()) found.push({ path, kind: 'file' });
+      else if (entry.isSymbolicLink()) found.push({ path, kind: 'link' });
     }
   };
   await visit('');

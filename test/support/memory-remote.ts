@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import { setImmediate as breath } from 'node:timers/promises';
 import { FtpError, type Phase } from '../../src/ftp/errors.js';
 import type { Digest } from '../../src/plan/digest.js';
-import type { RelativePath, RemoteFile } from '../../src/plan/entry.js';
+import type { LinkEntry, RelativePath, RemoteFile } from '../../src/plan/entry.js';
 import {
   AsideTaken,
   type Delivered,
@@ -18,9 +18,12 @@ import {
   type Difference,
   type DigestOptions,
   type FetchOptions,
+  type LinkMaking,
+  type ListOptions,
   type OperationOptions,
   type Remote,
   type RemoteDirectory,
+  type RemoteLinks,
   type Source,
   wholeSeconds,
 } from '../../src/remote/remote.js';
@@ -40,7 +43,12 @@ interface Directory {
   readonly entries: Map<string, Node>;
 }
 
-type Node = File | Directory | { readonly kind: 'link' };
+interface Link {
+  readonly kind: 'link';
+  readonly leadsTo: string;
+}
+
+type Node = File | Directory | Link;
 
 const NAME_LIMIT_BYTES = 255;
 const READ_BYTES = 64 * 1024;
@@ -59,7 +67,9 @@ export interface Step {
     | 'move'
     | 'make'
     | 'clear'
-    | 'digest';
+    | 'digest'
+    | 'link'
+    | 'read-link';
   readonly path: RelativePath | '';
 }
 
@@ -145,8 +155,15 @@ export class MemoryTree {
     if (this.directory(path, 'made') === undefined) throw new Error(`${path} is no place for a directory`);
   }
 
-  link(path: RelativePath): void {
-    this.#put(path, { kind: 'link' });
+  link(path: RelativePath, leadsTo = 'elsewhere'): void {
+    this.#put(path, { kind: 'link', leadsTo });
+  }
+
+  /** @throws where there is no such link */
+  leadsTo(path: RelativePath): string {
+    const node = this.at(path);
+    if (node?.kind !== 'link') throw new Error(`there is no link ${path}`);
+    return node.leadsTo;
   }
 
   /** What stands at a path; undefined also where something above it is no directory. */
@@ -190,6 +207,10 @@ export class MemoryRemote implements Remote {
   readonly label: string;
   readonly appetite: number;
   readonly tree: MemoryTree;
+  links: RemoteLinks = {
+    read: (path, options) => this.#readLink(path, options),
+    make: (making, options) => this.#makeLink(making, options),
+  };
   readonly #before: (step: Step) => void | Promise<void>;
   readonly #waiting: (() => void)[] = [];
   #free: number;
@@ -258,7 +279,7 @@ export class MemoryRemote implements Remote {
     });
   }
 
-  list(directory: RelativePath | '', { signal }: OperationOptions = {}): Promise<RemoteDirectory> {
+  list(directory: RelativePath | '', { signal, links: asked }: ListOptions = {}): Promise<RemoteDirectory> {
     return this.#inTurn(async () => {
       if (directory !== '') checkPath(directory);
       await this.#step('list', directory, signal);
@@ -266,6 +287,7 @@ export class MemoryRemote implements Remote {
       if (found === undefined) throw this.#noFile('MLSD', 'transfer', directory);
       const files: RemoteFile[] = [];
       const directories: RelativePath[] = [];
+      const links: LinkEntry[] = [];
       const others: RelativePath[] = [];
       let complete = true;
       for (const [key, node] of found.entries) {
@@ -276,9 +298,11 @@ export class MemoryRemote implements Remote {
         }
         const path = directory === '' ? name : `${directory}/${name}`;
         if (node.kind === 'file') files.push({ ...sightOf(path, node), permissions: node.permissions });
+        else if (node.kind === 'link' && asked === 'told') links.push({ path, leadsTo: node.leadsTo });
         else (node.kind === 'directory' ? directories : others).push(path);
       }
-      return { files, directories, others, complete, proven: complete };
+      const told = asked === 'told' ? { links } : {};
+      return { files, directories, ...told, others, complete, proven: complete };
     });
   }
 
@@ -344,6 +368,43 @@ export class MemoryRemote implements Remote {
 
   async keepsApart(difference: Difference): Promise<boolean> {
     return this.tree.keepsApart(difference);
+  }
+
+  #readLink(path: RelativePath, { signal }: OperationOptions = {}): Promise<string | undefined> {
+    return this.#inTurn(async () => {
+      checkPath(path);
+      await this.#step('read-link', path, signal);
+      const node = this.tree.at(path);
+      return node?.kind === 'link' ? node.leadsTo : undefined;
+    });
+  }
+
+  #makeLink(
+    { path, temporary, leadsTo, aside }: LinkMaking,
+    { signal, stop }: DeliverOptions = {},
+  ): Promise<{ readonly setAside: boolean }> {
+    return this.#inTurn(async () => {
+      stop?.throwIfAborted();
+      wanted(signal, 'SYMLINK');
+      checkPath(path);
+      checkPath(temporary);
+      await this.#step('link', temporary, signal);
+      const parent = this.tree.directory(parentOf(temporary), 'made');
+      if (parent === undefined || this.tree.at(temporary) !== undefined)
+        throw refusal('SYMLINK', 'command', 550, 'Failure.', this.label);
+      this.tree.link(temporary, leadsTo);
+      const link = this.tree.at(temporary);
+      const moved = aside === undefined ? 'missing' : await this.#move(path, aside, signal);
+      if (moved === 'occupied') throw new AsideTaken(`${this.label} has a file at ${aside} already.`);
+      await this.#step('rename', path, signal);
+      if (link === undefined || this.tree.at(temporary) !== link)
+        throw this.#noFile('RNFR', 'command', temporary);
+      if (this.tree.at(path)?.kind === 'directory')
+        throw refusal('RNTO', 'command', 550, 'Is a directory.', this.label);
+      this.tree.drop(temporary);
+      parent.entries.set(this.tree.keyIn(parent, path), link);
+      return { setAside: moved === 'moved' };
+    });
   }
 
   async #move(

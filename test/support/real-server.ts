@@ -31,9 +31,23 @@ const known = {
     debian: 'python3-pyftpdlib python3-openssl',
     rootOnly: false,
   },
+  openssh: {
+    proof: ['ssh-keygen', 'sftp-server', 'sshd'],
+    debian: 'openssh-server openssh-sftp-server openssh-client',
+    rootOnly: false,
+  },
+  'mod-sftp': {
+    proof: ['ssh-keygen', 'mod_sftp.so', 'proftpd'],
+    debian: 'proftpd-core proftpd-mod-crypto openssh-client',
+    rootOnly: false,
+  },
 } as const;
 
-export type ServerName = keyof typeof known;
+type AnyServer = keyof typeof known;
+/** Those that speak SFTP. */
+export type SshServerName = 'openssh' | 'mod-sftp';
+/** Those that speak FTP. */
+export type ServerName = Exclude<AnyServer, SshServerName>;
 
 /** What every real server can be told. */
 export interface ServerOptions {
@@ -57,7 +71,7 @@ export interface ServerOptions {
 
 /** A real server that runs. */
 export interface RealServer extends AsyncDisposable {
-  readonly name: ServerName;
+  readonly name: AnyServer;
   readonly host: string;
   readonly port: number;
   /** Directory on disk that a login begins in. */
@@ -90,13 +104,23 @@ export function unpackedTree(): string {
  *
  * @returns undefined where there is none
  */
-export function findServer(name: ServerName): string | undefined {
+export function findServer(name: AnyServer): string | undefined {
   let found: string | undefined;
   for (const proof of known[name].proof) {
-    found = proof.endsWith('.py') ? findModule(proof) : findProgram(proof);
+    found = find(proof);
     if (found === undefined) return undefined;
   }
   return found;
+}
+
+function find(proof: string): string | undefined {
+  if (proof.endsWith('.py')) return findModule(proof);
+  // Which lies where the server's package puts it.
+  if (proof.endsWith('.so'))
+    return [unpackedTree(), '/']
+      .map((tree) => join(tree, 'usr/lib/proftpd', proof))
+      .find((path) => allows(path, constants.R_OK));
+  return findProgram(proof);
 }
 
 /**
@@ -105,9 +129,9 @@ export function findServer(name: ServerName): string | undefined {
  * @returns undefined where there is none
  */
 export function findProgram(name: string): string | undefined {
-  const system = ['/usr/sbin', '/usr/bin', '/usr/local/sbin'];
+  const system = ['/usr/sbin', '/usr/bin', '/usr/local/sbin', '/usr/lib/openssh'];
   const directories = [
-    ...['usr/sbin', 'usr/bin'].map((part) => join(unpackedTree(), part)),
+    ...['usr/sbin', 'usr/bin', 'usr/lib/openssh'].map((part) => join(unpackedTree(), part)),
     // Debian's own Python is the only one that sees Debian's modules; another one may stand before it on PATH.
     ...(name === 'python3' ? system : []),
     ...(process.env.PATH ?? '').split(delimiter).filter((directory) => directory !== ''),
@@ -163,11 +187,11 @@ const announced = new Set<string>();
  * A `describe` that needs a real server. Where it is missing, or needs root, the suite is skipped, which is said on
  * standard error once per test file, or fails where `FERRYD_REQUIRE_SERVERS=1` forbids skipping.
  */
-export function describeReal(name: ServerName, title: string, suite: () => void): void {
+export function describeReal(name: AnyServer, title: string, suite: () => void): void {
   describeWhere(`a real ${name}`, missing(name), title, suite);
 }
 
-function missing(name: ServerName): string | undefined {
+function missing(name: AnyServer): string | undefined {
   const { debian, rootOnly } = known[name];
   if (findServer(name) === undefined)
     return `${name} is not installed: run .ci/servers, or sudo apt-get install ${debian}`;
@@ -215,7 +239,7 @@ export interface Berth {
 
 /** What a server's own file says about how it is run. */
 export interface Launch {
-  readonly name: ServerName;
+  readonly name: AnyServer;
   readonly at: Place | undefined;
   readonly maxTls: ServerOptions['maxTls'];
   /** Writes the configuration into the directory and tells the command. */
@@ -224,12 +248,14 @@ export interface Launch {
   readonly password: string;
   /** Directory the login begins in; unset makes one that goes with the server. */
   readonly root: string | undefined;
-  /** What PWD says after the login: the root's real path, or `/`. */
-  readonly home: 'real path' | '/';
+  /** What PWD says after the login: the root's real path, or a path of the server's own. */
+  readonly home: 'real path' | `/${string}`;
   /** User and group id that sessions work as, where it is not who runs the tests. */
   readonly account?: { readonly uid: number; readonly gid: number };
   /** Log file in the server's directory. */
   readonly logFile: string;
+  /** Ends what would outlive the server and its process group; called before they are ended. */
+  readonly beforeEnd?: (pid: number) => Promise<void>;
   /** Removes what the server, or a session of its process group, leaves outside its directory. */
   readonly sweep?: (group: number) => Promise<void>;
 }
@@ -279,6 +305,7 @@ async function tlsCap({ maxTls }: Launch, directory: TemporaryDirectory): Promis
 
 async function running(options: Launch, berth: Berth, child: Child): Promise<RealServer> {
   const stop = async (): Promise<void> => {
+    await options.beforeEnd?.(child.pid);
     await child.stop();
     await options.sweep?.(child.pid);
     await berth.directory.remove();
@@ -288,7 +315,7 @@ async function running(options: Launch, berth: Berth, child: Child): Promise<Rea
     host: berth.host,
     port: berth.port,
     root: berth.root,
-    home: options.home === '/' ? '/' : berth.root,
+    home: options.home === 'real path' ? berth.root : options.home,
     user: options.user,
     password: options.password,
     pid: child.pid,
@@ -301,6 +328,10 @@ async function running(options: Launch, berth: Berth, child: Child): Promise<Rea
 
 async function adopt(root: string, { account }: Launch): Promise<void> {
   if (account === undefined) return;
+  // What somebody takes away meanwhile needs no owner.
+  const gone = (error: NodeJS.ErrnoException): void => {
+    if (error.code !== 'ENOENT') throw error;
+  };
   const own = async (path: Buffer, directory: 'directory' | 'other'): Promise<void> => {
     await lchown(path, account.uid, account.gid);
     if (directory === 'other') return;
@@ -309,7 +340,7 @@ async function adopt(root: string, { account }: Launch): Promise<void> {
       await own(
         Buffer.concat([path, Buffer.from('/'), entry.name]),
         entry.isDirectory() ? 'directory' : 'other',
-      );
+      ).catch(gone);
   };
   await own(Buffer.from(root), 'directory');
 }
@@ -366,7 +397,7 @@ class Child {
     const deadline = performance.now() + startMs;
     while (!this.#over && performance.now() < deadline) {
       const wanted = await listeners(this.pid, port);
-      const mine = await descriptors(this.pid);
+      const mine = await descriptorsBelow(this.pid);
       if (mine !== undefined && wanted.some((inode) => mine.has(`socket:[${inode}]`))) return true;
       if (mine === undefined && wanted.length > 0) {
         // ProFTPD hides its descriptors from an ordinary user. Were the listener another one's, it would end now.
@@ -458,6 +489,21 @@ async function listeningRows(path: string): Promise<string[][]> {
   } finally {
     await file.close();
   }
+}
+
+/** What the descriptors of a process and of its children are; undefined where it hides them. */
+async function descriptorsBelow(pid: number): Promise<Set<string> | undefined> {
+  const mine = await descriptors(pid);
+  // What runs in a namespace of its own was forked by who made that namespace.
+  for (const child of await childrenOf(pid))
+    for (const name of (await descriptors(child)) ?? []) mine?.add(name);
+  return mine;
+}
+
+/** The processes that one has started and that still are; none where it has ended. */
+export async function childrenOf(pid: number): Promise<number[]> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'latin1').catch(() => '');
+  return children.split(' ').filter(Boolean).map(Number);
 }
 
 /** What the descriptors of a process are; undefined where it hides them. */

@@ -9,7 +9,7 @@ import { chmod, cp, mkdir, readdir, readFile, rmdir } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { findProgram } from '../support/real-server.js';
+import { childrenOf, findProgram } from '../support/real-server.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -192,11 +192,6 @@ async function firstProcess(unshare: number): Promise<number> {
   // Until then it is nspawn itself, busy with the mounts.
   const name = await readFile(`/proc/${leader}/comm`, 'utf8').catch(() => '');
   return name.trim() === 'systemd' ? leader : 0;
-}
-
-async function childrenOf(pid: number): Promise<number[]> {
-  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
-  return text.split(' ').filter(Boolean).map(Number);
 }
 
 /** Makes the directory of the installed package below the stage. @returns where its program lies in it */

@@ -5,9 +5,9 @@
 import type { SetTimeForm } from '../../ftp/client.js';
 import { FtpError } from '../../ftp/errors.js';
 import { judge } from '../failure.js';
+import { isRefusal } from '../refusal.js';
 import { wholeSeconds } from '../remote.js';
 import type { Line } from './line.js';
-import { isRefusal } from './refusal.js';
 
 const SET_TIME_FORMS: readonly SetTimeForm[] = ['MFMT', 'MDTM', 'SITE UTIME'];
 

@@ -7,7 +7,7 @@
 import type { DataMode } from '../../ftp/client.js';
 import { FtpError } from '../../ftp/errors.js';
 import { judge } from '../failure.js';
-import type { Profile } from '../profile.js';
+import type { FtpProfile } from './profile.js';
 
 export type DataModeSetting = 'auto' | 'passive' | 'active';
 
@@ -28,7 +28,7 @@ export interface DataModesOptions {
   readonly family: 'IPv4' | 'IPv6';
   /** Host and port, for messages. */
   readonly where: string;
-  readonly profile: Profile;
+  readonly profile: FtpProfile;
 }
 
 export class DataModes {

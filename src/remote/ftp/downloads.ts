@@ -5,8 +5,9 @@ import { createHash } from 'node:crypto';
 import { FtpError } from '../../ftp/errors.js';
 import type { Digest } from '../../plan/digest.js';
 import { judge } from '../failure.js';
+import { isRefusal } from '../refusal.js';
 import type { Line } from './line.js';
-import { isMissing, isRefusal, lacksResume, lacksSize } from './refusal.js';
+import { isMissing, lacksResume, lacksSize } from './refusal.js';
 import type { Tree } from './tree.js';
 
 /** How much more may come of a file than the server says that it has: one that grows meanwhile is compared at its end. */

@@ -19,15 +19,15 @@
 import type { Convoy, Proof, ProveStep, Settled } from '../../ftp/client.js';
 import { FtpError } from '../../ftp/errors.js';
 import type { Digest } from '../../plan/digest.js';
+import type { Directories } from '../directories.js';
 import { judge } from '../failure.js';
+import { isRefusal } from '../refusal.js';
 import { PartHeld, TemporaryRefused, wholeSeconds } from '../remote.js';
 import { Asides, type Before, isFree } from './aside.js';
-import type { Directories } from './directories.js';
 import type { Moves } from './moves.js';
-import type { Names } from './names.js';
+import type { FtpNames } from './names.js';
 import type { Passage, Proven, Sent } from './passage.js';
 import type { Held } from './proofs.js';
-import { isRefusal } from './refusal.js';
 import type { FtpSession } from './session.js';
 
 /** What became of permissions; `open` where they were refused for now. */
@@ -39,7 +39,7 @@ const LARGE_BYTES = 1024 * 1024;
 export class Lane {
   readonly #session: FtpSession;
   readonly #directories: Directories;
-  readonly #names: Names;
+  readonly #names: FtpNames;
   readonly #asides: Asides;
   #sent: Sent | undefined;
   #proven: Proven | undefined;
@@ -50,7 +50,7 @@ export class Lane {
 
   constructor(
     session: FtpSession,
-    shared: { readonly directories: Directories; readonly names: Names; readonly moves: Moves },
+    shared: { readonly directories: Directories; readonly names: FtpNames; readonly moves: Moves },
   ) {
     this.#session = session;
     this.#directories = shared.directories;
@@ -199,7 +199,7 @@ export class Lane {
       return await this.#send(passage);
     } catch (error) {
       if (!isAboutFile(error)) throw error;
-      const parent = await this.#directories.makeParentOf(temporary, known, this.#session);
+      const parent = await this.#directories.makeParentOf(temporary, known, this.#session.tree);
       let refusal = error;
       if (parent === 'made') {
         try {

@@ -4,12 +4,12 @@
  */
 import type { DataMode, FtpClient } from '../../ftp/client.js';
 import { FtpError } from '../../ftp/errors.js';
-import type { Profile } from '../profile.js';
 import { type DataModeSetting, DataModes, isAboutReuse, isLackOfData } from './data-mode.js';
+import type { FtpProfile } from './profile.js';
 
 export interface LineOptions {
   readonly client: FtpClient;
-  readonly profile: Profile;
+  readonly profile: FtpProfile;
   readonly dataModes: DataModeSetting;
   /** `size`: hashes are not asked for. `hash`: nothing else is proof. */
   readonly verify: 'auto' | 'size' | 'hash';
@@ -22,7 +22,7 @@ const PORTS_A_CONNECTION = 2;
 
 export class Line {
   readonly client: FtpClient;
-  readonly profile: Profile;
+  readonly profile: FtpProfile;
   readonly verify: LineOptions['verify'];
   readonly #modes: DataModes;
   readonly #tls: LineOptions['tls'];

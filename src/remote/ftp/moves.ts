@@ -4,10 +4,11 @@
  * sentence. Not for publishing: there the target is known, and lane.ts does it.
  */
 import { FtpError } from '../../ftp/errors.js';
+import type { Directories } from '../directories.js';
 import { judge } from '../failure.js';
+import { isAnswer } from '../refusal.js';
 import { MoveRefused, TemporaryRefused } from '../remote.js';
-import type { Directories } from './directories.js';
-import { isAcrossDevices, isAnswer } from './refusal.js';
+import { isAcrossDevices } from './refusal.js';
 import type { FtpSession } from './session.js';
 
 /** Server paths. */
@@ -47,7 +48,7 @@ export class Moves {
     const [here, there] = await tree.standings([from, to]);
     if (here === 'nothing') return there === 'nothing' ? 'missing' : 'moved';
     if (there !== 'nothing') return 'occupied';
-    const made = await this.#directories.makeParentOf(to, known, session).catch((error: unknown) => {
+    const made = await this.#directories.makeParentOf(to, known, session.tree).catch((error: unknown) => {
       throw refusedFor(error, move, session.where);
     });
     const last = made === 'made' ? await this.#renamed(session, move) : refusal;

@@ -1,19 +1,9 @@
 /*
- * What a refusal says about a feature: asked of errors by whoever has another way. What it means for a file or a run is
- * failure.ts's to say.
+ * What a server's no says about a feature of FTP: asked of errors by whoever has another way. What it means for a file
+ * or a run is failure.ts's to say.
  */
 import { FtpError } from '../../ftp/errors.js';
 import { judge } from '../failure.js';
-
-/** The server answered and said no, for good. */
-export function isRefusal(error: unknown): boolean {
-  return error instanceof FtpError && error.reply !== undefined && error.reply.code >= 500;
-}
-
-/** The server answered and said no, for good or for now; the session goes on. Pure-FTPd says 451 to every RNTO that fails. */
-export function isAnswer(error: unknown): boolean {
-  return error instanceof FtpError && error.kind === 'reply' && error.reply?.code !== 421;
-}
 
 /** The server's word that what was to be renamed lies on another file system than where it was to go. */
 export function isAcrossDevices(error: unknown): boolean {

@@ -9,9 +9,10 @@ import { FtpError } from '../../ftp/errors.js';
 import type { Digest } from '../../plan/digest.js';
 import type { RelativePath, RemoteFile } from '../../plan/entry.js';
 import type { TemporaryForm } from '../../plan/temporary.js';
+import { Directories } from '../directories.js';
 import { judge } from '../failure.js';
 import type { Pool } from '../pool.js';
-import type { Profile } from '../profile.js';
+import { isRefusal } from '../refusal.js';
 import {
   type Delivered,
   type DeliverOptions,
@@ -26,17 +27,16 @@ import {
   type Trials,
   wholeSeconds,
 } from '../remote.js';
-import { Directories } from './directories.js';
 import { Lane } from './lane.js';
 import { type Moved, Moves } from './moves.js';
-import { Names } from './names.js';
+import { FtpNames } from './names.js';
 import type { Passage } from './passage.js';
-import { isRefusal } from './refusal.js';
+import type { FtpProfile } from './profile.js';
 import type { FtpSession } from './session.js';
 
 export interface FtpRemoteOptions {
   readonly pool: Pool<FtpSession>;
-  readonly profile: Profile;
+  readonly profile: FtpProfile;
   /** How names are written there. */
   readonly charset: Charset;
   /** How messages name it. */
@@ -56,9 +56,9 @@ export class FtpRemote implements Remote {
   readonly label: string;
   readonly #pool: Pool<FtpSession>;
   readonly #root: FtpRemoteOptions['root'];
-  readonly #profile: Profile;
+  readonly #profile: FtpProfile;
   readonly #directories = new Directories();
-  readonly #names: Names;
+  readonly #names: FtpNames;
   readonly #moves = new Moves(this.#directories);
   /** Uploads that wait for a lane. */
   readonly #waiting: Waiting[] = [];
@@ -73,7 +73,7 @@ export class FtpRemote implements Remote {
     this.#pool = options.pool;
     this.#root = options.root;
     this.#profile = options.profile;
-    this.#names = new Names({
+    this.#names = new FtpNames({
       profile: options.profile,
       charset: options.charset,
       trials: options.trials,

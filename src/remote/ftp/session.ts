@@ -7,20 +7,20 @@ import { type ClientOptions, type Features, FtpClient, type Login } from '../../
 import { hashForms } from '../../ftp/hash.js';
 import { judge } from '../failure.js';
 import type { Pooled } from '../pool.js';
-import type { Profile } from '../profile.js';
+import { isRefusal } from '../refusal.js';
 import { Attributes } from './attributes.js';
 import type { DataModeSetting } from './data-mode.js';
 import { Downloads } from './downloads.js';
 import { Line } from './line.js';
+import type { FtpProfile } from './profile.js';
 import { Proofs } from './proofs.js';
-import { isRefusal } from './refusal.js';
 import { Tree } from './tree.js';
 import { Uploads } from './uploads.js';
 
 export interface SessionOptions {
   readonly client: ClientOptions;
   readonly login: Login;
-  readonly profile: Profile;
+  readonly profile: FtpProfile;
   readonly dataModes: DataModeSetting;
   /** `size`: hashes are not asked for. */
   readonly verify: 'auto' | 'size' | 'hash';
@@ -35,7 +35,7 @@ export class FtpSession implements Pooled {
   /** The login directory, or undefined where the server does not tell: then paths stay relative to it. */
   readonly loginDirectory: string | undefined;
   readonly #client: FtpClient;
-  readonly #profile: Profile;
+  readonly #profile: FtpProfile;
   readonly #telnetBytes: 'once' | 'doubled';
 
   private constructor(client: FtpClient, options: SessionOptions, loginDirectory: string | undefined) {
@@ -133,7 +133,7 @@ async function prepare(
 }
 
 /** What a new session's features say, as far as nothing better is known. */
-function begin(profile: Profile, features: Features | undefined): void {
+function begin(profile: FtpProfile, features: Features | undefined): void {
   profile.begin([...(features ?? [])].map(([name, words]) => `${name} ${words}`.trim()).sort());
   const { facts } = profile;
   if (facts.hash === undefined) {

@@ -5,17 +5,10 @@
 import type { ListedEntry, ReceivedListing } from '../../ftp/client.js';
 import { FtpError } from '../../ftp/errors.js';
 import { judge } from '../failure.js';
+import { isAnswer, isRefusal } from '../refusal.js';
 import { TemporaryRefused } from '../remote.js';
 import type { Line } from './line.js';
-import {
-  forbidsRename,
-  isAnswer,
-  isMissing,
-  isRefusal,
-  lacksRename,
-  lacksSize,
-  saysEmpty,
-} from './refusal.js';
+import { forbidsRename, isMissing, lacksRename, lacksSize, saysEmpty } from './refusal.js';
 
 /** What the server says of one file. */
 export interface FileStatus {

@@ -4,8 +4,9 @@
  */
 import type { Convoy } from '../../ftp/client.js';
 import { FtpError } from '../../ftp/errors.js';
+import { isRefusal } from '../refusal.js';
 import type { Line } from './line.js';
-import { isRefusal, lacksResume } from './refusal.js';
+import { lacksResume } from './refusal.js';
 
 /** How many transfers in a row may fail before the command behind them is suspected. */
 const STUMBLES = 2;

@@ -4,7 +4,7 @@
  */
 import { type AddressInfo, createServer, connect as tcpConnect } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import type { Server } from '../../../src/job/job.js';
+import type { FtpServer as Settings } from '../../../src/job/job.js';
 import { type VoyageOptions, World } from '../../run/support/voyage.js';
 import { type Certificates, certificates } from '../../support/certificates.js';
 import type { Fault } from '../../support/ftp-server/fault.js';
@@ -312,7 +312,7 @@ function lastRecord(bytes: Buffer): string {
 }
 
 describe('what a person has to mend', () => {
-  type Mend = (server: Server, all: Certificates) => Partial<Server>;
+  type Mend = (server: Settings, all: Certificates) => Partial<Settings>;
   interface Case {
     readonly world: (all: Certificates) => VoyageOptions;
     /** The settings that were wrong; those of the world unless told. */

@@ -3,6 +3,7 @@
  * It is sent the job and the ledger's place, runs the job once, and prints the report.
  */
 import { writeFileSync } from 'node:fs';
+import type { Job } from '../../../src/job/job.js';
 import { type Child, startChild } from '../../ledger/child.js';
 import type { World } from './voyage.js';
 
@@ -34,11 +35,11 @@ export class Runners implements AsyncDisposable {
     this.#next = startChild(compiled, RUNNER);
   }
 
-  /** Starts a run of the world's job; the world lets go of the ledger for it. */
-  start(world: World, nowMs: number): Child {
+  /** Starts a run of a job by the world's ledger; the world lets go of that for it. */
+  start(world: World, job: Job, nowMs: number): Child {
     world.closeLedger();
     const input = world.directory.join('run.json');
-    writeFileSync(input, JSON.stringify({ job: world.job, ledgerFile: world.ledgerFile, nowMs }));
+    writeFileSync(input, JSON.stringify({ job, ledgerFile: world.ledgerFile, nowMs }));
     const child = this.#next;
     this.#next = startChild(this.#compiled, RUNNER);
     child.write(input);

@@ -9,6 +9,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmdirSync,
   rmSync,
@@ -31,7 +32,7 @@ export interface Look {
   /** By their paths; neither the trash nor temporary names are among them. */
   readonly files: ReadonlyMap<string, SeenFile>;
   readonly directories: ReadonlySet<string>;
-  /** Links. */
+  /** Links, where they are not kept as links; else each is a file that has its text as its content. */
   readonly others: ReadonlySet<string>;
   /** Path below the trash (`<stamp>/<path>`) to content. */
   readonly trash: ReadonlyMap<string, string>;
@@ -40,7 +41,18 @@ export interface Look {
 
 type Thing =
   | { readonly kind: 'file'; readonly content: string; readonly modifiedMs: number }
+  | { readonly kind: 'link'; readonly leadsTo: string }
   | { readonly kind: 'directory' | 'other' };
+
+/** A link as a content. */
+export function contentOfLink(leadsTo: string): string {
+  return `-> ${leadsTo}`;
+}
+
+/** True for the content of a link. */
+export function isLinked(content: string | undefined): boolean {
+  return content?.startsWith('-> ') === true;
+}
 
 /** What the two kinds of tree can do; Ground builds on it. */
 export interface Soil {
@@ -51,19 +63,23 @@ export interface Soil {
   writeFile(path: string, content: string, modifiedMs: number): void;
   touch(path: string, modifiedMs: number): void;
   makeDirectory(path: string): void;
-  link(path: string): void;
+  /** Undefined: out of both sides. */
+  link(path: string, leadsTo?: string): void;
   /** A file, a link or an empty directory. */
   takeAway(path: string): void;
-  /** A file; nothing stands at `to`, and its directory does. */
+  /** A file or a link; nothing stands at `to`, and its directory does. */
   rename(from: string, to: string): void;
 }
 
 /** A side as a person uses it. */
 export class Ground {
   readonly #soil: Soil;
+  readonly #links: 'skip' | 'preserve';
 
-  constructor(soil: Soil) {
+  /** @param links `preserve`: they are looked at as what they are */
+  constructor(soil: Soil, links: 'skip' | 'preserve' = 'skip') {
     this.#soil = soil;
+    this.#links = links;
   }
 
   look(): Look {
@@ -72,7 +88,11 @@ export class Ground {
     const others = new Set<string>();
     const trash = new Map<string, string>();
     const temporaries: string[] = [];
-    for (const [path, thing] of this.#below('')) {
+    for (const [path, seen] of this.#below('')) {
+      const thing =
+        seen.kind === 'link' && this.#links === 'preserve'
+          ? { kind: 'file' as const, content: contentOfLink(seen.leadsTo), modifiedMs: 0 }
+          : seen;
       const kept = path.startsWith(`${TRASH}/`) ? path.slice(TRASH.length + 1) : undefined;
       if (isTemporary(path)) temporaries.push(path);
       else if (path === TRASH) continue;
@@ -99,10 +119,10 @@ export class Ground {
     this.#makeWay(`${path}/x`);
   }
 
-  link(path: string): void {
+  link(path: string, leadsTo?: string): void {
     this.#makeWay(path);
     this.remove(path);
-    this.#soil.link(path);
+    this.#soil.link(path, leadsTo);
   }
 
   /** Whatever stands there, with all that is in it. */
@@ -159,6 +179,7 @@ export function diskSoil(root: string, elsewhere: string): Soil {
     at: (path) => {
       const stats = lstatSync(real(path), { throwIfNoEntry: false });
       if (stats === undefined) return undefined;
+      if (stats.isSymbolicLink()) return { kind: 'link', leadsTo: readlinkSync(real(path)) };
       if (!stats.isFile()) return { kind: stats.isDirectory() ? 'directory' : 'other' };
       return { kind: 'file', content: readFileSync(real(path), 'latin1'), modifiedMs: stats.mtimeMs };
     },
@@ -168,9 +189,9 @@ export function diskSoil(root: string, elsewhere: string): Soil {
     },
     touch: (path, modifiedMs) => lutimesSync(real(path), modifiedMs / 1000, modifiedMs / 1000),
     makeDirectory: (path) => mkdirSync(real(path), { recursive: true }),
-    link: (path) => {
+    link: (path, leadsTo = elsewhere) => {
       mkdirSync(dirname(real(path)), { recursive: true });
-      symlinkSync(elsewhere, real(path));
+      symlinkSync(leadsTo, real(path));
     },
     takeAway: (path) => {
       if (lstatSync(real(path)).isDirectory()) rmdirSync(real(path));
@@ -189,7 +210,8 @@ export function memorySoil(tree: MemoryTree): Soil {
         .sort(),
     at: (path) => {
       const node = tree.at(path);
-      if (node?.kind !== 'file') return node && { kind: node.kind === 'directory' ? 'directory' : 'other' };
+      if (node === undefined || node.kind === 'link') return node;
+      if (node.kind === 'directory') return { kind: 'directory' };
       const content = Buffer.concat(node.chunks).toString('latin1');
       return { kind: 'file', content, modifiedMs: node.modifiedMs };
     },
@@ -199,10 +221,11 @@ export function memorySoil(tree: MemoryTree): Soil {
       if (node?.kind === 'file') node.modifiedMs = modifiedMs;
     },
     makeDirectory: (path) => tree.makeDirectory(path),
-    link: (path) => tree.link(path),
+    link: (path, leadsTo) => tree.link(path, leadsTo),
     takeAway: (path) => tree.drop(path),
     rename: (from, to) => {
-      tree.write(to, tree.read(from), tree.modifiedMs(from));
+      if (tree.at(from)?.kind === 'link') tree.link(to, tree.leadsTo(from));
+      else tree.write(to, tree.read(from), tree.modifiedMs(from));
       tree.drop(from);
     },
   };

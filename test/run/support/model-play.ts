@@ -6,7 +6,7 @@
 import { expect } from 'vitest';
 import type { RunReport } from '../../../src/run/context.js';
 import { randomNumbers } from '../../support/tree.js';
-import type { Ground, Look } from './model-ground.js';
+import { contentOfLink, type Ground, isLinked, type Look } from './model-ground.js';
 import { type Both, other, type Promised, Rules, SIDES, type Side, type Went } from './model-rules.js';
 
 /** Draws from a seed. */
@@ -56,6 +56,8 @@ export interface DisturbedRun {
 export interface Stage {
   readonly grounds: Readonly<Record<Side, Ground>>;
   readonly replaces: Went['replaces'];
+  /** Whether links stay links there; left out: they stay behind. */
+  readonly links?: 'preserve' | 'skip';
   run(how: { readonly limit: number; readonly skipped?: 'again' }): Promise<RunReport>;
   /** Draws something that goes wrong, and runs. */
   disturbedRun(lot: Lot, how: DisturbedRun): Promise<Disturbance>;
@@ -180,6 +182,7 @@ class Play {
   readonly #broken: string[] = [];
   #steps = 0;
   #contents = 0;
+  #links = 0;
   #moments = 0;
   #saved: ReturnType<Rules['remembered']> | undefined;
 
@@ -354,7 +357,8 @@ class Play {
     const file = this.#stage.grounds[side].look().files.get(path);
     const { length = 12 } = file?.content ?? {};
     const unseen = this.#trick === 'unseen-rewrites' && side === 'local' && this.#rules.isSure(path);
-    const modifiedMs = unseen && this.#lot.chance(0.5) ? file?.modifiedMs : undefined;
+    const isSameTime = unseen && this.#lot.chance(0.5) && !isLinked(file?.content);
+    const modifiedMs = isSameTime ? file?.modifiedMs : undefined;
     return this.#write(side, path, this.#content(length), modifiedMs);
   }
 
@@ -376,6 +380,8 @@ class Play {
   #rename(side: Side, from: string, to: string): Edited {
     if (from === to || from.startsWith(`${to}/`) || to.startsWith(`${from}/`)) return this.#write(side, to);
     const content = this.#stage.grounds[side].look().files.get(from)?.content;
+    // Higher up the same text would lead out.
+    if (isLinked(content) && depthOf(to) < depthOf(from)) return this.#write(side, to);
     const gone = [...this.#forget(side, from), ...this.#forget(side, to)];
     this.#stage.grounds[side].rename(from, to);
     this.#rules.edited(side, to, content);
@@ -393,10 +399,24 @@ class Play {
 
   #link(side: Side, path: string): Edited {
     const gone = this.#forget(side, path);
+    if (this.#stage.links === 'preserve') {
+      const leadsTo = this.#leadsTo(path);
+      this.#stage.grounds[side].link(path, leadsTo);
+      this.#rules.edited(side, path, contentOfLink(leadsTo));
+      this.#did(`${side}: ln -s ${leadsTo} ${path}`);
+      return new Map([...gone, [path, contentOfLink(leadsTo)]]);
+    }
     this.#stage.grounds[side].link(path);
     this.#rules.edited(side, path);
     this.#did(`${side}: ln -s outside ${path}`);
     return gone;
+  }
+
+  /** Nobody ever wrote it before, and it stays inside: to a directory that may be there, or to nothing. */
+  #leadsTo(path: string): string {
+    this.#links += 1;
+    const up = '../'.repeat(path.split('/').length - 1);
+    return this.#lot.chance(0.5) ? `${up}d${'/.'.repeat(this.#links)}` : `#${this.#links}`;
   }
 
   /** Whatever has to go for something to come to a path: all below it, and a file or a link above it. */
@@ -459,6 +479,10 @@ const EDITS = [
   'clash',
   'link',
 ] as const;
+
+function depthOf(path: string): number {
+  return path.split('/').length;
+}
 
 function pathsAbove(path: string): string[] {
   const parts = path.split('/');

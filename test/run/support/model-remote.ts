@@ -11,6 +11,7 @@ import type {
   DeliverOptions,
   Delivery,
   FetchOptions,
+  ListOptions,
   OperationOptions,
   RemoteDirectory,
   Source,
@@ -30,7 +31,7 @@ export type Trouble =
   /** Done, and the reply is lost. */
   | {
       readonly kind: 'unheard';
-      readonly operation: 'deliver' | 'remove' | 'move' | 'makeDirectory' | 'removeDirectory';
+      readonly operation: 'deliver' | 'remove' | 'move' | 'makeDirectory' | 'removeDirectory' | 'makeLink';
       readonly nth: number;
       readonly times: number;
     }
@@ -126,6 +127,15 @@ export class WeatherRemote extends MemoryRemote {
   constructor(tree: MemoryTree, weather: Weather) {
     super({ tree, label: 'nas:dumps', before: (step) => weather.before(step) });
     this.#weather = weather;
+    const own = this.links;
+    this.links = {
+      ...own,
+      make: async (making, options) => {
+        const made = await own.make(making, options);
+        weather.unheard('makeLink');
+        return made;
+      },
+    };
   }
 
   override async deliver(delivery: Delivery, options?: DeliverOptions): Promise<Delivered> {
@@ -156,7 +166,7 @@ export class WeatherRemote extends MemoryRemote {
     );
   }
 
-  override async list(directory: RelativePath | '', options?: OperationOptions): Promise<RemoteDirectory> {
+  override async list(directory: RelativePath | '', options?: ListOptions): Promise<RemoteDirectory> {
     const what = this.#weather.listing(directory);
     if (what === 'refused') throw refusal('MLSD', 'transfer', 550, 'Permission denied.', this.label);
     const listing = await super.list(directory, options);
@@ -165,6 +175,7 @@ export class WeatherRemote extends MemoryRemote {
     return {
       files: some(listing.files),
       directories: some(listing.directories),
+      ...(listing.links === undefined ? {} : { links: some(listing.links) }),
       others: some(listing.others),
       complete: what === 'unproven',
       proven: false,

@@ -6,7 +6,7 @@
  * only that nothing is lost.
  */
 import { isConflictName } from '../../../src/plan/names.js';
-import type { Look, SeenFile } from './model-ground.js';
+import { isLinked, type Look, type SeenFile } from './model-ground.js';
 
 export type Side = 'local' | 'remote';
 export const SIDES = ['local', 'remote'] as const;
@@ -185,7 +185,7 @@ export class Rules {
       readonly went: Went;
     },
   ): string | undefined {
-    const { mode, policy, conflicts, extraneous } = this.promised;
+    const { mode, policy, extraneous } = this.promised;
     const there = before[other(side)].files.get(path);
     const isLink = isAtOrBelow(path, before[other(side)].others);
     if (isLink && (this.#looks() || side === 'remote')) return 'and the other side has a link in its place';
@@ -217,7 +217,7 @@ export class Rules {
     }
     if (mode === 'two-way') {
       if (ours) return undefined;
-      if (conflicts === 'keep-both') return 'and both should have been kept';
+      if (this.#keepsBoth(file.content, there?.content)) return 'and both should have been kept';
       return there !== undefined && this.#winner(before, path) === other(side)
         ? undefined
         : 'and it should have won';
@@ -390,13 +390,19 @@ export class Rules {
       if (!sChanged) return [both(t)];
       if (!tChanged) return [both(s)];
     }
-    if (this.promised.conflicts === 'keep-both') {
+    if (this.#keepsBoth(s, t)) {
       return [
         { ...both(s), beside: t },
         { ...both(t), beside: s },
       ];
     }
     return [both(this.#winner(start, path) === this.source ? s : t)];
+  }
+
+  /** Nobody knows which of two links is the newer one. */
+  #keepsBoth(...contents: readonly Agreed[]): boolean {
+    const { conflicts } = this.promised;
+    return conflicts === 'keep-both' || (conflicts === 'newer' && contents.some(isLinked));
   }
 
   /** Which side wins where a policy says so. */

@@ -7,7 +7,7 @@ import { lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from '
 import { mkdir, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { expect } from 'vitest';
-import type { Job, Server } from '../../../src/job/job.js';
+import type { Job, FtpServer as Settings } from '../../../src/job/job.js';
 import { type Ledger, openLedger } from '../../../src/ledger/ledger.js';
 import type { Intent } from '../../../src/ledger/record.js';
 import type { Known, RememberedSkip } from '../../../src/plan/entry.js';
@@ -27,15 +27,20 @@ export const PASSWORD = 'correct-horse-battery-staple';
 /** Modification time of files that `put` makes: far from now, so that a later change always shows. */
 export const EARLIER = Date.UTC(2022, 2, 4, 5, 6, 7);
 
+/** A job whose server is the scripted one. */
+export type Voyage = Job & { readonly server: Settings };
+
 export interface VoyageOptions {
   /** The scripted server; plain FTP unless told. */
   readonly server?: Partial<FtpServerOptions>;
   readonly job?: Partial<Omit<Job, 'server'>>;
   /** What a person wrote about the server. */
-  readonly settings?: Partial<Server>;
+  readonly settings?: Partial<Settings>;
 }
 
-type RunOptions = Partial<Pick<RunContext, 'stop' | 'cut' | 'skipped' | 'accounts' | 'listener' | 'now'>> & {
+type RunOptions = Partial<
+  Pick<RunContext, 'stop' | 'cut' | 'skipped' | 'accounts' | 'listener' | 'now' | 'only'>
+> & {
   readonly job?: Job;
 };
 
@@ -44,10 +49,10 @@ export class World implements AsyncDisposable {
   readonly server: FtpServer;
   /** What the runs told, in order. */
   readonly events: FerrydEvent[] = [];
-  #job: Job;
+  #job: Voyage;
   #ledger: Ledger | undefined;
 
-  private constructor(directory: TemporaryDirectory, server: FtpServer, job: Job) {
+  private constructor(directory: TemporaryDirectory, server: FtpServer, job: Voyage) {
     this.directory = directory;
     this.server = server;
     this.#job = job;
@@ -66,7 +71,7 @@ export class World implements AsyncDisposable {
       ...(security === 'plain' ? {} : { certificate: good, requireTls: true, requireSessionReuse: true }),
       ...options.server,
     });
-    const job: Job = {
+    const job: Voyage = {
       name: 'nightly',
       file: directory.join('nightly.yaml'),
       description: '',
@@ -141,7 +146,7 @@ export class World implements AsyncDisposable {
     }
   }
 
-  get job(): Job {
+  get job(): Voyage {
     return this.#job;
   }
 
@@ -167,7 +172,10 @@ export class World implements AsyncDisposable {
   }
 
   /** What a person changes in the job file. */
-  change(other: { readonly job?: Partial<Job>; readonly settings?: Partial<Server> }): void {
+  change(other: {
+    readonly job?: Partial<Omit<Job, 'server'>>;
+    readonly settings?: Partial<Settings>;
+  }): void {
     this.#job = { ...this.#job, ...other.job, server: { ...this.#job.server, ...other.settings } };
   }
 
@@ -194,7 +202,7 @@ export class World implements AsyncDisposable {
   }
 
   /** As if a run had gone through to its end between these places: what the ledger does not know is not there. */
-  settle(job = this.job): void {
+  settle(job: Job = this.job): void {
     const startedAtMs = Date.now();
     const bindingId = this.ledger.bind(bindingKey(job));
     const run = this.ledger.startRun({

@@ -5,6 +5,7 @@
  * A client too many hears 530 at its login. Not for anything but tests.
  */
 import { createPrivateKey } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -57,28 +58,38 @@ export async function startProftpd(options: ProftpdOptions = {}): Promise<RealSe
       );
       await writeFile(directory.join('certificate.pem'), certificate.cert);
       await writeFile(directory.join('key.pem'), certificate.key, { mode: 0o600 });
-      const more = options.settings ?? [];
-      const set = new Set(more.map(directive));
       const lines = [
         ...core(berth, options, await identity()),
         ...(security === 'plain' ? [] : tlsLines(options, certificate, directory.path)),
-      ].filter((line) => line.startsWith('LoadModule') || !set.has(directive(line)));
+      ];
       const file = directory.join('proftpd.conf');
-      await writeFile(file, [...lines, ...more, ''].join('\n'));
+      await writeFile(file, configurationOf(lines, options.settings ?? []));
       return [found, '--nodaemon', '--config', file];
     },
   });
+}
+
+/** The lines as a file; `more` in place of those that set the same directive. */
+export function configurationOf(lines: readonly string[], more: readonly string[]): string {
+  const set = new Set(more.map(directive));
+  const kept = lines.filter((line) => line.startsWith('LoadModule') || !set.has(directive(line)));
+  return [...kept, ...more, ''].join('\n');
 }
 
 function directive(line: string): string {
   return line.trim().split(/\s/)[0] ?? '';
 }
 
-function core(berth: Berth, options: ProftpdOptions, identity: readonly string[]): string[] {
+/** What every ProFTPD here is told, whatever it speaks. */
+export function core(berth: Berth, options: ProftpdOptions, identity: readonly string[]): string[] {
   const { directory, host, port, found } = berth;
+  // Beside the binary, whether it is the system's or unpacked.
+  const modules = join(dirname(found), '../lib/proftpd');
+  // Newer releases have parts of their core as modules.
+  const parts = ['mod_xfer', 'mod_ls', 'mod_delay'].filter((part) => existsSync(join(modules, `${part}.so`)));
   return [
-    // Beside the binary, whether it is the system's or unpacked.
-    `ModulePath ${join(dirname(found), '../lib/proftpd')}`,
+    `ModulePath ${modules}`,
+    ...parts.map((part) => `LoadModule ${part}.c`),
     'LoadModule mod_digest.c',
     'LoadModule mod_site_misc.c',
     ...(options.security === undefined || options.security === 'plain' ? [] : ['LoadModule mod_tls.c']),
@@ -113,7 +124,7 @@ function core(berth: Berth, options: ProftpdOptions, identity: readonly string[]
 }
 
 /** Root stays root; anybody else has to be named, or ProFTPD tries to become root and fails. */
-async function identity(): Promise<string[]> {
+export async function identity(): Promise<string[]> {
   const { uid, gid, username } = userInfo();
   if (uid === 0) return [];
   const groups = (await readFile('/etc/group', 'utf8')).split('\n').map((line) => line.split(':'));

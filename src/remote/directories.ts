@@ -2,7 +2,13 @@
  * The directories of a remote that uploads need: which are known to be there, and the making of those that are
  * not, each once however many connections want it at the same time.
  */
-import type { FtpSession } from './session.js';
+
+/** Whoever can make directories and look at them; paths are the server's. */
+export interface DirectoryMaker {
+  isDirectory(path: string): Promise<boolean>;
+  /** Also those above it. */
+  makeDirectory(path: string): Promise<void>;
+}
 
 export class Directories {
   readonly #known = new Set<string>();
@@ -24,12 +30,12 @@ export class Directories {
   async makeParentOf(
     file: string,
     knownBefore: ReturnType<Directories['knowsParentOf']>,
-    session: FtpSession,
+    tree: DirectoryMaker,
   ): Promise<'made' | 'was-there'> {
     const parent = parentOf(file);
     // Made by us before, but somebody may have removed it since.
-    if (parent === '' || (knownBefore && (await session.tree.isDirectory(parent)))) return 'was-there';
-    const making = this.#making.get(parent) ?? session.tree.makeDirectory(parent);
+    if (parent === '' || (knownBefore && (await tree.isDirectory(parent)))) return 'was-there';
+    const making = this.#making.get(parent) ?? tree.makeDirectory(parent);
     this.#making.set(parent, making);
     try {
       await making;
