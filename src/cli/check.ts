@@ -4,8 +4,8 @@
  */
 import type { Job, Server, SftpServer } from '../job/job.js';
 import { formatProblem, type Problem } from '../job/problem.js';
-import { readKnownHosts } from '../sftp/host-key.js';
-import { knownKeyTypes } from '../sftp/known-hosts.js';
+import { readKnownHosts } from '../sftp/ssh/host-key.js';
+import { knownKeyTypes } from '../sftp/ssh/known-hosts.js';
 import type { ExitCode } from './exit.js';
 import { type GlobalOptions, load } from './surroundings.js';
 

@@ -14,7 +14,8 @@ import { printable } from '../report/printable.js';
 import { sftpCredentials } from '../run/accounts.js';
 import { RunEnded } from '../run/end.js';
 import { SftpError, type SftpErrorKind } from '../sftp/errors.js';
-import { keygenCommand, readKnownHosts } from '../sftp/host-key.js';
+import { type ShownHostKeys, SshConnection, type SshOptions } from '../sftp/ssh/connection.js';
+import { keygenCommand, readKnownHosts } from '../sftp/ssh/host-key.js';
 import {
   fingerprintOf,
   type HostKeyVerdict,
@@ -26,8 +27,7 @@ import {
   type PublicKey,
   readFingerprint,
   rewriteKnownHosts,
-} from '../sftp/known-hosts.js';
-import { type ShownHostKeys, SshConnection, type SshOptions } from '../sftp/ssh.js';
+} from '../sftp/ssh/known-hosts.js';
 import { checkCron } from '../trigger/cron.js';
 import { CommandFailed, type ExitCode, exitCodeOfFailure } from './exit.js';
 import { type GlobalOptions, jobsDirectory, load } from './surroundings.js';

@@ -16,7 +16,8 @@ import { quietly } from './quietly.js';
 import { type Answer, type Carrier, DONE, Requests } from './requests.js';
 import { ATTRIBUTES, HANDLE, Session, shownPath } from './session.js';
 import { SPACE } from './space.js';
-import { SshConnection, type SshOptions, secretsOf } from './ssh.js';
+import { SshConnection, type SshOptions } from './ssh/connection.js';
+import { secretsOf } from './ssh/credentials.js';
 import type {
   Access,
   Checked,
@@ -35,7 +36,7 @@ import type {
 
 export type { Attributes, EntryType, NewAttributes } from './attributes.js';
 export type { Handle } from './handle.js';
-export type { SshLogin, SshOptions, SshTrust } from './ssh.js';
+export type { SshLogin, SshOptions, SshTrust } from './ssh/connection.js';
 export type {
   Access,
   CheckAlgorithm,

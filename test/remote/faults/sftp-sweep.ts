@@ -110,21 +110,29 @@ export async function sweep(
   options: SweepOptions = {},
 ): Promise<number> {
   const before = held();
+  const problems = await problemsOf(operation, points, options);
+  await nothingLeft(before);
+  expect(problems).toEqual([]);
+  return points.length;
+}
+
+/** Sweeps over all points: what went wrong. */
+export async function problemsOf(
+  operation: Operation,
+  points: readonly Point[],
+  options: SweepOptions = {},
+): Promise<readonly string[]> {
   const problems: string[] = [];
   const waiting = points.values();
-  let swept = 0;
   const run = async (): Promise<void> => {
     await using lane = await Lane.open(options);
     for (const point of waiting) {
       for (const problem of await lane.point(operation, point))
         problems.push(`${operation.name}, ${point.name}: ${problem}`);
-      swept += 1;
     }
   };
   await Promise.all(Array.from({ length: Math.min(options.lanes ?? 6, points.length) }, run));
-  await nothingLeft(before);
-  expect(problems).toEqual([]);
-  return swept;
+  return problems;
 }
 
 /** A server of its own, and what stands on it. */

@@ -4,13 +4,13 @@
 import { writeFile } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
 import { expect, test } from 'vitest';
-import { SftpError } from '../../src/sftp/errors.js';
-import { SshConnection, type SshOptions } from '../../src/sftp/ssh.js';
-import { describeReal, describeWhere } from '../support/real-server.js';
-import { type Sshd, type SshdOptions, startSshd } from '../support/servers/openssh.js';
-import { startSshAgent } from '../support/ssh-agent.js';
-import { newSshKey, sshKey } from '../support/ssh-keys.js';
-import { temporaryDirectory } from '../support/temporary.js';
+import { SftpError } from '../../../src/sftp/errors.js';
+import { SshConnection, type SshOptions } from '../../../src/sftp/ssh/connection.js';
+import { describeReal, describeWhere } from '../../support/real-server.js';
+import { type Sshd, type SshdOptions, startSshd } from '../../support/servers/openssh.js';
+import { startSshAgent } from '../../support/ssh-agent.js';
+import { newSshKey, sshKey } from '../../support/ssh-keys.js';
+import { temporaryDirectory } from '../../support/temporary.js';
 
 const nothing: SshOptions['login'] = {
   password: undefined,

@@ -5,10 +5,10 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readPrivateKey } from '../../src/sftp/ssh.js';
-import { describeWhere, findProgram } from '../support/real-server.js';
-import { sshKey } from '../support/sftp-server/keys.js';
-import { newSshKey, type SshKeyType } from '../support/ssh-keys.js';
+import { readPrivateKey } from '../../../src/sftp/ssh/credentials.js';
+import { describeWhere, findProgram } from '../../support/real-server.js';
+import { sshKey } from '../../support/sftp-server/keys.js';
+import { newSshKey, type SshKeyType } from '../../support/ssh-keys.js';
 
 function typeOf(text: string, passphrase?: string): string {
   const reading = readPrivateKey(text, passphrase);

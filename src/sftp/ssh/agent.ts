@@ -3,8 +3,8 @@
  * to its socket for each question. The keys themselves never leave the agent; none is added, and none is forwarded.
  */
 import net from 'node:net';
-import { SftpError } from './errors.js';
-import { printable } from './printable.js';
+import { SftpError } from '../errors.js';
+import { printable } from '../printable.js';
 
 /** The public half of a key, and what its owner called it. */
 export interface AgentKey {

@@ -1,11 +1,11 @@
 import { writeFile } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { SftpError } from '../../src/sftp/errors.js';
-import { SshConnection, type SshOptions } from '../../src/sftp/ssh.js';
-import { type SshKey, sshKey } from '../support/sftp-server/keys.js';
-import { type SshHost, type SshHostOptions, startSshHost, startTalker } from '../support/ssh-host.js';
-import { temporaryDirectory } from '../support/temporary.js';
+import { SftpError } from '../../../src/sftp/errors.js';
+import { SshConnection, type SshOptions } from '../../../src/sftp/ssh/connection.js';
+import { type SshKey, sshKey } from '../../support/sftp-server/keys.js';
+import { type SshHost, type SshHostOptions, startSshHost, startTalker } from '../../support/ssh-host.js';
+import { temporaryDirectory } from '../../support/temporary.js';
 
 const ed25519 = sshKey('host');
 const ecdsa = sshKey('host', { type: 'ecdsa' });

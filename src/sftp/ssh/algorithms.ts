@@ -2,8 +2,9 @@
  * What is offered in a handshake (RFC 4253 section 7.1), and what to say where a server has none of it. Nothing of
  * yesterday: no signatures with SHA-1, no CBC, no group of 1,024 bits, no compression.
  */
+
+import { printable } from '../printable.js';
 import { HOST_KEY_TYPES } from './known-hosts.js';
-import { printable } from './printable.js';
 import type { Offer } from './wire.js';
 
 /** AES-GCM first: the fastest by far in Node, with ssh2's native part and without it. */

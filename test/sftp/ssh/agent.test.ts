@@ -3,8 +3,8 @@
  */
 import net from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { agentKeys, agentSignature } from '../../src/sftp/agent.js';
-import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
+import { agentKeys, agentSignature } from '../../../src/sftp/ssh/agent.js';
+import { type TemporaryDirectory, temporaryDirectory } from '../../support/temporary.js';
 
 let directory: TemporaryDirectory;
 let server: net.Server;

@@ -4,8 +4,8 @@
  * leave in one packet. What a program on the other side says on its standard error is kept for the message.
  */
 import { Duplex, type Readable } from 'node:stream';
-import { SftpError } from './errors.js';
-import { printable } from './printable.js';
+import { SftpError } from '../errors.js';
+import { printable } from '../printable.js';
 
 /** What is needed of ssh2's channel. */
 export interface RawChannel extends Duplex {

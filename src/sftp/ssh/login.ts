@@ -3,7 +3,7 @@
  * refused. Keys come first, then the password, then a question that only the password can answer (RFC 4256). Each is
  * shown once, so that no mistake of ours locks an account. Pure: ssh.ts carries the steps out.
  */
-import { printable } from './printable.js';
+import { printable } from '../printable.js';
 
 /** A way that can be tried; keys by their place in `keys`. */
 export type LoginStep =

@@ -6,8 +6,8 @@
  */
 import net from 'node:net';
 import { Duplex } from 'node:stream';
-import { SftpError, type SftpErrorKind } from './errors.js';
-import { printable } from './printable.js';
+import { SftpError, type SftpErrorKind } from '../errors.js';
+import { printable } from '../printable.js';
 
 /** Bytes ahead of the identification, and lines; a notice to those who connect is a few lines. */
 const MOST_GREETING_BYTES = 32 * 1024;

@@ -2,7 +2,7 @@
  * The time and the patience for one hop of a connection: one deadline from the first packet to the end of the login,
  * and one signal that says why it is over. Knows what is waited for, for the sentence.
  */
-import { SftpError, type SftpPhase } from './errors.js';
+import { SftpError, type SftpPhase } from '../errors.js';
 
 /** What is waited for, to go on a sentence with. */
 const WAITS: Readonly<

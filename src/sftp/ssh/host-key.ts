@@ -4,7 +4,7 @@
  * nothing.
  */
 import { open } from 'node:fs/promises';
-import { SftpError } from './errors.js';
+import { SftpError } from '../errors.js';
 import {
   fingerprintOf,
   HOST_KEY_TYPES,

@@ -1,42 +1,34 @@
 /*
- * SSH connections, by ssh2, which is imported here alone: TCP or a channel through another server, handshake, host key,
+ * SSH connections, by ssh2 (library.ts): TCP or a channel through another server, handshake, host key,
  * login, and the channels that SFTP speaks on. Keeps watch over a peer that falls silent, and takes an ended connection
  * apart without leaving anything.
  *
- * Which algorithms are offered is algorithms.ts's to say, which host key is trusted host-key.ts's, which way of logging
- * in comes next login.ts's. Starts no shell and no program.
+ * Which algorithms are offered is algorithms.ts's to say, which host key is trusted host-key.ts's, with what somebody
+ * logs in credentials.ts's, and which way comes next login.ts's. Starts no shell and no program.
  */
 import type { Duplex } from 'node:stream';
-import ssh2, { type AnyAuthMethod, BaseAgent, Client, type ClientChannel, type ParsedKey } from 'ssh2';
-import { type AgentKey, agentKeys, agentSignature } from './agent.js';
+import { SftpError, type SftpErrorKind, type SftpPhase } from '../errors.js';
+import { printable } from '../printable.js';
 import { ALGORITHMS, algorithmsOf, noCommon, offeredTypes } from './algorithms.js';
 import { SshChannel } from './channel.js';
-import { SftpError, type SftpErrorKind, type SftpPhase } from './errors.js';
+import {
+  type Credentials,
+  credentialsOf,
+  keyOf,
+  OneKeyAgent,
+  type SshLogin,
+  secretsOf,
+  withoutSha1,
+} from './credentials.js';
 import { Hop } from './hop.js';
 import { HostKeyJudge, type SshTrust } from './host-key.js';
 import { fingerprintOf, HOST_KEY_TYPES, keyLabel, keyTypeOf, type PublicKey } from './known-hosts.js';
-import { Login, type LoginKey } from './login.js';
-import { printable } from './printable.js';
-import { type KeyReading, readKey } from './private-key.js';
+import { type AnyAuthMethod, Client, type ClientChannel } from './library.js';
+import { Login } from './login.js';
 import { connectTcp, systemCode, Wire } from './wire.js';
 
+export type { SshLogin } from './credentials.js';
 export type { SshTrust } from './host-key.js';
-export type { KeyReading } from './private-key.js';
-
-/** With what somebody logs in. Everything that is there is tried, once each. */
-export interface SshLogin {
-  readonly password: string | undefined;
-  /** The text of the key's file, not its path. */
-  readonly privateKey: string | undefined;
-  readonly passphrase: string | undefined;
-  /** Path of the agent's socket; empty where an agent is wanted and nobody says which. */
-  readonly agentSocket: string | undefined;
-}
-
-/** What a server gets to know of it, and must not bring into a log by repeating it. */
-export function secretsOf({ password }: SshLogin): readonly string[] {
-  return password === undefined ? [] : [password];
-}
 
 /** Where a server is, who logs in there, and how long things may take. */
 export interface SshOptions {
@@ -90,14 +82,6 @@ const PROHIBITED = 1;
 
 /** Which type of key a pinned server has, where it is not the first: fingerprints do not tell. */
 const PINNED_TYPES = new WeakMap<SshTrust, readonly string[]>();
-
-/** Keys that were read: opening an encrypted one takes long on purpose. */
-const READ_KEYS = new WeakMap<SshLogin, KeyReading<ParsedKey>>();
-
-/** Reads a private key from the text of its file; says what is wrong with it in sentences that show nothing of it. */
-export function readPrivateKey(text: string, passphrase: string | undefined): KeyReading<ParsedKey> {
-  return readKey(text, passphrase, (plain, phrase) => ssh2.utils.parseKey(plain, phrase));
-}
 
 /** One SSH connection, logged in. */
 export class SshConnection {
@@ -197,7 +181,7 @@ export class SshConnection {
     gate?.ended.then((error) => hop.fail(onTheWay(options, error)));
     try {
       const judge = await HostKeyJudge.of({ ...options, where });
-      const credentials = await credentialsOf(options, hop);
+      const credentials = await credentialsOf({ ...options, where: whereOf(options) }, hop);
       const tried: string[] = [];
       let types = PINNED_TYPES.get(options.trust) ?? judge.types();
       let first: unknown;
@@ -713,19 +697,6 @@ export class SshConnection {
   }
 }
 
-/** What one hop logs in with, ready to use. */
-interface Credentials {
-  readonly password: string | undefined;
-  readonly keys: readonly ReadyKey[];
-  readonly agentSocket: string | undefined;
-  readonly troubles: readonly string[];
-}
-
-interface ReadyKey extends LoginKey {
-  readonly parsed?: ParsedKey;
-  readonly agents?: AgentKey;
-}
-
 /** Opens the way first, and ends it where what goes through it does not come about. */
 async function overGate<T>(
   options: SshOptions,
@@ -746,119 +717,6 @@ async function overGate<T>(
     gate.reset();
     throw error;
   }
-}
-
-/** The key of a hop, read once. @throws {SftpError} kind `authentication`, code `KEY` */
-function keyOf({ login, name }: SshOptions): ParsedKey | undefined {
-  if (login.privateKey === undefined) return undefined;
-  const reading = READ_KEYS.get(login) ?? readPrivateKey(login.privateKey, login.passphrase);
-  READ_KEYS.set(login, reading);
-  if (reading.kind === 'key') return reading.key;
-  const message = `The private key for ${name} cannot be used. ${reading.message}`;
-  throw new SftpError('authentication', message, { phase: 'login', code: 'KEY' });
-}
-
-async function credentialsOf(options: SshOptions, hop: Hop): Promise<Credentials> {
-  const { password, agentSocket } = options.login;
-  const own = keyOf(options);
-  const keys: ReadyKey[] = [];
-  if (own !== undefined) {
-    const key = own.getPublicSSH();
-    keys.push({
-      label: `the private key (${keyLabel(key)} ${fingerprintOf(key)})`,
-      from: 'file',
-      parsed: own,
-    });
-  }
-  if (agentSocket === undefined) return { password, keys, agentSocket, troubles: [] };
-  const trouble = await agentTrouble(agentSocket, hop, (held) => {
-    for (const agents of held) {
-      const { key, comment } = agents;
-      // Certificates, and keys on hardware that need a finger.
-      if (keyTypeOf(key) === undefined || own?.getPublicSSH().equals(key) === true) continue;
-      const label = `the agent's key ${comment === '' ? '' : `"${comment}" `}(${keyLabel(key)} ${fingerprintOf(key)})`;
-      keys.push({ label, from: 'agent', agents });
-    }
-    return keys.some(({ from }) => from === 'agent')
-      ? undefined
-      : `The SSH agent at ${agentSocket} has no key${own === undefined ? '' : ' besides'}: add one with ssh-add.`;
-  });
-  if (trouble !== undefined && keys.length === 0 && password === undefined) {
-    const message = `There is nothing to log in with at ${whereOf(options)}. ${trouble}`;
-    throw new SftpError('authentication', message, { phase: 'login', code: 'AGENT' });
-  }
-  return { password, keys, agentSocket, troubles: trouble === undefined ? [] : [trouble] };
-}
-
-/** Asks the agent; what it lacks is only the end where there is nothing else. */
-async function agentTrouble(
-  socketPath: string,
-  hop: Hop,
-  take: (keys: readonly AgentKey[]) => string | undefined,
-): Promise<string | undefined> {
-  if (socketPath === '')
-    return 'No SSH agent is known: SSH_AUTH_SOCK is not set. Start ferryd with it, or write the path of the socket as agent.';
-  hop.enter('agent');
-  try {
-    return take(await agentKeys(socketPath, hop.signal));
-  } catch (error) {
-    if (error instanceof SftpError && error.code === 'AGENT') return error.message;
-    throw error;
-  }
-}
-
-/** An agent with a single key: each is a way of its own to log in, and is counted. */
-class OneKeyAgent extends BaseAgent<Buffer> {
-  readonly #key: AgentKey;
-  readonly #socketPath: string;
-  readonly #signal: AbortSignal;
-
-  constructor(key: AgentKey, socketPath: string, signal: AbortSignal) {
-    super();
-    this.#key = key;
-    this.#socketPath = socketPath;
-    this.#signal = signal;
-  }
-
-  override getIdentities(done: (error: Error | undefined, keys?: Buffer[]) => void): void {
-    done(undefined, [this.#key.key]);
-  }
-
-  override sign(_key: unknown, data: Buffer, options: unknown, done?: unknown): void {
-    const answer = isSignCallback(done) ? done : isSignCallback(options) ? options : () => {};
-    const wanted =
-      typeof options === 'object' && options !== null && 'hash' in options ? options.hash : undefined;
-    const hash = wanted === 'sha256' || wanted === 'sha512' ? wanted : undefined;
-    const { key } = this.#key;
-    if (keyTypeOf(key) === 'ssh-rsa' && hash === undefined) {
-      answer(new Error(SHA1_ONLY));
-      return;
-    }
-    agentSignature(this.#socketPath, { key, data, hash }, this.#signal).then(
-      (signature) => answer(null, signature),
-      (error: unknown) => answer(error instanceof Error ? error : new Error(String(error))),
-    );
-  }
-}
-
-type SignAnswer = (error?: Error | null, signature?: Buffer) => void;
-
-function isSignCallback(value: unknown): value is SignAnswer {
-  return typeof value === 'function';
-}
-
-const SHA1_ONLY =
-  'The server takes signatures of RSA keys with SHA-1 alone, which are not safe any more: use an Ed25519 key.';
-
-/** The same key; only that nothing is signed with SHA-1, whatever the server would like. */
-function withoutSha1(key: ParsedKey): ParsedKey {
-  if (key.type !== 'ssh-rsa') return key;
-  const safe: ParsedKey = Object.create(key);
-  // What ssh2 hands on where it fails is an error that is returned; its type does not say so.
-  const sign = (data: Buffer, hash: unknown): Buffer | Error =>
-    hash === 'sha256' || hash === 'sha512' ? key.sign(data, hash) : new Error(SHA1_ONLY);
-  Object.defineProperty(safe, 'sign', { value: sign });
-  return safe;
 }
 
 function hasPacketSize(value: unknown): value is { packetSize: number } {

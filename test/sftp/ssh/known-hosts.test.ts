@@ -7,7 +7,7 @@ import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readKnownHosts } from '../../src/sftp/host-key.js';
+import { readKnownHosts } from '../../../src/sftp/ssh/host-key.js';
 import {
   fingerprintOf,
   judgeHostKey,
@@ -17,10 +17,10 @@ import {
   knownKeyTypes,
   readFingerprint,
   rewriteKnownHosts,
-} from '../../src/sftp/known-hosts.js';
-import { describeWhere, findProgram, unpackedEnvironment } from '../support/real-server.js';
-import { sshKey } from '../support/sftp-server/keys.js';
-import { temporaryDirectory } from '../support/temporary.js';
+} from '../../../src/sftp/ssh/known-hosts.js';
+import { describeWhere, findProgram, unpackedEnvironment } from '../../support/real-server.js';
+import { sshKey } from '../../support/sftp-server/keys.js';
+import { temporaryDirectory } from '../../support/temporary.js';
 
 const old = sshKey('old');
 const fresh = sshKey('fresh');

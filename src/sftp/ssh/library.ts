@@ -1,0 +1,9 @@
+/*
+ * What is used of ssh2, which is imported here alone: the client, keys, and how an agent is handed over.
+ */
+import ssh2 from 'ssh2';
+
+export type { AnyAuthMethod, ClientChannel, ParsedKey } from 'ssh2';
+export { BaseAgent, Client } from 'ssh2';
+
+export const { parseKey } = ssh2.utils;
