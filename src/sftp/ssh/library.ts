@@ -4,6 +4,7 @@
 import ssh2 from 'ssh2';
 
 export type { AnyAuthMethod, ClientChannel, ParsedKey } from 'ssh2';
+// biome-ignore lint/performance/noBarrelFile: the one door to the library
 export { BaseAgent, Client } from 'ssh2';
 
 export const { parseKey } = ssh2.utils;
