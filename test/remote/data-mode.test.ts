@@ -5,10 +5,13 @@
 import { mkdir } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
+import { FtpError } from '../../src/ftp/errors.js';
 import type { FtpServer as Settings } from '../../src/job/job.js';
 import type { Failure } from '../../src/remote/decision.js';
 import { judge } from '../../src/remote/failure.js';
 import { FtpAccount } from '../../src/remote/ftp/account.js';
+import { DataModes } from '../../src/remote/ftp/data-mode.js';
+import { FtpProfile } from '../../src/remote/ftp/profile.js';
 import type { ProfileStore } from '../../src/remote/profile.js';
 import { type VoyageOptions, World } from '../run/support/voyage.js';
 import type { Feature, FtpServerOptions } from '../support/ftp-server/settings.js';
@@ -161,6 +164,31 @@ describe('a mode that leads nowhere', () => {
     expect(berth.learned).toEqual([expect.stringContaining('with EPSV: PASV is tried next')]);
     await deliver(berth, 'three');
     expect(modesOf(berth.server).at(-1)).toBe('PASV');
+  });
+
+  test('that has worked is not left because several sessions met one stall', () => {
+    const learned: string[] = [];
+    const profile = new FtpProfile({
+      store: undefined,
+      onLearned: (sentence) => learned.push(sentence),
+      now: () => 0,
+    });
+    const session = (): DataModes =>
+      new DataModes({ setting: 'auto', family: 'IPv4', where: 'nas.example.net:21', profile });
+    const silence = new FtpError('timeout', 'It did not answer EPSV in 4000 ms', {
+      phase: 'data-setup',
+      verb: 'EPSV',
+    });
+    const old = session();
+    old.worked('EPSV');
+    for (let stall = 1; stall <= 3; stall += 1) {
+      const together = Array.from({ length: 4 }, session);
+      for (const modes of together) modes.goesOnAfter(silence, 'EPSV');
+      expect(learned).toHaveLength(stall === 3 ? 1 : 0);
+      // It has stood since before all that, and fails for its first time.
+      if (stall === 2) old.goesOnAfter(silence, 'EPSV');
+    }
+    expect(learned).toEqual([expect.stringContaining('with EPSV: PASV is tried next')]);
   });
 
   test('425 in active mode turns to the other active one, and back to the passive ones', async () => {

@@ -2,7 +2,8 @@
  * Which side opens the data connections of a server, found out by trying: EPSV is simply tried, PASV is IPv4's second
  * choice, and where the server or what lies between lets no connection in, it is asked to open them (EPRT, PORT).
  * A mode that is refused is left at once; one that leads nowhere is left at its first failure where it has never
- * worked, and else at the third in a row, because links break for other reasons too.
+ * worked, and else at the third in a row, because links break for other reasons too. Sessions that fail side by side
+ * have met one and the same break: that is one failure.
  */
 import type { DataMode } from '../../ftp/client.js';
 import { FtpError } from '../../ftp/errors.js';
@@ -36,9 +37,12 @@ export class DataModes {
   readonly #modes: readonly DataMode[];
   /** What the server refused on this session. */
   readonly #refused = new Set<DataMode>();
+  /** How long the row of failures was when this session began, or last failed. */
+  #row: number;
 
   constructor(options: DataModesOptions) {
     this.#options = options;
+    this.#row = options.profile.streaks.dataSetups;
     this.#modes = MODES[options.setting].filter(
       (mode) => options.family === 'IPv4' || !IPV4_ONLY.includes(mode),
     );
@@ -84,8 +88,11 @@ export class DataModes {
   /** The way was agreed on, and nobody came: the other modes may lead elsewhere, on a new connection. */
   #nowhere(mode: DataMode): void {
     const { profile, where } = this.#options;
-    profile.streaks.dataSetups += 1;
-    if (profile.streaks.dataSetups < (profile.facts.dataModeWorks ? PATIENCE : 1)) return;
+    const { streaks } = profile;
+    const sameBreak = this.#row < streaks.dataSetups;
+    if (!sameBreak) streaks.dataSetups += 1;
+    this.#row = streaks.dataSetups;
+    if (sameBreak || streaks.dataSetups < (profile.facts.dataModeWorks ? PATIENCE : 1)) return;
     const next = this.#after(mode);
     if (next === undefined) return;
     this.#turn(next, `No data connection with ${where} comes about with ${mode}: ${next} is tried next.`);
