@@ -5,6 +5,7 @@
  * can be killed between them.
  */
 import { Client } from 'ssh2';
+import { ANSWERS, REQUESTS } from '../support/sftp-server/packet.js';
 
 /** What hears of the points. */
 export interface Listener {
@@ -13,39 +14,7 @@ export interface Listener {
   readonly pass: () => void;
 }
 
-/** Requests of SFTP 3 by their number (draft-ietf-secsh-filexfer-02 section 3). */
-const REQUESTS: Readonly<Record<number, string>> = {
-  1: 'INIT',
-  3: 'OPEN',
-  4: 'CLOSE',
-  5: 'READ',
-  6: 'WRITE',
-  7: 'LSTAT',
-  8: 'FSTAT',
-  9: 'SETSTAT',
-  10: 'FSETSTAT',
-  11: 'OPENDIR',
-  12: 'READDIR',
-  13: 'REMOVE',
-  14: 'MKDIR',
-  15: 'RMDIR',
-  16: 'REALPATH',
-  17: 'STAT',
-  18: 'RENAME',
-  19: 'READLINK',
-  20: 'SYMLINK',
-  200: 'EXTENDED',
-};
-
-const ANSWERS: Readonly<Record<number, string>> = {
-  2: 'VERSION',
-  101: 'STATUS',
-  102: 'HANDLE',
-  103: 'DATA',
-  104: 'NAME',
-  105: 'ATTRS',
-  201: 'EXTENDED_REPLY',
-};
+const ANSWER_NAMES = new Map(Object.entries(ANSWERS).map(([name, type]) => [type as number, name]));
 
 /** What changes nothing at the server but the session, which ends with the process. */
 const QUESTIONS: ReadonlySet<string> = new Set([
@@ -105,7 +74,7 @@ function wrap(channel: Channel, { meet, pass }: Listener): void {
     let from = 0;
     let flows = true;
     for (const { packet, end } of came.endingIn(chunk)) {
-      const answer = ANSWERS[packet[0] ?? 0] ?? 'an answer';
+      const answer = ANSWER_NAMES.get(packet[0] ?? 0) ?? 'an answer';
       meet('before', 'reply', answer);
       flows = push(chunk.subarray(from, end));
       meet('after', 'reply', answer);

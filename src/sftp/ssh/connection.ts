@@ -250,10 +250,14 @@ export class SshConnection {
       const reason = 'reason' in error;
       const words = this.#wordsOf(error);
       return reason
-        ? new SftpError('channel', `${this.where} opens no more sessions on this connection${words}.`, {
-            phase: 'session',
-            code: 'CHANNEL',
-          })
+        ? new SftpError(
+            'channel',
+            `${this.where} opens no more sessions on this connection${words}. It has to allow one (MaxSessions in sshd_config).`,
+            {
+              phase: 'session',
+              code: 'CHANNEL',
+            },
+          )
         : new SftpError(
             'channel',
             `${this.where} has no SFTP for ${printable(this.#options.user)}: it refuses the subsystem. Is SFTP set up there (Subsystem sftp in sshd_config)?`,
