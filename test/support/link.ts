@@ -13,6 +13,9 @@ import { text } from 'node:stream/consumers';
 import { type Command, type Place, runAt } from './place.js';
 import { describeWhere, findProgram, unpackedEnvironment } from './real-server.js';
 
+/** They stand beside the sources, also where this was compiled. */
+const PROGRAMS = join(import.meta.dirname.replace('/build/test/', '/test/'), 'link');
+
 const startMs = 10_000;
 
 /** One end of a link: a place to run a server at (`startVsftpd({ at: link.far })`), or a client. */
@@ -74,7 +77,7 @@ export async function slowLink(options: { readonly roundTripMs?: number } = {}):
   const addresses = ['10.40.0.1', 'fd40::1', '10.40.0.2', 'fd40::2'] as const;
   const wire = spawn(
     findProgram('python3') ?? 'python3',
-    [join(import.meta.dirname, 'link/delay.py'), String(roundTripMs / 2), ...addresses],
+    [join(PROGRAMS, 'delay.py'), String(roundTripMs / 2), ...addresses],
     { env: environment(), stdio: ['pipe', 'pipe', 'pipe'] },
   );
   const gone = new Promise<void>((done) => {
@@ -173,7 +176,7 @@ function endAll(networks: readonly string[]): void {
 }
 
 async function measure(link: Pick<Link, 'near' | 'far'>, host: string): Promise<number> {
-  const program = join(import.meta.dirname, 'link/echo.mjs');
+  const program = join(PROGRAMS, 'echo.mjs');
   const stdio = ['ignore', 'pipe', 'inherit'] as const;
   const server = link.far.spawn([process.execPath, program, 'serve', host], { stdio: [...stdio] });
   const over = new Promise<void>((done) => server.once('exit', () => done()));

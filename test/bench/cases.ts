@@ -1,0 +1,109 @@
+/*
+ * What is measured: each case a row, with what issue 7 asks of it. Sizes come from the command line, so that the same
+ * cases are a smoke run of seconds or a table of an evening.
+ */
+
+export type Protocol = 'plain' | 'tls' | 'sftp';
+
+/**
+ * `push-small`: many files into an empty directory. `push-one`, `pull-one`: a single one. `unchanged`: a second run
+ * over what is there already, whole process.
+ */
+export type Work = 'push-small' | 'push-one' | 'pull-one' | 'unchanged';
+
+export interface Case {
+  readonly name: string;
+  readonly work: Work;
+  readonly protocol: Protocol;
+  /** How many small files; one where the work is one file. */
+  readonly files: number;
+  /** Size of the one file; 0 where there are many. */
+  readonly bytes: number;
+  /** How many times as fast as the fastest peer ferryd has to be. */
+  readonly target: number;
+  /** `link` has a round trip of 40 ms. */
+  readonly where: 'loopback' | 'link';
+  /** As many for everybody; undefined: each at its best. */
+  readonly connections: number | undefined;
+}
+
+export interface Sizes {
+  /** Small files to push, and to find unchanged. */
+  readonly files: number;
+  /** Of the one file. */
+  readonly bytes: number;
+}
+
+const PROTOCOLS: readonly Protocol[] = ['plain', 'tls', 'sftp'];
+/** The larger tree of the second run, and the part of it that a slow link gets. */
+const MANY = 10;
+const ON_LINK = 0.1;
+const LINK_CONNECTIONS = [4, 8, 16];
+const LINK_TARGET: Readonly<Record<Protocol, number>> = { plain: 1.7, tls: 1.5, sftp: 3 };
+
+/** Every case, in the order of the table. */
+export function allCases({ files, bytes }: Sizes): readonly Case[] {
+  const common = { bytes: 0, where: 'loopback', connections: undefined } as const;
+  const small = PROTOCOLS.map(
+    (protocol): Case => ({
+      ...common,
+      name: `push-small-${protocol}`,
+      work: 'push-small',
+      protocol,
+      files,
+      target: 1,
+    }),
+  );
+  const one = (['push-one', 'pull-one'] as const).flatMap((work) =>
+    PROTOCOLS.map(
+      (protocol): Case => ({
+        ...common,
+        name: `${work}-${protocol}`,
+        work,
+        protocol,
+        files: 1,
+        bytes,
+        target: 0.9,
+      }),
+    ),
+  );
+  const unchanged = (['unchanged', 'unchanged-many'] as const).flatMap((name) =>
+    PROTOCOLS.map(
+      (protocol): Case => ({
+        ...common,
+        name: `${name}-${protocol}`,
+        work: 'unchanged',
+        protocol,
+        files: name === 'unchanged' ? files : files * MANY,
+        target: protocol === 'sftp' ? 2 : name === 'unchanged' ? 1.5 : 4,
+      }),
+    ),
+  );
+  const link = PROTOCOLS.flatMap((protocol) =>
+    LINK_CONNECTIONS.map(
+      (connections): Case => ({
+        name: `link-small-${protocol}-${connections}`,
+        work: 'push-small',
+        protocol,
+        files: Math.max(1, Math.round(files * ON_LINK)),
+        bytes: 0,
+        target: LINK_TARGET[protocol],
+        where: 'link',
+        connections,
+      }),
+    ),
+  );
+  return [...small, ...one, ...unchanged, ...link];
+}
+
+/**
+ * Those whose names hold one of the words: `push-small`, `sftp`, `link-small-tls-8`.
+ *
+ * @throws Error where a word is in no name
+ */
+export function chosenCases(cases: readonly Case[], words: readonly string[]): readonly Case[] {
+  const lost = words.find((word) => !cases.some(({ name }) => name.includes(word)));
+  if (lost !== undefined)
+    throw new Error(`No case is called "${lost}"; there are ${cases.map(({ name }) => name).join(', ')}`);
+  return words.length === 0 ? cases : cases.filter(({ name }) => words.some((word) => name.includes(word)));
+}

@@ -1,0 +1,66 @@
+/*
+ * Ferryd as a contestant: the whole process as people start it (`ferryd run`), with a job file and, but for a second
+ * run, a fresh ledger; delivery as it always is: a temporary name, the size looked at, times set, renamed. And the
+ * yardstick: node's own sockets on the same bytes, with the same server.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { type Contestant, DIRECTORY, type Harbour, ONE_FILE, type Task } from './contestant.js';
+import type { Invocation } from './measure.js';
+
+const JOB = 'bench';
+
+export const FERRYD: Contestant = {
+  name: 'ferryd',
+  role: 'ferryd',
+  can: () => true,
+  prepare: (task) => {
+    const jobs = join(task.scratch, 'jobs');
+    mkdirSync(jobs, { recursive: true });
+    writeFileSync(join(jobs, 'secret'), task.harbour.password, { mode: 0o600 });
+    writeFileSync(join(jobs, 'key'), task.harbour.privateKey, { mode: 0o600 });
+    const server = { ...serverOf(task.harbour), connections: task.connections };
+    writeFileSync(join(jobs, 'servers.yaml'), JSON.stringify({ server }));
+    const sides = [join(task.local, DIRECTORY), `server:${DIRECTORY}`];
+    const [from, to] = task.work === 'pull-one' ? sides.reverse() : sides;
+    writeFileSync(join(jobs, `${JOB}.yaml`), JSON.stringify({ from, to }));
+    const main = resolve(import.meta.dirname, '../../src/cli/main.js');
+    const where = ['--jobs', jobs, '--ledger', join(task.scratch, 'ledger.db')];
+    return started(task, [process.execPath, ...profiler(), main, ...where, 'run', JOB]);
+  },
+};
+
+export const YARDSTICK: Contestant = {
+  name: 'node sockets',
+  role: 'yardstick',
+  can: (work, protocol) => (work === 'push-one' || work === 'pull-one') && protocol !== 'sftp',
+  prepare: (task) => {
+    const { host, port, user, password, protocol } = task.harbour;
+    const program = resolve(import.meta.dirname, 'sockets.js');
+    const file = join(task.local, DIRECTORY, ONE_FILE);
+    const words = [task.work, protocol, host, String(port), user, password, file, `${DIRECTORY}/${ONE_FILE}`];
+    return started(task, [process.execPath, program, ...words]);
+  },
+};
+
+/** `FERRYD_BENCH_NODE=--cpu-prof --cpu-prof-dir=DIR`: options of node for ferryd alone. */
+function profiler(): string[] {
+  return (process.env.FERRYD_BENCH_NODE ?? '').split(' ').filter((word) => word !== '');
+}
+
+function started(task: Task, command: Invocation['command']): Invocation {
+  return {
+    command,
+    env: { PATH: process.env.PATH, HOME: task.scratch, TMPDIR: process.env.TMPDIR },
+    directory: task.scratch,
+  };
+}
+
+function serverOf({ protocol, host, port, user, pin, hostKey }: Harbour): Readonly<Record<string, unknown>> {
+  if (protocol === 'sftp')
+    return { url: `sftp://${user}@${host}:${port}`, privateKey: { file: 'key' }, hostKey };
+  const login = { user, password: { file: 'secret' } };
+  return protocol === 'tls'
+    ? { url: `ftpes://${host}:${port}`, ...login, tls: { pin } }
+    : { url: `ftp://${host}:${port}`, ...login };
+}

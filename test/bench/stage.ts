@@ -1,0 +1,200 @@
+/*
+ * Where it is played: a directory in memory where there is room, the trees in it, and a server for each protocol, on
+ * loopback or behind a link of 40 ms. vsftpd wants its TLS sessions reused, as it does unless it is told otherwise;
+ * none of them logs more than it has to. Everything is gone afterwards.
+ */
+import {
+  chownSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  statfsSync,
+  statSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { certificates } from '../support/certificates.js';
+import { type Link, slowLink } from '../support/link.js';
+import { type Command, loopback, runAt } from '../support/place.js';
+import type { RealServer } from '../support/real-server.js';
+import { type RealSshServer, startSshd } from '../support/servers/openssh.js';
+import { startVsftpd } from '../support/servers/vsftpd.js';
+import type { Case, Protocol } from './cases.js';
+import { DIRECTORY, type Harbour, ONE_FILE } from './contestant.js';
+import { makeOneFile, makeSmallFiles, smallFiles } from './trees.js';
+
+const SEED = 7;
+const ROUND_TRIP_MS = 40;
+const ROOMY = '/dev/shm';
+/** A small file takes so much, with all that belongs to it. */
+const SMALL_BYTES = 20 * 1024;
+/** Beside the sources, on the server and here. */
+const COPIES = 2;
+
+interface Berth {
+  readonly server: RealServer;
+  readonly harbour: Harbour;
+}
+
+export class Stage implements AsyncDisposable {
+  readonly #base: string;
+  readonly #servers = new Map<string, Promise<Berth>>();
+  readonly #trees = new Map<string, string>();
+  readonly #atExit = () => rmSync(this.#base, { recursive: true, force: true });
+  #link: Promise<Link> | undefined;
+  #scratches = 0;
+
+  private constructor(base: string) {
+    this.#base = base;
+    process.once('exit', this.#atExit);
+  }
+
+  /** A stage for these cases: in memory if what they take at once fits into half of it. */
+  static open(cases: readonly Case[]): Stage {
+    const sizes = [...new Set(cases.map(({ files, bytes }) => bytes || files * SMALL_BYTES))];
+    const wanted = sizes.reduce((sum, bytes) => sum + bytes, 0) + Math.max(...sizes) * COPIES;
+    return new Stage(realpathSync(mkdtempSync(join(roomFor(wanted), 'ferryd-bench-'))));
+  }
+
+  /** The server for a case; started where it does not run yet. */
+  async harbour(of: Case): Promise<Harbour> {
+    return (await this.#berth(of)).harbour;
+  }
+
+  /** Directory whose `in` holds what the case moves; made once. */
+  source({ files, bytes }: Case): string {
+    const key = bytes > 0 ? `one-${bytes}` : `small-${files}`;
+    const known = this.#trees.get(key);
+    if (known !== undefined) return known;
+    const local = join(this.#base, key);
+    const tree = join(local, DIRECTORY);
+    mkdirSync(tree, { recursive: true });
+    if (bytes > 0) makeOneFile(join(tree, ONE_FILE), bytes, SEED);
+    else makeSmallFiles(tree, files, SEED);
+    this.#trees.set(key, local);
+    return local;
+  }
+
+  /** What is moved, in order. */
+  paths({ files, bytes }: Case): string[] {
+    return bytes > 0 ? [ONE_FILE] : Array.from(smallFiles(files, SEED), ({ path }) => path);
+  }
+
+  /** The directory behind the server's `in`, empty. */
+  async emptyRemote(of: Case): Promise<string> {
+    const { server } = await this.#berth(of);
+    const directory = await this.remote(of);
+    rmSync(directory, { recursive: true, force: true });
+    mkdirSync(directory);
+    const { uid, gid } = statSync(server.root);
+    chownSync(directory, uid, gid);
+    return directory;
+  }
+
+  /** The directory behind the server's `in`. */
+  async remote(of: Case): Promise<string> {
+    return join((await this.#berth(of)).server.root, DIRECTORY);
+  }
+
+  /** Puts the one file on the server. */
+  async stock(of: Case): Promise<void> {
+    copyFileSync(join(this.source(of), DIRECTORY, ONE_FILE), join(await this.emptyRemote(of), ONE_FILE));
+    await (await this.#berth(of)).server.adopt();
+  }
+
+  /** A local directory whose `in` is empty, for pulls. */
+  emptyLocal(): string {
+    const local = join(this.#base, 'pulled');
+    rmSync(local, { recursive: true, force: true });
+    mkdirSync(join(local, DIRECTORY), { recursive: true });
+    return local;
+  }
+
+  /** Takes away what a case has moved. */
+  async clear(of: Case): Promise<void> {
+    await this.emptyRemote(of);
+    this.emptyLocal();
+  }
+
+  /** A new directory; one that nobody else uses. */
+  scratch(): string {
+    this.#scratches += 1;
+    const path = join(this.#base, `scratch-${this.#scratches}`);
+    mkdirSync(path);
+    return path;
+  }
+
+  /** The command as it has to be started where the case's client is. */
+  async there(of: Case, command: Command): Promise<Command> {
+    return of.where === 'link' ? runAt((await this.#slow()).near, command) : command;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const berth of this.#servers.values())
+      await berth.then(({ server }) => server.stop()).catch(() => {});
+    await this.#link?.then((link) => link.remove()).catch(() => {});
+    process.off('exit', this.#atExit);
+    this.#atExit();
+  }
+
+  #slow(): Promise<Link> {
+    this.#link ??= slowLink({ roundTripMs: ROUND_TRIP_MS });
+    return this.#link;
+  }
+
+  #berth(of: Case): Promise<Berth> {
+    const key = `${of.where}-${of.protocol}`;
+    const berth = this.#servers.get(key) ?? this.#start(of, join(this.#base, key));
+    this.#servers.set(key, berth);
+    return berth;
+  }
+
+  async #start({ where, protocol }: Case, root: string): Promise<Berth> {
+    const at = where === 'link' ? (await this.#slow()).far : loopback;
+    mkdirSync(join(root, DIRECTORY), { recursive: true });
+    const { pin } = (await certificates()).good;
+    if (protocol === 'sftp') {
+      const server = await startSshd({
+        at,
+        root,
+        hostKeys: ['ed25519'],
+        logins: ['key'],
+        settings: ['LogLevel ERROR'],
+      });
+      return { server, harbour: harbourOf(protocol, server, { pin, ssh: server }) };
+    }
+    const server = await startVsftpd({
+      at,
+      root,
+      security: protocol === 'tls' ? 'explicit' : 'plain',
+      requireTls: protocol === 'tls',
+      requireSessionReuse: true,
+      settings: { log_ftp_protocol: 'NO', debug_ssl: 'NO' },
+    });
+    return { server, harbour: harbourOf(protocol, server, { pin, ssh: undefined }) };
+  }
+}
+
+function harbourOf(
+  protocol: Protocol,
+  { host, port, user, password, home }: RealServer,
+  { pin, ssh }: { readonly pin: string; readonly ssh: RealSshServer | undefined },
+): Harbour {
+  return {
+    ...{ protocol, host, port, user, password, home, pin },
+    privateKey: ssh?.privateKey ?? '',
+    knownHosts: ssh?.knownHostsLine ?? '',
+    hostKey: ssh?.hostKeyFingerprint ?? '',
+  };
+}
+
+function roomFor(bytes: number): string {
+  try {
+    const { bavail, bsize } = statfsSync(ROOMY);
+    return bavail * bsize > 2 * bytes ? ROOMY : tmpdir();
+  } catch {
+    return tmpdir();
+  }
+}
