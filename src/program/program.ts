@@ -30,7 +30,7 @@ export interface ProgramOptions {
   readonly graceMs?: number | undefined;
   /**
    * `ended`: should ferryd itself be killed, a small shell that waits for that ends the program. `left`, the
-   * default: it goes on. (Node has no PR_SET_PDEATHSIG.)
+   * default: it goes on. (Node has no PR_SET_PDEATHSIG; in the instant before that shell stands nobody minds.)
    */
   readonly orphan?: 'ended' | 'left' | undefined;
 }
