@@ -1,45 +1,16 @@
 /*
- * Holds data against the schemas (ajv, strict) and turns ajv's errors into exactly one mistake for each thing that a
+ * Holds data against the schemas (validator.ts) and turns ajv's errors into exactly one mistake for each thing that a
  * person did wrong: of an `anyOf` only the form that was meant counts, a misspelt key does not also count as a
  * missing one. Wording comes from the schemas' own keywords (`whenText`, `whenMissing`, `whenValue`, `alsoCalled`).
  */
-import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import type { ErrorObject } from 'ajv';
 import { holdsSecret } from './document.js';
 import { above, below, error, type Mistake, steps } from './mistake.js';
 import { formats, isFormat } from './patterns.js';
 import { quoted } from './problem.js';
-import {
-  agentSchema,
-  ageSchema,
-  jobSchema,
-  retriesSchema,
-  sizeSchema,
-  toSchema,
-  triggerSchema,
-  type Written,
-} from './schema.js';
-import { afterSchema, beforeSchema, channelSchema, expectSchema, pingSchema } from './schema-notice.js';
-import { serverSchema, serversSchema } from './schema-server.js';
+import type { Written } from './schema.js';
 import { closest, didYouMean, simplify } from './suggest.js';
-import { parseDuration } from './units.js';
-
-/** All forms that a person writes. */
-export const SCHEMAS = {
-  job: jobSchema,
-  end: toSchema,
-  trigger: triggerSchema,
-  size: sizeSchema,
-  age: ageSchema,
-  retries: retriesSchema,
-  server: serverSchema,
-  servers: serversSchema,
-  agent: agentSchema,
-  channel: channelSchema,
-  before: beforeSchema,
-  after: afterSchema,
-  ping: pingSchema,
-  expect: expectSchema,
-} as const satisfies Record<keyof Written, object>;
+import { explaining, isOfForm } from './validator.js';
 
 /** More than these in one file help nobody. */
 const MAX_MISTAKES = 100;
@@ -55,8 +26,10 @@ export interface Shape {
 
 /** All mistakes of shape, each once. */
 export function checkShape(form: keyof Written, data: unknown): Shape {
-  const validate = validator(form);
-  if (validate(data)) return { mistakes: [], rest: data, unclear: new Set() };
+  const nothing = { mistakes: [], rest: data, unclear: new Set<string>() };
+  if (isOfForm(form, data)) return nothing;
+  const validate = explaining(form);
+  if (validate(data)) return nothing;
   const settled = settle(validate.errors ?? []);
   const unknownMeant = new Set<string>();
   const told = new Set<string>();
@@ -97,57 +70,7 @@ export function checkShape(form: keyof Written, data: unknown): Shape {
 
 /** True where the data has the form, so that it can be used as its type. */
 export function fits<Form extends keyof Written>(form: Form, data: unknown): data is Written[Form] {
-  return validator(form)(data);
-}
-
-const compiled = new Map<keyof Written, ValidateFunction>();
-
-/** Compiling takes some milliseconds, so it waits until somebody asks. */
-function validator(form: keyof Written): ValidateFunction {
-  const known = compiled.get(form);
-  if (known !== undefined) return known;
-  const made = newAjv().compile(SCHEMAS[form]);
-  compiled.set(form, made);
-  return made;
-}
-
-/**
- * An ajv that knows the schemas' formats and keywords and is strict about everything else.
- *
- * @param schemas `checked`: they are held against draft 7 first, which takes a tenth of a second; a test does that
- */
-export function newAjv(schemas: 'trusted' | 'checked' = 'trusted'): Ajv {
-  const ajv = new Ajv({
-    meta: schemas === 'checked',
-    validateSchema: schemas === 'checked',
-    strict: true,
-    strictTypes: true,
-    strictTuples: true,
-    strictRequired: true,
-    allErrors: true,
-    verbose: true,
-  });
-  for (const [name, check] of Object.entries(formats)) {
-    ajv.addFormat(name, { type: 'string', validate: (text: string) => check(text) === undefined });
-  }
-  for (const [keyword, inside] of [
-    ['atLeast', (limit: number, value: number) => value >= limit],
-    ['atMost', (limit: number, value: number) => value <= limit],
-  ] as const) {
-    ajv.addKeyword({
-      keyword,
-      type: 'string',
-      schemaType: 'string',
-      validate: (limit: string, text: string) => {
-        const bound = parseDuration(limit);
-        const value = parseDuration(text);
-        // What is no duration at all is the format's business.
-        return !bound.ok || !value.ok || inside(bound.value, value.value);
-      },
-    });
-  }
-  ajv.addVocabulary(['alsoCalled', 'valuesAlsoCalled', 'whenText', 'whenMissing', 'whenValue']);
-  return ajv;
+  return isOfForm(form, data);
 }
 
 /**
