@@ -14,12 +14,15 @@ import { RunEnded } from './end.js';
 import type { Lister } from './lister.js';
 import { scanJob } from './scan.js';
 import { type Finding, hidesFiles } from './sights.js';
-import { isTransfer, type Task, type Transfer } from './task.js';
+import { isTransfer, type Task } from './task.js';
 
-/** How many files may be planned ahead of the workers, for each connection. */
-const AHEAD_PER_CONNECTION = 32;
+/**
+ * How many files may be planned ahead of the workers, for each connection: half as many again as have their intents
+ * written at once, so that the workers have enough to do meanwhile.
+ */
+const AHEAD_PER_CONNECTION = 48;
 
-/** How many intents or deletions are written in one transaction at the most. */
+/** How many deletions are written in one transaction at the most. */
 const AT_ONCE = 64;
 
 export class Pass {
@@ -28,8 +31,7 @@ export class Pass {
   readonly #lister: Lister;
   readonly #isFirst: boolean;
   readonly #seen = { local: 0, remote: 0 };
-  /** Transfers whose intents are not written yet, and deletions that are not. */
-  #transfers: Transfer[] = [];
+  /** Deletions that are not written yet. */
   #doomed: PlannedDeletion[] = [];
   #forgotten = 0;
   /** What could not come because something has to go first; the first few by name. */
@@ -77,15 +79,9 @@ export class Pass {
         if (crew.ended) break;
         const task = this.#taskOf(verdict);
         if (task === undefined) continue;
-        if (isTransfer(task)) {
-          this.#transfers.push(task);
-          // Many at once while the workers are busy; at once while they wait.
-          if (this.#transfers.length >= AT_ONCE || crew.hungry) await this.#send(crew);
-        } else {
-          await crew.add([task]);
-        }
+        if (isTransfer(task)) this.#carrier.intend(task);
+        await crew.add([task]);
       }
-      if (!crew.ended) await this.#send(crew);
     } catch (error) {
       await crew.abandon();
       throw asEnd(error);
@@ -229,13 +225,6 @@ export class Pass {
       code: 'not-planned',
       message: `${path} is not in the plan that is carried out, or has changed since: it is left as it is. Make a new plan, or run the job.`,
     });
-  }
-
-  async #send(crew: Crew<Task>): Promise<void> {
-    const tasks = this.#transfers;
-    this.#transfers = [];
-    this.#carrier.intend(tasks);
-    await crew.add(tasks);
   }
 
   #write(): void {
