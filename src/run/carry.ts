@@ -22,7 +22,7 @@ import { Downloader } from './download.js';
 import { RunEnded } from './end.js';
 import type { Endings } from './endings.js';
 import { Finisher } from './finish.js';
-import { Intents } from './intents.js';
+import { Intents, intentsAtOnce } from './intents.js';
 import { LinkCarrier } from './link.js';
 import { linkThere } from './link-there.js';
 import type { Outage } from './outage.js';
@@ -38,13 +38,6 @@ import {
   type UploadTask,
 } from './task.js';
 import { Uploader } from './upload.js';
-
-/**
- * Intents that share one commit: the more, the fewer waits for the disk; and the fewer, the sooner the next run is done
- * with those that a kill leaves open, each of which it asks the server about.
- */
-const INTENTS_PER_CONNECTION = 32;
-const INTENTS_AT_ONCE = 256;
 
 /** Tries to find a free name for the loser of a conflict, or for what is replaced in the trash. */
 const NAMES = 10;
@@ -82,7 +75,7 @@ export class Carrier {
     });
     this.#intents = new Intents({
       write: (transfers) => this.#desk.intend(transfers),
-      atOnce: Math.min(INTENTS_AT_ONCE, voyage.job.server.connections * INTENTS_PER_CONNECTION),
+      atOnce: intentsAtOnce(voyage.job.server.connections),
     });
     this.#finisher = new Finisher(this.#desk);
     this.#uploader = new Uploader(this.#desk, this.#finisher);

@@ -6,6 +6,17 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Transfer } from './task.js';
 
+const AT_ONCE_PER_CONNECTION = 64;
+const AT_ONCE_AT_MOST = 256;
+
+/**
+ * Intents that share one commit, for so many connections: the more, the fewer waits for the disk; and the fewer, the
+ * sooner the next run is done with those that a kill leaves open, each of which it asks the server about.
+ */
+export function intentsAtOnce(connections: number): number {
+  return Math.min(AT_ONCE_AT_MOST, connections * AT_ONCE_PER_CONNECTION);
+}
+
 export interface IntentsOptions {
   /** Durable on return, or throws and has written none. */
   readonly write: (transfers: readonly Transfer[]) => void;

@@ -11,16 +11,17 @@ import { type Carrier, doomedBy } from './carry.js';
 import type { Voyage } from './context.js';
 import { Crew } from './crew.js';
 import { RunEnded } from './end.js';
+import { intentsAtOnce } from './intents.js';
 import type { Lister } from './lister.js';
 import { scanJob } from './scan.js';
 import { type Finding, hidesFiles } from './sights.js';
 import { isTransfer, type Task } from './task.js';
 
 /**
- * How many files may be planned ahead of the workers, for each connection: half as many again as have their intents
- * written at once, so that the workers have enough to do meanwhile.
+ * How many files may be planned ahead of the workers, for each whose intents are written at once: while one lot is
+ * collected, the workers have half a lot to do.
  */
-const AHEAD_PER_CONNECTION = 48;
+const AHEAD = 1.5;
 
 /** How many deletions are written in one transaction at the most. */
 const AT_ONCE = 64;
@@ -130,7 +131,7 @@ export class Pass {
     const { job, context } = this.#voyage;
     return new Crew<Task>({
       workers,
-      capacity: job.server.connections * AHEAD_PER_CONNECTION,
+      capacity: AHEAD * intentsAtOnce(job.server.connections),
       work: (task) => this.#carrier.work(task),
       stop: context.stop,
     });

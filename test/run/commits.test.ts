@@ -64,7 +64,7 @@ it('a thousand delivered files share a few commits, and take a few statements ea
   expect(tally.uploaded).toBe(1_000);
   // An intent, a baseline, a row of the history, and what these replace; and what the scan asks about a new file.
   expect(statements / 1_000).toBeLessThan(8);
-  expect(commits).toBeLessThan(20);
+  expect(commits).toBeLessThan(16);
 });
 
 it('a run without news costs the same, however many files there are', async () => {
