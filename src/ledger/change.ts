@@ -7,7 +7,7 @@ import type Database from 'better-sqlite3';
 import type { Baseline, Fingerprint, RelativePath } from '../plan/entry.js';
 import { foldOf } from '../plan/names.js';
 import type { PlannedDeletion } from './deletion.js';
-import type { Altered, Change, PlannedIntent } from './record.js';
+import type { Altered, Change, PlannedIntent, Remembered, TransferRecord } from './record.js';
 
 /** What is written in groups: what callers record, and what is written down ahead, so that all keep their order. */
 type Entry =
@@ -50,38 +50,37 @@ function alteredPath(entry: Entry): RelativePath | undefined {
 }
 
 const FINGERPRINT_COLUMNS = 'size_bytes, mtime_ms, ctime_ms, inode';
-const FINGERPRINT_VALUES = '@sizeBytes, @mtimeMs, @ctimeMs, @inode';
 const FINGERPRINT_UPDATE = `size_bytes = excluded.size_bytes, mtime_ms = excluded.mtime_ms,
   ctime_ms = excluded.ctime_ms, inode = excluded.inode`;
 
+/** Values are bound by their place: by name each row costs three times as much. */
 const SQL = {
   putIntent: `
     INSERT INTO intent (binding_id, path, temporary, ${FINGERPRINT_COLUMNS}, leads_to, run_id)
-    VALUES (@bindingId, @path, @temporary, ${FINGERPRINT_VALUES}, @leadsTo, @runId)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (binding_id, path, temporary) DO UPDATE SET ${FINGERPRINT_UPDATE},
       leads_to = excluded.leads_to, run_id = excluded.run_id`,
   dropIntent: 'DELETE FROM intent WHERE binding_id = ? AND path = ? AND temporary = ?',
   putBaseline: `
     INSERT INTO baseline
       (binding_id, path, ${FINGERPRINT_COLUMNS}, sha256, remote_modified_ms, target, fold, leads_to)
-    VALUES (@bindingId, @path, ${FINGERPRINT_VALUES}, @sha256, @remoteModifiedMs, @target, @fold, @leadsTo)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (binding_id, path) DO UPDATE SET ${FINGERPRINT_UPDATE},
       sha256 = excluded.sha256, remote_modified_ms = excluded.remote_modified_ms, target = excluded.target,
       fold = excluded.fold, leads_to = excluded.leads_to`,
   refreshBaseline: `
-    UPDATE baseline SET size_bytes = @sizeBytes, mtime_ms = @mtimeMs, ctime_ms = @ctimeMs, inode = @inode
-    WHERE binding_id = @bindingId AND path = @path`,
+    UPDATE baseline SET size_bytes = ?, mtime_ms = ?, ctime_ms = ?, inode = ? WHERE binding_id = ? AND path = ?`,
   dropBaseline: 'DELETE FROM baseline WHERE binding_id = ? AND path = ?',
   putSkip: `
     INSERT INTO skip (binding_id, path, ${FINGERPRINT_COLUMNS}, leads_to, code, text, settings, at_ms)
-    VALUES (@bindingId, @path, ${FINGERPRINT_VALUES}, @leadsTo, @code, @text, @settings, @atMs)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (binding_id, path) DO UPDATE SET ${FINGERPRINT_UPDATE}, leads_to = excluded.leads_to,
       code = excluded.code, text = excluded.text, settings = excluded.settings, at_ms = excluded.at_ms`,
   dropSkip: 'DELETE FROM skip WHERE binding_id = ? AND path = ?',
   putDeletion: `
     INSERT INTO deletion
       (binding_id, stage, path, side, at, kind, size_bytes, modified_ms, sha256, leads_to, known)
-    VALUES (@bindingId, 'planned', @path, @side, @at, @kind, @sizeBytes, @modifiedMs, @sha256, @leadsTo, @known)
+    VALUES (?, 'planned', ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (binding_id, stage, path, side) DO UPDATE SET at = excluded.at, kind = excluded.kind,
       size_bytes = excluded.size_bytes, modified_ms = excluded.modified_ms, sha256 = excluded.sha256,
       leads_to = excluded.leads_to, known = excluded.known`,
@@ -91,62 +90,63 @@ const SQL = {
   dropDeletions: `
     DELETE FROM deletion WHERE binding_id = ? AND stage IN ('planned', 'held', 'approved') AND path = ?`,
   addTransfer: `
-    INSERT INTO transfer (run_id, path, result, bytes, duration_ms, attempt, code, text, at_ms)
-    VALUES (@runId, @path, @result, @bytes, @durationMs, @attempt, @code, @text, @atMs)`,
+    INSERT INTO transfer (run_id, attempt, duration_ms, at_ms, path, result, bytes, code, text)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 } as const;
 
-type Place = { bindingId: number; path: string } & Fingerprint;
-
-interface Link {
-  leadsTo: string | null;
-}
-
-interface BaselineValues extends Link {
-  sha256: Buffer;
-  remoteModifiedMs: number | null;
-  target: string | null;
-  fold: string | null;
-}
-
-interface DeletionValues extends Link {
-  bindingId: number;
-  path: string;
-  side: string;
-  at: string;
-  kind: string;
-  sizeBytes: number;
-  modifiedMs: number | null;
-  sha256: Buffer | null;
-  known: string;
-}
-
-interface TransferValues {
-  runId: number;
-  path: string;
-  result: string;
-  bytes: number;
-  durationMs: number;
-  attempt: number;
-  code: string;
-  text: string;
-  atMs: number;
-}
+type Place = [bindingId: number, path: string];
+type Measures = [sizeBytes: number, mtimeMs: number, ctimeMs: number, inode: number];
+type Attempted = [runId: number, attempt: number, durationMs: number, atMs: number];
 
 function prepareAll(database: Database.Database) {
   return {
-    putIntent: database.prepare<[Place & Link & { temporary: string; runId: number }]>(SQL.putIntent),
-    dropIntent: database.prepare<[number, string, string]>(SQL.dropIntent),
-    putBaseline: database.prepare<[Place & BaselineValues]>(SQL.putBaseline),
-    refreshBaseline: database.prepare<[Place]>(SQL.refreshBaseline),
-    dropBaseline: database.prepare<[number, string]>(SQL.dropBaseline),
+    putIntent: database.prepare<
+      [...Place, temporary: string, ...Measures, leadsTo: string | null, runId: number]
+    >(SQL.putIntent),
+    dropIntent: database.prepare<[...Place, temporary: string]>(SQL.dropIntent),
+    putBaseline: database.prepare<
+      [
+        ...Place,
+        ...Measures,
+        sha256: Buffer,
+        remoteModifiedMs: number | null,
+        target: string | null,
+        fold: string | null,
+        leadsTo: string | null,
+      ]
+    >(SQL.putBaseline),
+    refreshBaseline: database.prepare<[...Measures, ...Place]>(SQL.refreshBaseline),
+    dropBaseline: database.prepare<Place>(SQL.dropBaseline),
     putSkip: database.prepare<
-      [Place & Link & { code: string; text: string; settings: string; atMs: number }]
+      [
+        ...Place,
+        ...Measures,
+        leadsTo: string | null,
+        code: string,
+        text: string,
+        settings: string,
+        atMs: number,
+      ]
     >(SQL.putSkip),
-    dropSkip: database.prepare<[number, string]>(SQL.dropSkip),
-    putDeletion: database.prepare<[DeletionValues]>(SQL.putDeletion),
-    dropDeletion: database.prepare<[number, string, string]>(SQL.dropDeletion),
-    dropDeletions: database.prepare<[number, string]>(SQL.dropDeletions),
-    addTransfer: database.prepare<[TransferValues]>(SQL.addTransfer),
+    dropSkip: database.prepare<Place>(SQL.dropSkip),
+    putDeletion: database.prepare<
+      [
+        ...Place,
+        side: string,
+        at: string,
+        kind: string,
+        sizeBytes: number,
+        modifiedMs: number | null,
+        sha256: Buffer | null,
+        leadsTo: string | null,
+        known: string,
+      ]
+    >(SQL.putDeletion),
+    dropDeletion: database.prepare<[...Place, side: string]>(SQL.dropDeletion),
+    dropDeletions: database.prepare<Place>(SQL.dropDeletions),
+    addTransfer: database.prepare<
+      [...Attempted, path: string, result: string, bytes: number, code: string, text: string]
+    >(SQL.addTransfer),
   };
 }
 
@@ -164,96 +164,46 @@ export class ChangeWriter {
     const { bindingId } = change;
     switch (change.kind) {
       case 'intended':
-        for (const { path, temporary, local, leadsTo = null } of change.intents) {
-          statements.putIntent.run({
-            ...local,
-            bindingId,
-            path,
-            temporary,
-            leadsTo,
-            runId: change.runId,
-          });
-        }
+        for (const intent of change.intents) this.#intend(bindingId, change.runId, intent);
         return;
       case 'doomed':
-        for (const { modifiedMs, sha256, leadsTo = null, ...deletion } of change.deletions) {
-          statements.putDeletion.run({
-            ...deletion,
-            bindingId,
-            leadsTo,
-            modifiedMs: modifiedMs ?? null,
-            sha256: sha256 === undefined ? null : Buffer.from(sha256, 'hex'),
-          });
-        }
+        for (const deletion of change.deletions) this.#doom(bindingId, deletion);
         return;
-      case 'delivered':
-        this.#agree(bindingId, change.baseline, change.temporary);
-        statements.addTransfer.run({
-          ...attemptOf(change),
-          path: change.baseline.path,
+      case 'delivered': {
+        const { baseline, bytes } = change;
+        this.#agree(bindingId, baseline, change.temporary);
+        this.#tell(change, baseline.path, {
           result: change.way === 'up' ? 'uploaded' : 'downloaded',
-          bytes: change.bytes,
-          code: '',
-          text: '',
+          bytes,
         });
         return;
+      }
       case 'deleted': {
         const { path, side, text, bytes } = change;
         statements.dropBaseline.run(bindingId, path);
         statements.dropSkip.run(bindingId, path);
         statements.dropDeletion.run(bindingId, path, side);
-        statements.addTransfer.run({
-          ...attemptOf(change),
-          path,
-          result: 'deleted',
-          bytes,
-          code: side,
-          text,
-        });
+        this.#tell(change, path, { result: 'deleted', bytes, code: side, text });
         return;
       }
-      case 'set-aside': {
-        const { path, to } = change;
-        statements.addTransfer.run({
-          ...attemptOf(change),
-          path,
-          result: 'set-aside',
-          bytes: 0,
-          code: '',
-          text: to,
-        });
+      case 'set-aside':
+        this.#tell(change, change.path, { result: 'set-aside', bytes: 0, text: change.to });
         return;
-      }
       case 'adopted':
         this.#agree(bindingId, change.baseline, change.temporary);
         return;
       case 'skipped':
         this.#refuse(change);
-        if (change.remember !== undefined) {
-          const { path, code, text, atMs } = change;
-          const { local, leadsTo = null, settings } = change.remember;
-          statements.putSkip.run({
-            ...local,
-            bindingId,
-            path,
-            leadsTo,
-            code,
-            text,
-            settings,
-            atMs,
-          });
-        }
+        if (change.remember !== undefined) this.#remember(change, change.remember);
         return;
       case 'failed':
         this.#refuse(change);
         return;
-      case 'refreshed':
-        statements.refreshBaseline.run({
-          ...change.local,
-          bindingId,
-          path: change.path,
-        });
+      case 'refreshed': {
+        const { sizeBytes, mtimeMs, ctimeMs, inode } = change.local;
+        statements.refreshBaseline.run(sizeBytes, mtimeMs, ctimeMs, inode, bindingId, change.path);
         return;
+      }
       case 'forgotten':
         statements.dropBaseline.run(bindingId, change.path);
         statements.dropSkip.run(bindingId, change.path);
@@ -265,33 +215,87 @@ export class ChangeWriter {
     }
   }
 
-  #agree(bindingId: number, baseline: Baseline, temporary: string | undefined): void {
-    const fold = foldOf(baseline.path);
-    this.#statements.putBaseline.run({
-      ...baseline.local,
+  #intend(bindingId: number, runId: number, intent: PlannedIntent): void {
+    const { path, temporary, local, leadsTo = null } = intent;
+    const { sizeBytes, mtimeMs, ctimeMs, inode } = local;
+    this.#statements.putIntent.run(
       bindingId,
-      path: baseline.path,
-      sha256: Buffer.from(baseline.sha256, 'hex'),
-      remoteModifiedMs: baseline.remoteModifiedMs ?? null,
-      target: baseline.target ?? null,
-      fold: fold === baseline.path ? null : fold,
-      leadsTo: baseline.leadsTo ?? null,
-    });
-    this.#statements.dropSkip.run(bindingId, baseline.path);
-    this.#clear(bindingId, baseline.path, temporary);
+      path,
+      temporary,
+      sizeBytes,
+      mtimeMs,
+      ctimeMs,
+      inode,
+      leadsTo,
+      runId,
+    );
+  }
+
+  #doom(bindingId: number, deletion: PlannedDeletion): void {
+    const { path, side, at, kind, sizeBytes, modifiedMs = null, sha256, leadsTo = null, known } = deletion;
+    this.#statements.putDeletion.run(
+      bindingId,
+      path,
+      side,
+      at,
+      kind,
+      sizeBytes,
+      modifiedMs,
+      sha256 === undefined ? null : Buffer.from(sha256, 'hex'),
+      leadsTo,
+      known,
+    );
+  }
+
+  #agree(bindingId: number, baseline: Baseline, temporary: string | undefined): void {
+    const { path, local, sha256, remoteModifiedMs = null, target = null, leadsTo = null } = baseline;
+    const { sizeBytes, mtimeMs, ctimeMs, inode } = local;
+    const fold = foldOf(path);
+    this.#statements.putBaseline.run(
+      bindingId,
+      path,
+      sizeBytes,
+      mtimeMs,
+      ctimeMs,
+      inode,
+      Buffer.from(sha256, 'hex'),
+      remoteModifiedMs,
+      target,
+      fold === path ? null : fold,
+      leadsTo,
+    );
+    this.#statements.dropSkip.run(bindingId, path);
+    this.#clear(bindingId, path, temporary);
   }
 
   #refuse(change: Extract<Change, { kind: 'skipped' | 'failed' }>): void {
-    const { path, code, text } = change;
-    this.#statements.addTransfer.run({
-      ...attemptOf(change),
+    const { kind, path, code, text } = change;
+    this.#tell(change, path, { result: kind, bytes: 0, code, text });
+    this.#clear(change.bindingId, path, change.temporary);
+  }
+
+  #remember({ bindingId, path, code, text, atMs }: Skipped, remembered: Remembered): void {
+    const { local, leadsTo = null, settings } = remembered;
+    const { sizeBytes, mtimeMs, ctimeMs, inode } = local;
+    this.#statements.putSkip.run(
+      bindingId,
       path,
-      result: change.kind,
-      bytes: 0,
+      sizeBytes,
+      mtimeMs,
+      ctimeMs,
+      inode,
+      leadsTo,
       code,
       text,
-    });
-    this.#clear(change.bindingId, path, change.temporary);
+      settings,
+      atMs,
+    );
+  }
+
+  /** The history has a row for each attempt. */
+  #tell({ runId, attempt, durationMs, atMs }: Tried, path: RelativePath, end: End): void {
+    const { result, bytes, code = '', text = '' } = end;
+    this.#statements.addTransfer.run(runId, attempt, durationMs, atMs, path, result, bytes, code, text);
   }
 
   #clear(bindingId: number, path: RelativePath, temporary: string | undefined): void {
@@ -299,9 +303,15 @@ export class ChangeWriter {
   }
 }
 
-function attemptOf(change: Extract<Change, { runId: number }>) {
-  const { runId, attempt, durationMs, atMs } = change;
-  return { runId, attempt, durationMs, atMs };
+type Tried = Extract<Change, { runId: number }>;
+type Skipped = Extract<Change, { kind: 'skipped' }>;
+
+/** How an attempt ended, as the history has it. */
+interface End {
+  readonly result: TransferRecord['result'];
+  readonly bytes: number;
+  readonly code?: string;
+  readonly text?: string;
 }
 
 /** @throws RangeError where a constraint would refuse the change later */
@@ -377,9 +387,10 @@ function checkSha256(path: RelativePath, sha256: string): void {
   }
 }
 
-function checkAttempt(path: RelativePath, change: Extract<Change, { runId: number }>, bytes: number): void {
+function checkAttempt(path: RelativePath, change: Tried, bytes: number): void {
   const { attempt, durationMs, atMs } = change;
-  if (![attempt, bytes].every(Number.isSafeInteger) || ![durationMs, atMs].every(Number.isFinite)) {
+  const whole = Number.isSafeInteger(attempt) && Number.isSafeInteger(bytes);
+  if (!whole || !Number.isFinite(durationMs) || !Number.isFinite(atMs)) {
     throw new RangeError(
       `${path}: the attempt is not made of numbers: ${JSON.stringify({ attempt, bytes, durationMs, atMs })}.`,
     );
@@ -393,7 +404,7 @@ function checkPath(path: RelativePath): void {
 function checkNumbers(path: RelativePath, local: Fingerprint): void {
   const { sizeBytes, mtimeMs, ctimeMs, inode } = local;
   const whole = Number.isSafeInteger(sizeBytes) && sizeBytes >= 0;
-  if (!whole || ![mtimeMs, ctimeMs, inode].every(Number.isFinite)) {
+  if (!whole || !Number.isFinite(mtimeMs) || !Number.isFinite(ctimeMs) || !Number.isFinite(inode)) {
     throw new RangeError(
       `${path}: the fingerprint of the local file is not made of numbers: ${JSON.stringify(local)}.`,
     );

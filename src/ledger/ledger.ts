@@ -33,7 +33,7 @@ import type { Damage, Salvage } from './salvage.js';
  * waits with it, so on a slow link the delivery of one file and the intent of the next are one write to the disk; and
  * what a power cut takes is found out again by its intent.
  */
-export const COMMIT_LIMIT = 256;
+export const COMMIT_LIMIT = 512;
 export const COMMIT_DELAY_MS = 1_000;
 
 /** Tries of a transaction that finds another process writing; each waits BUSY_TIMEOUT_MS inside SQLite. */

@@ -22,6 +22,7 @@ import { Downloader } from './download.js';
 import { RunEnded } from './end.js';
 import type { Endings } from './endings.js';
 import { Finisher } from './finish.js';
+import { Intents, intentsAtOnce } from './intents.js';
 import { LinkCarrier } from './link.js';
 import { linkThere } from './link-there.js';
 import type { Outage } from './outage.js';
@@ -46,6 +47,7 @@ export class Carrier {
   readonly #outage: Outage;
   readonly #endings: Endings;
   readonly #desk: Desk;
+  readonly #intents: Intents;
   readonly #uploader: Uploader;
   readonly #downloader: Downloader;
   readonly #links: LinkCarrier;
@@ -70,6 +72,10 @@ export class Carrier {
       failed: (task, error, beganMs) => this.#failed(task, error, beganMs),
       turnTo: (verdict, task) => this.#turnTo(verdict, task),
       clear: (task) => this.#clear(task),
+    });
+    this.#intents = new Intents({
+      write: (transfers) => this.#desk.intend(transfers),
+      atOnce: intentsAtOnce(voyage.job.server.connections),
     });
     this.#finisher = new Finisher(this.#desk);
     this.#uploader = new Uploader(this.#desk, this.#finisher);
@@ -125,9 +131,9 @@ export class Carrier {
     }
   }
 
-  /** Writes down what is about to happen; durable on return. */
-  intend(tasks: readonly Transfer[]): void {
-    this.#desk.intend(tasks);
+  /** Takes down what is about to happen; durable before the transfer begins. */
+  intend(transfer: Transfer): void {
+    this.#intents.add(transfer);
   }
 
   /** All files were seen and dealt with: what earlier runs left of others is cleared away, moved sources go. */
@@ -158,9 +164,12 @@ export class Carrier {
     // Else the whole queue would knock at the door of a server that is away.
     if (remainingMs > 0) return { again: task, inMs: remainingMs };
     try {
-      return await this.#carryOut(task, beganMs).catch((error: unknown) =>
-        this.#failed(task, error, beganMs),
-      );
+      try {
+        if (isTransfer(task)) await this.#intents.written(task);
+        return await this.#carryOut(task, beganMs);
+      } catch (error) {
+        return await this.#failed(task, error, beganMs);
+      }
     } catch (error) {
       if (error instanceof RunEnded) this.#ended ??= error;
       throw error;
@@ -291,7 +300,7 @@ export class Carrier {
         return 'done';
       default: {
         const next = { ...this.taskOf(verdict), attempt: task.attempt };
-        if (isTransfer(next)) this.intend([next]);
+        if (isTransfer(next)) this.intend(next);
         return { again: next, inMs: 0 };
       }
     }
@@ -382,7 +391,7 @@ export class Carrier {
     }
     if (task.kind === 'examine') return { ...task, attempt, action: { ...task.action, file } };
     const changed = this.#elsewhere({ ...task, attempt, file, action: this.#placed(task, file.mtimeMs) });
-    this.intend([changed]);
+    this.#desk.intend([changed]);
     return changed;
   }
 
@@ -399,14 +408,14 @@ export class Carrier {
     if (task.kind === 'examine') return { ...task, attempt };
     await this.#clear(task);
     const next = this.#elsewhere({ ...task, attempt });
-    this.intend([next]);
+    this.#desk.intend([next]);
     return next;
   }
 
   async #linkAnew(task: LinkTask, attempt: number): Promise<Task> {
     await this.#clear(task);
     const next = { ...this.#links.taskOf(task.action), attempt };
-    this.intend([next]);
+    this.#desk.intend([next]);
     return next;
   }
 

@@ -47,11 +47,6 @@ export class Crew<Item> {
     return this.#state === 'ended';
   }
 
-  /** True while workers have nothing to do: what is at hand should be added now. */
-  get hungry(): boolean {
-    return this.#queue.length === 0 && this.#working < this.#options.workers;
-  }
-
   /** Queues items once there is room. After the crew's end they are dropped. */
   async add(items: readonly Item[]): Promise<void> {
     for (const item of items) {

@@ -2,7 +2,6 @@
  * What all who carry out a task share: the run's voyage, the book of endings, and the rules that hold for every file:
  * ask before the server is asked, write down before something is begun, name what goes to the trash.
  */
-import { randomBytes } from 'node:crypto';
 import type { Change } from '../ledger/record.js';
 import type { Verdict } from '../plan/action.js';
 import type { Fingerprint, RelativePath } from '../plan/entry.js';
@@ -13,6 +12,7 @@ import { settleMsOf, type Voyage } from './context.js';
 import type { Result } from './crew.js';
 import type { Endings } from './endings.js';
 import type { Task, Transfer } from './task.js';
+import { Tokens } from './tokens.js';
 
 /** What a carrier offers to those who do its work. */
 export interface Hands {
@@ -33,6 +33,7 @@ export class Desk {
   readonly endings: Endings;
   readonly hands: Hands;
   readonly #settleMs: number;
+  readonly #tokens = new Tokens();
 
   constructor(voyage: Voyage, endings: Endings, hands: Hands) {
     this.voyage = voyage;
@@ -44,7 +45,7 @@ export class Desk {
   /** A temporary name that no other file and no other run uses. */
   temporaryFor(target: RelativePath, side: 'local' | 'remote'): RelativePath {
     const form = side === 'remote' ? this.voyage.remote.temporaryForm : 'hidden';
-    return temporaryName(target, randomBytes(8).toString('hex'), form);
+    return temporaryName(target, this.#tokens.next(), form);
   }
 
   /**

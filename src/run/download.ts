@@ -80,7 +80,7 @@ export class Downloader {
       return await hands.failed({ ...task, part: await sink.suspend() }, error, beganMs);
     }
     // Outside, since what goes wrong here is about files that have all arrived.
-    return this.#finisher.delivered({ ...action, side: 'remote', baseline, local: undefined, remote: file });
+    return this.#finisher.delivered(action, { side: 'remote', baseline, local: undefined, remote: file });
   }
 
   /** What an earlier run left open: its part is of no use, since nobody knows of what it is one. */

@@ -5,7 +5,7 @@
  */
 import { removeFile } from '../local/tree.js';
 import { liesAt, standsAt } from '../local/walk.js';
-import type { Action } from '../plan/action.js';
+import type { Action, Places } from '../plan/action.js';
 import { isLink, type RemotePiece, sameTime } from '../plan/entry.js';
 import { judge } from '../remote/failure.js';
 import { fullStop } from '../report/summary.js';
@@ -33,10 +33,13 @@ export class Finisher {
     this.#desk = desk;
   }
 
-  /** A file has been delivered in this run. */
-  async delivered(departure: Departure): Promise<Result<Task>> {
+  /** A file has been delivered in this run, from and to these places. */
+  async delivered(
+    { path, here, there }: Places & Pick<Departure, 'path'>,
+    source: Omit<Departure, 'path' | keyof Places>,
+  ): Promise<Result<Task>> {
     if (this.#desk.voyage.job.mode !== 'move') return 'done';
-    this.#waiting.push(departure);
+    this.#waiting.push({ path, here, there, ...source });
     if (this.#waiting.length >= AT_ONCE) await this.finish();
     return 'done';
   }

@@ -170,8 +170,7 @@ export class LinkCarrier {
     const baseline = contentless(path, { target, leadsTo: action.file.leadsTo });
     this.#desk.record({ kind: 'adopted', bindingId: binding, baseline, temporary });
     tally.unchanged += 1;
-    return this.#finisher.delivered({
-      ...action,
+    return this.#finisher.delivered(action, {
       side: 'remote',
       baseline,
       local: undefined,
@@ -188,7 +187,7 @@ export class LinkCarrier {
     const [local, remote] =
       action.kind === 'upload' ? ([action.file, undefined] as const) : ([undefined, action.file] as const);
     const side = action.kind === 'upload' ? 'local' : 'remote';
-    return this.#finisher.delivered({ ...action, side, baseline, local, remote });
+    return this.#finisher.delivered(action, { side, baseline, local, remote });
   }
 
   /** Not counted as a row of refusals: what the server cannot do with links says nothing about files. */

@@ -11,15 +11,19 @@ import { type Carrier, doomedBy } from './carry.js';
 import type { Voyage } from './context.js';
 import { Crew } from './crew.js';
 import { RunEnded } from './end.js';
+import { intentsAtOnce } from './intents.js';
 import type { Lister } from './lister.js';
 import { scanJob } from './scan.js';
 import { type Finding, hidesFiles } from './sights.js';
-import { isTransfer, type Task, type Transfer } from './task.js';
+import { isTransfer, type Task } from './task.js';
 
-/** How many files may be planned ahead of the workers, for each connection. */
-const AHEAD_PER_CONNECTION = 32;
+/**
+ * How many files may be planned ahead of the workers, for each whose intents are written at once: while one lot is
+ * collected, the workers have half a lot to do.
+ */
+const AHEAD = 1.5;
 
-/** How many intents or deletions are written in one transaction at the most. */
+/** How many deletions are written in one transaction at the most. */
 const AT_ONCE = 64;
 
 export class Pass {
@@ -28,8 +32,7 @@ export class Pass {
   readonly #lister: Lister;
   readonly #isFirst: boolean;
   readonly #seen = { local: 0, remote: 0 };
-  /** Transfers whose intents are not written yet, and deletions that are not. */
-  #transfers: Transfer[] = [];
+  /** Deletions that are not written yet. */
   #doomed: PlannedDeletion[] = [];
   #forgotten = 0;
   /** What could not come because something has to go first; the first few by name. */
@@ -77,15 +80,9 @@ export class Pass {
         if (crew.ended) break;
         const task = this.#taskOf(verdict);
         if (task === undefined) continue;
-        if (isTransfer(task)) {
-          this.#transfers.push(task);
-          // Many at once while the workers are busy; at once while they wait.
-          if (this.#transfers.length >= AT_ONCE || crew.hungry) await this.#send(crew);
-        } else {
-          await crew.add([task]);
-        }
+        if (isTransfer(task)) this.#carrier.intend(task);
+        await crew.add([task]);
       }
-      if (!crew.ended) await this.#send(crew);
     } catch (error) {
       await crew.abandon();
       throw asEnd(error);
@@ -134,7 +131,7 @@ export class Pass {
     const { job, context } = this.#voyage;
     return new Crew<Task>({
       workers,
-      capacity: job.server.connections * AHEAD_PER_CONNECTION,
+      capacity: AHEAD * intentsAtOnce(job.server.connections),
       work: (task) => this.#carrier.work(task),
       stop: context.stop,
     });
@@ -229,13 +226,6 @@ export class Pass {
       code: 'not-planned',
       message: `${path} is not in the plan that is carried out, or has changed since: it is left as it is. Make a new plan, or run the job.`,
     });
-  }
-
-  async #send(crew: Crew<Task>): Promise<void> {
-    const tasks = this.#transfers;
-    this.#transfers = [];
-    this.#carrier.intend(tasks);
-    await crew.add(tasks);
   }
 
   #write(): void {

@@ -136,7 +136,7 @@ export class Uploader {
     };
     this.#desk.hands.fared();
     this.#desk.endings.delivered(task, beganMs, { baseline, ...moved });
-    return this.#finisher.delivered({ ...action, side: 'local', baseline, local: file, remote: undefined });
+    return this.#finisher.delivered(action, { side: 'local', baseline, local: file, remote: undefined });
   }
 
   /** Its marker may have gone since the scan: then the file is not opened. */

@@ -88,23 +88,6 @@ describe('the queue', () => {
     for (const item of ['a2', 'b2', 'c']) await bench.end(item);
     await crew.finish();
   });
-
-  it('says when workers have nothing to do', async () => {
-    const bench = new Bench();
-    const crew = crewOf(bench, { workers: 2 });
-    await settled();
-    expect(crew.hungry).toBe(true);
-    await crew.add(['a']);
-    await settled();
-    expect(crew.hungry).toBe(true);
-    await crew.add(['b']);
-    await settled();
-    expect(crew.hungry).toBe(false);
-    await bench.end('a');
-    expect(crew.hungry).toBe(true);
-    await bench.end('b');
-    await crew.finish();
-  });
 });
 
 describe('what is tried again', () => {
