@@ -1,8 +1,8 @@
 /*
  * One pool a server account: the connections that all jobs of this account share. It opens them as they are wanted, up
  * to its limit; it shrinks when the server says that there are too many, and grows again by one a minute. A connection
- * is lent to one user at a time, or to as many as can share it; another one is opened only when all that stand are
- * full. One that is no longer usable is lent to nobody and dropped when its last user is done, one that is idle for
+ * is lent to one user at a time, or to as many as can share it, of whom some may take more of it than others; another
+ * one is opened only when all that stand are full. One that is no longer usable is lent to nobody and dropped when its last user is done, one that is idle for
  * long is closed in good order before the server does it. An opening that its users gave up goes on for the others.
  *
  * Retries nothing: a connection that cannot be opened is the caller's failure to judge.
@@ -26,7 +26,7 @@ export interface PoolOptions<C extends Pooled> {
   readonly limit: number;
   /** How many of them the server was known to let in, from 1 to the limit; the limit unless told. */
   readonly ceiling?: number;
-  /** How many users one connection has at once, at least 1; 1 unless told. */
+  /** How many users one connection has at once, if each takes one place of it; at least 1, and 1 unless told. */
   readonly share?: number;
   /** True where an error of `open` means that the server has too many connections. */
   readonly isTooMany: (error: unknown) => boolean;
@@ -49,13 +49,16 @@ const NOTICE_PACE_MS = 300;
 /** A connection that stands. */
 interface Standing<C> {
   readonly connection: C;
-  users: number;
-  /** Runs while it has no users. */
+  /** How many of its places are taken. */
+  taken: number;
+  /** Runs while none is. */
   idle: NodeJS.Timeout | undefined;
 }
 
 /** Somebody who wants a connection. The first word counts. */
 interface Waiter<C> {
+  /** How many places of a connection it takes. */
+  readonly places: number;
   readonly lend: (standing: Standing<C>) => void;
   readonly refuse: (error: unknown) => void;
 }
@@ -117,12 +120,14 @@ export class Pool<C extends Pooled> {
    * signal resets it, whatever `work` waits for; a shared one goes on for the others, and `work` itself has to heed
    * the signal.
    *
+   * @param places how much of a connection it takes: 1 unless told, and never more than its share
    * @throws what `work` or the opening of the connection throws, or the signal's reason
    */
-  async use<T>(signal: AbortSignal | undefined, work: (connection: C) => Promise<T>): Promise<T> {
+  async use<T>(signal: AbortSignal | undefined, work: (connection: C) => Promise<T>, places = 1): Promise<T> {
     // All who wait and all who work may hang on one and the same signal.
     if (signal !== undefined) setMaxListeners(0, signal);
-    const standing = await this.#take(signal);
+    const taken = Math.min(places, this.#share);
+    const standing = await this.#take(signal, taken);
     const cut = (): void => {
       if (this.#share === 1) standing.connection.reset();
     };
@@ -132,7 +137,7 @@ export class Pool<C extends Pooled> {
       return await work(standing.connection);
     } finally {
       signal?.removeEventListener('abort', cut);
-      this.#giveBack(standing);
+      this.#giveBack(standing, taken);
     }
   }
 
@@ -143,19 +148,19 @@ export class Pool<C extends Pooled> {
     for (const waiter of this.#queue.splice(0)) waiter.refuse(closedError());
     for (const { controller } of this.#openings) controller.abort();
     for (const standing of [...this.#standing]) {
-      if (standing.users > 0) standing.connection.reset();
+      if (standing.taken > 0) standing.connection.reset();
       else this.#leave(standing);
     }
     await Promise.all(this.#pending);
   }
 
-  async #take(signal: AbortSignal | undefined): Promise<Standing<C>> {
+  async #take(signal: AbortSignal | undefined, places: number): Promise<Standing<C>> {
     signal?.throwIfAborted();
     if (this.#closed) throw closedError();
     let onAbort = (): void => {};
     try {
       return await new Promise<Standing<C>>((resolve, reject) => {
-        const waiter: Waiter<C> = { lend: resolve, refuse: reject };
+        const waiter: Waiter<C> = { places, lend: resolve, refuse: reject };
         onAbort = () => {
           this.#forget(waiter);
           reject(signal?.reason);
@@ -172,8 +177,8 @@ export class Pool<C extends Pooled> {
   /** Gives those who wait what there is, from the first on. Called whenever there may be more than before. */
   #serve(): void {
     for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
-      const standing = this.#leastUsed();
-      const opening = standing === undefined ? this.#openingWithRoom() : undefined;
+      const standing = this.#leastUsed(next.places);
+      const opening = standing === undefined ? this.#openingWithRoom(next.places) : undefined;
       const mayOpen = this.#pause === undefined && this.#count < this.#room();
       if (standing === undefined && opening === undefined && !mayOpen) return;
       this.#queue.shift();
@@ -183,13 +188,16 @@ export class Pool<C extends Pooled> {
     }
   }
 
-  /** Of those with room the one with the fewest users, and the one that was used last where several are idle. */
-  #leastUsed(): Standing<C> | undefined {
+  /** Of those with room the one with the most of it, and the one that was used last where several are idle. */
+  #leastUsed(places: number): Standing<C> | undefined {
     let least: Standing<C> | undefined;
     for (const standing of [...this.#standing]) {
       if (!standing.connection.usable) {
-        if (standing.users === 0) this.#drop(standing);
-      } else if (standing.users < this.#share && standing.users <= (least?.users ?? standing.users)) {
+        if (standing.taken === 0) this.#drop(standing);
+      } else if (
+        standing.taken + places <= this.#share &&
+        standing.taken <= (least?.taken ?? standing.taken)
+      ) {
         least = standing;
       }
     }
@@ -197,10 +205,10 @@ export class Pool<C extends Pooled> {
   }
 
   /** One that was given up is nobody's to wait for: it was begun for another reason. */
-  #openingWithRoom(): Opening<C> | undefined {
+  #openingWithRoom(places: number): Opening<C> | undefined {
     for (const opening of this.#openings) {
-      const { length } = opening.waiters;
-      if (length > 0 && length < this.#share) return opening;
+      const wanted = opening.waiters.reduce((sum, waiter) => sum + waiter.places, 0);
+      if (wanted > 0 && wanted + places <= this.#share) return opening;
     }
     return undefined;
   }
@@ -208,7 +216,7 @@ export class Pool<C extends Pooled> {
   #lend(standing: Standing<C>, waiter: Waiter<C>): void {
     clearTimeout(standing.idle);
     standing.idle = undefined;
-    standing.users += 1;
+    standing.taken += waiter.places;
     waiter.lend(standing);
   }
 
@@ -232,10 +240,10 @@ export class Pool<C extends Pooled> {
       for (const waiter of opening.waiters) waiter.refuse(closedError());
       return;
     }
-    const standing: Standing<C> = { connection, users: 0, idle: undefined };
+    const standing: Standing<C> = { connection, taken: 0, idle: undefined };
     this.#standing.push(standing);
     for (const waiter of opening.waiters) this.#lend(standing, waiter);
-    if (standing.users === 0) this.#rest(standing);
+    if (standing.taken === 0) this.#rest(standing);
     this.#serve();
   }
 
@@ -290,10 +298,10 @@ export class Pool<C extends Pooled> {
     this.#serve();
   }
 
-  #giveBack(standing: Standing<C>): void {
-    standing.users -= 1;
-    const { connection, users } = standing;
-    if (users === 0) {
+  #giveBack(standing: Standing<C>, places: number): void {
+    standing.taken -= places;
+    const { connection, taken } = standing;
+    if (taken === 0) {
       if (this.#closed || !connection.usable) this.#drop(standing);
       else this.#rest(standing);
     }

@@ -71,6 +71,8 @@ export interface SessionOptions {
   readonly secrets?: readonly string[] | undefined;
   /** Gives up while the session is being opened. */
   readonly signal?: AbortSignal | undefined;
+  /** What is asked here travels with the question for the server's limits. Must not throw. */
+  readonly onBegun?: ((client: SftpClient) => void) | undefined;
 }
 
 export interface ClientOptions extends SshOptions, SessionOptions {}
@@ -172,14 +174,25 @@ export class SftpClient {
     const onAbort = (): void => requests.reset();
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
-      await session.learnLimits();
-      return new SftpClient(session, carrier);
+      const limits = session.learnLimits();
+      const client = new SftpClient(session, carrier);
+      options.onBegun?.(client);
+      await limits;
+      return client;
     } catch (error) {
       requests.reset();
       throw error;
     } finally {
       signal?.removeEventListener('abort', onAbort);
     }
+  }
+
+  /**
+   * True where the server is known to do one thing after the other. Of others nobody knows, though the draft wants it of
+   * all requests about one file.
+   */
+  get isSerial(): boolean {
+    return this.#session.isSerial;
   }
 
   /** What the server takes at once. */

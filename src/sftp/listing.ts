@@ -85,8 +85,9 @@ export async function* list(
     let empty = 0;
     for (let ended: 'yes' | 'no' = 'no'; ended === 'no' || ahead.length > 0; ) {
       const depth = session.isSerial ? AHEAD : 1;
-      while (ended === 'no' && ahead.length < depth)
-        ahead.push(ask(PACKET.READDIR, 'READDIR', directory, next));
+      // Filled up by halves: the end of a short directory has come by then, and is not asked for once more.
+      if (ended === 'no' && ahead.length <= depth / 2)
+        while (ahead.length < depth) ahead.push(ask(PACKET.READDIR, 'READDIR', directory, next));
       const batch = ahead.shift();
       if (batch === undefined) break;
       const entries = await transfer.until(batch);

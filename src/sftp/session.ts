@@ -100,7 +100,8 @@ export class Session {
 
   /**
    * True where the server is known to do one thing after the other, so that several READDIR of one directory may be
-   * under way. Of others nobody knows, and a listing with a hole in it would be taken for files that are gone.
+   * under way, and a CLOSE behind its WRITEs. Of others nobody knows, and a listing with a hole in it would be taken for
+   * files that are gone.
    */
   get isSerial(): boolean {
     return this.#software.startsWith('OpenSSH_') && this.has('expand-path@openssh.com');

@@ -93,6 +93,8 @@ export interface UploadOptions {
   readonly signal?: AbortSignal | undefined;
   /** Where in the file the first chunk goes; 0 unless told. */
   readonly fromByte?: number | undefined;
+  /** Called once all chunks are on their way; what is asked then travels behind them. Must not throw. */
+  readonly onSent?: (() => void) | undefined;
 }
 
 export interface DownloadOptions {

@@ -20,7 +20,7 @@ export async function upload(
   session: Session,
   handle: Buffer,
   chunks: AsyncIterable<Buffer>,
-  { signal, fromByte = 0 }: UploadOptions,
+  { signal, fromByte = 0, onSent }: UploadOptions,
 ): Promise<number> {
   if (!Number.isSafeInteger(fromByte) || fromByte < 0) {
     throw new SftpError('argument', `No upload to ${session.where} can begin at byte ${fromByte}.`, {
@@ -84,6 +84,7 @@ export async function upload(
         write(piece);
       }
     }
+    onSent?.();
     if (unanswered > 0) {
       await transfer.until(
         new Promise<void>((resolve) => {

@@ -59,14 +59,15 @@ function harness(options: Partial<PoolOptions<Connection>> = {}) {
     ...options,
   });
   /** Borrows a connection until it is given back. */
-  const borrow = (signal?: AbortSignal) => {
+  const borrow = (signal?: AbortSignal, places?: number) => {
     const lent = gate<Connection>();
     const hold = gate();
-    const done = pool.use(signal, async (connection) => {
+    const work = async (connection: Connection): Promise<number> => {
       lent.open(connection);
       await hold.promise;
       return connection.name;
-    });
+    };
+    const done = pool.use(signal, work, places);
     done.catch(lent.fail);
     lent.promise.catch(() => {});
     return { lent: lent.promise, giveBack: () => hold.open(), done };
@@ -606,6 +607,26 @@ describe('a connection that several share', () => {
     expect(made).toHaveLength(3);
     for (const user of users) user.giveBack();
     await Promise.all(users.map((user) => user.done));
+    await pool.close();
+  });
+
+  test('is full sooner with users who take several places, and one may take all of it', async () => {
+    const { pool, made, borrow } = harness({ share: 4, limit: 2 });
+    const first = [3, 2, 1].map((places) => borrow(undefined, places));
+    const names = await Promise.all(first.map(async ({ lent }) => (await lent).name));
+    expect(names).toEqual([1, 2, 1]);
+    const whole = borrow(undefined, 9);
+    const behind = borrow(undefined, 1);
+    await settle();
+    expect(pool.wanted).toBe(true);
+    // What waits behind somebody who needs more waits as well: else he might wait for ever.
+    first[1]?.giveBack();
+    expect((await whole.lent).name).toBe(2);
+    first[0]?.giveBack();
+    expect((await behind.lent).name).toBe(1);
+    for (const user of [...first, whole, behind]) user.giveBack();
+    await Promise.all([...first, whole, behind].map((user) => user.done));
+    expect(made).toHaveLength(2);
     await pool.close();
   });
 

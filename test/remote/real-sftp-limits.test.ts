@@ -19,7 +19,7 @@ const MIB = 1024 * 1024;
 /** Files enough that one connection seems too few. */
 function manyFiles(label: string): ReadonlyMap<string, Buffer> {
   return new Map(
-    Array.from({ length: 160 }, (_, place) => {
+    Array.from({ length: 200 }, (_, place) => {
       const path = `${label}/file-${String(place).padStart(3, '0')}`;
       return [path, randomBytes(place === 50 ? 2 * MIB : 10 * place)] as const;
     }),

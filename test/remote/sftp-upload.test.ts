@@ -10,6 +10,8 @@ import { deliveryOf, sha256, someTimeMs, sourceOf } from './contract.js';
 import { SftpBerth } from './sftp-berth.js';
 
 const WARM = 'warm';
+/** What makes a server one that is known to do one thing after the other. */
+const SERIAL = { otherExtensions: { 'expand-path@openssh.com': '1' } };
 
 /** A berth with a session that stands, and what was asked from now on, one array for each flight. */
 async function warm(
@@ -44,6 +46,44 @@ describe('round trips', () => {
       ['FSETSTAT', 'FSETSTAT', 'fsync@openssh.com', 'FSTAT', 'CLOSE'],
       ['posix-rename@openssh.com'],
     ]);
+  });
+
+  test('a small file takes three where the server does one thing after the other', async () => {
+    const { berth, flights } = await warm({ server: SERIAL });
+    await using _ = berth;
+    await berth.remote.deliver({ ...deliveryOf('file', sourceOf('content')), permissions: 0o640 });
+    await berth.remote.deliver(deliveryOf('empty', sourceOf('')));
+    expect(flights()).toEqual([
+      ['OPEN'],
+      ['WRITE', 'FSETSTAT', 'FSETSTAT', 'fsync@openssh.com', 'FSTAT', 'CLOSE'],
+      ['posix-rename@openssh.com'],
+      ['OPEN'],
+      ['FSETSTAT', 'fsync@openssh.com', 'FSTAT', 'CLOSE'],
+      ['posix-rename@openssh.com'],
+    ]);
+  });
+
+  test('a large file is closed only when all of it is there', async () => {
+    const { berth, flights } = await warm({ server: SERIAL });
+    await using _ = berth;
+    await berth.remote.deliver(deliveryOf('file', sourceOf(randomBytes(1024 * 1024 + 1))));
+    expect(flights().slice(-2)).toEqual([
+      ['FSETSTAT', 'fsync@openssh.com', 'FSTAT', 'CLOSE'],
+      ['posix-rename@openssh.com'],
+    ]);
+  });
+
+  test('a session has its limits and its directory in one, and lists a short directory in two', async () => {
+    const { berth } = await warm({ server: SERIAL });
+    await using _ = berth;
+    const { requests } = berth.server.journal;
+    expect(flightsOf(requests).slice(0, 2)).toEqual([['INIT'], ['limits@openssh.com', 'REALPATH']]);
+    const from = requests.length;
+    await berth.remote.list('');
+    const readings = Array.from({ length: 4 }, () => 'READDIR');
+    // Nobody waits for the CLOSE behind them.
+    expect(flightsOf(requests.slice(from)).slice(0, 2)).toEqual([['OPENDIR'], readings]);
+    expect(berth.server.journal.of('READDIR')).toHaveLength(readings.length);
   });
 
   test('with a hash that the server tells it is asked in the same flight', async () => {
@@ -115,10 +155,13 @@ describe('round trips', () => {
 });
 
 describe('before the rename', () => {
-  test.each(['WRITE', 'CLOSE', 'fsync@openssh.com'])(
-    'a %s that the server refuses: no rename, the old file stands',
-    async (request) => {
-      const { berth } = await warm();
+  test.each([
+    ...['WRITE', 'CLOSE', 'fsync@openssh.com'].map((request) => ({ request, server: {}, how: 'answered' })),
+    ...['WRITE', 'CLOSE', 'fsync@openssh.com'].map((request) => ({ request, server: SERIAL, how: 'in one' })),
+  ])(
+    'a $request that the server refuses, with flights $how: no rename, the old file stands',
+    async ({ request, server }) => {
+      const { berth } = await warm({ server });
       await using _ = berth;
       await writeFile(join(berth.disk, 'file'), 'old');
       berth.server.script({ on: request, path: '**/.ferryd-*', nth: 1, do: { kind: 'status', code: 4 } });

@@ -11,7 +11,7 @@ import type { Pool } from '../pool.js';
 import type { ProfileStore } from '../profile.js';
 import type { Remote, Trials } from '../remote.js';
 import { SftpProfile } from './profile.js';
-import { SftpRemote } from './remote.js';
+import { PLACES, SftpRemote } from './remote.js';
 import { SftpSession } from './session.js';
 
 /** The secrets of an account, read when a run needs them. Never stored, never shown. */
@@ -26,9 +26,6 @@ export interface SftpCredentials {
   /** Of the server that the connection goes through; there exactly where the server has one. */
   readonly via: SftpCredentials | undefined;
 }
-
-/** How many operations go on side by side in one session before another one is opened. */
-const SHARE = 32;
 
 export class SftpAccount {
   readonly #server: SftpServer;
@@ -52,7 +49,7 @@ export class SftpAccount {
       server,
       profile: this.#profile,
       listener,
-      share: SHARE,
+      share: PLACES,
       open: (opening) => this.#open(opening),
     });
   }

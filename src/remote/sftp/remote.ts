@@ -53,8 +53,16 @@ export interface SftpRemoteOptions {
   readonly trials: Trials | undefined;
 }
 
-/** So many files keep a session busy: each waits for an answer most of its time. */
-const FILES_PER_SESSION = 32;
+/**
+ * So many small files at once keep a session busy, each waiting for an answer most of its time, before another session is
+ * opened; a large file takes the places of several.
+ */
+export const PLACES = 64;
+const PLACE_BYTES = 128 * 1024;
+const MOST_PLACES = 16;
+
+/** More at once only cost memory and open files. */
+const MOST_FILES = 512;
 
 /** How many links of a listing are read at the same time. */
 const LINKS_AT_ONCE = 64;
@@ -91,7 +99,7 @@ export class SftpRemote implements Remote {
   }
 
   get appetite(): number {
-    return this.#pool.limit * FILES_PER_SESSION;
+    return Math.min(MOST_FILES, this.#pool.limit * PLACES);
   }
 
   get fetches(): number {
@@ -99,14 +107,17 @@ export class SftpRemote implements Remote {
   }
 
   async deliver(delivery: Delivery, options: DeliverOptions = {}): Promise<Delivered> {
-    return this.#publish(options, (errand) =>
-      new Upload(errand, delivery, {
-        directories: this.#directories,
-        moves: this.#moves,
-        names: this.#names,
-        ground: groundOn,
-        trials: this.#trials,
-      }).run(),
+    return this.#publish(
+      options,
+      (errand) =>
+        new Upload(errand, delivery, {
+          directories: this.#directories,
+          moves: this.#moves,
+          names: this.#names,
+          ground: groundOn,
+          trials: this.#trials,
+        }).run(),
+      placesOf(delivery.source.sizeBytes),
     );
   }
 
@@ -115,7 +126,11 @@ export class SftpRemote implements Remote {
     sink: (chunk: Buffer) => Promise<void>,
     { signal, ...options }: FetchOptions = {},
   ): Promise<number> {
-    return this.#use(signal, (errand) => fetchFile(errand, path, sink, options));
+    return this.#use(
+      signal,
+      (errand) => fetchFile(errand, path, sink, options),
+      placesOf(options.listedBytes ?? 0),
+    );
   }
 
   async stat(path: RelativePath, { signal }: OperationOptions = {}): Promise<RemoteFile | undefined> {
@@ -259,16 +274,21 @@ export class SftpRemote implements Remote {
   }
 
   /** As `#use`, for what is one of many: where no session can be had, none of them asks for one again. */
-  async #publish<T>({ signal, stop }: DeliverOptions, work: (errand: Errand) => Promise<T>): Promise<T> {
+  async #publish<T>(
+    { signal, stop }: DeliverOptions,
+    work: (errand: Errand) => Promise<T>,
+    places = 1,
+  ): Promise<T> {
     if (this.#refusal !== undefined) throw this.#refusal.error;
     let begun = false;
     try {
-      return await this.#use(signal, (errand) => {
+      const begin = (errand: Errand): Promise<T> => {
         begun = true;
         this.#underWay += 1;
         stop?.throwIfAborted();
         return work(errand);
-      });
+      };
+      return await this.#use(signal, begin, places);
     } catch (error) {
       if (!begun && this.#underWay === 0 && signal?.aborted !== true) {
         // Asking anew could lock the account.
@@ -281,9 +301,14 @@ export class SftpRemote implements Remote {
     }
   }
 
-  #use<T>(signal: AbortSignal | undefined, work: (errand: Errand) => Promise<T>): Promise<T> {
-    return this.#pool.use(signal, async (session) => work(new Errand(session, this.#root, signal)));
+  #use<T>(signal: AbortSignal | undefined, work: (errand: Errand) => Promise<T>, places = 1): Promise<T> {
+    return this.#pool.use(signal, async (session) => work(new Errand(session, this.#root, signal)), places);
   }
+}
+
+/** How many places of a session a file of this size takes. */
+function placesOf(sizeBytes: number): number {
+  return Math.min(MOST_PLACES, Math.max(1, Math.ceil(sizeBytes / PLACE_BYTES)));
 }
 
 /** What trials of names ask, on a session. */

@@ -50,14 +50,16 @@ export class SftpSession implements Pooled {
 
   /** Connects, logs in and prepares the session. Throws SftpError; nothing stays open then. */
   static async open(options: SftpSessionOptions): Promise<SftpSession> {
-    return SftpSession.over(await SftpClient.open(options.client), options);
-  }
-
-  /** Prepares a session of a client that is there; ends the client where that fails. */
-  static async over(client: SftpClient, options: Omit<SftpSessionOptions, 'client'>): Promise<SftpSession> {
+    let directory: Promise<string | undefined> | undefined;
+    const onBegun = (begun: SftpClient): void => {
+      directory = loginDirectoryOf(begun);
+      // Where the session ends meanwhile, that is told by whoever waits for it.
+      directory.catch(() => {});
+    };
+    const client = await SftpClient.open({ ...options.client, onBegun });
     try {
       options.profile.begin([...client.extensions].map(([name, words]) => `${name} ${words}`.trim()).sort());
-      return new SftpSession(client, options, await loginDirectoryOf(client));
+      return new SftpSession(client, options, await directory);
     } catch (error) {
       client.reset();
       throw error;

@@ -9,7 +9,8 @@
  * | rename onto the final name | 1 |
  *
  * The rename follows only when all bytes were taken, the file was closed without complaint, and size and hash agree.
- * Many uploads share a session; none waits for another.
+ * A small file's second and third flight are one where the server does one thing after the other. Many uploads share a
+ * session; none waits for another.
  */
 
 import type { Digest, HashAlgorithm } from '../../plan/digest.js';
@@ -30,6 +31,7 @@ import {
 import { type Block, BlockHasher } from './blocks.js';
 import type { Errand } from './errand.js';
 import { cannotMove, type Moves } from './moves.js';
+import type { SftpFacts } from './profile.js';
 import { HASHED_AT_ONCE_BYTES, workingMs } from './proofs.js';
 import { Publisher } from './publishing.js';
 import { isDenied, isMissing, isUnsupported, mayBeTaken } from './refusal.js';
@@ -46,7 +48,10 @@ export interface UploadShared {
   readonly trials: Trials | undefined;
 }
 
-/** A short part is sent again sooner than it is proven; and room is asked for before more than this is sent. */
+/**
+ * A short part is sent again sooner than it is proven, so that it does no harm to settle it ahead of the answers; and
+ * room is asked for before more than this is sent.
+ */
 const LARGE_BYTES = 1024 * 1024;
 
 /** Times on the wire are 32 bits without a sign. */
@@ -63,6 +68,34 @@ interface Sent {
   readonly also: HashAlgorithm | undefined;
   /** Of what was sent this time, where the server is asked for hashes piece by piece. */
   readonly blocks: readonly Block[];
+  /** Where it was asked behind the last bytes already. */
+  readonly asked: Asked | undefined;
+}
+
+/** All that is left to be done to the open file and asked of it, on its way in one flight. */
+interface Asked {
+  /** What was known of the server when it was asked. */
+  readonly facts: Readonly<SftpFacts>;
+  readonly mode: number | undefined;
+  readonly times: Times | undefined;
+  /** Whether it was asked what stands under the final name. */
+  readonly final: 'asked' | 'not-asked';
+  readonly answers: Promise<Answers>;
+}
+
+interface Answers {
+  readonly chmod: PromiseSettledResult<void>;
+  readonly setTime: PromiseSettledResult<void>;
+  readonly fsync: PromiseSettledResult<void>;
+  readonly stat: PromiseSettledResult<Attributes>;
+  readonly close: PromiseSettledResult<void>;
+  readonly digest: PromiseSettledResult<Digest | undefined>;
+  readonly final: PromiseSettledResult<Attributes | undefined>;
+}
+
+interface Times {
+  readonly accessedS: number;
+  readonly modifiedS: number;
 }
 
 /** What the server says of what was sent. */
@@ -230,10 +263,15 @@ export class Upload {
         throw lack;
       }
       // Where all had arrived before, it is only read, for its digests.
+      let asked: Asked | undefined;
+      const onSent = (): void => {
+        if (this.#errand.session.client.isSerial && source.sizeBytes <= LARGE_BYTES)
+          asked = this.#ask(handle, 'hash');
+      };
       if (rest === 0 && fromByte > 0) for await (const _ of source.chunks(reading)) signal?.throwIfAborted();
-      else await handle.upload(watched(source.chunks(reading), hasher), { fromByte, signal });
+      else await handle.upload(watched(source.chunks(reading), hasher), { fromByte, signal, onSent });
       const digests = await source.confirm();
-      return { handle, digests, also: reading.also, blocks: hasher?.end() ?? [] };
+      return { handle, digests, also: reading.also, blocks: hasher?.end() ?? [], asked };
     } catch (error) {
       await this.#errand.closeAfter(handle);
       throw await this.#notTaken(error, fromByte);
@@ -346,11 +384,11 @@ export class Upload {
     return permissions === undefined ? undefined : (permissions & 0o777) | 0o600;
   }
 
-  /** All that is left to be done to the open file and asked of it, in one flight. */
-  async #settle({ handle, blocks }: Sent, fromByte: number): Promise<Held> {
+  /** Asks all that is left, in one flight; does not wait for it. */
+  #ask(handle: Handle, proof: 'hash' | 'no-hash'): Asked {
     const { source, permissions, aside } = this.#delivery;
     const { session, signal, tree, proofs } = this.#errand;
-    const { facts } = session.profile;
+    const facts = { ...session.profile.facts };
     const options = { signal };
     const seconds = Math.floor(source.modifiedMs / 1000);
     const times =
@@ -358,19 +396,34 @@ export class Upload {
         ? undefined
         : { accessedS: Math.min(LAST_SECOND, Math.floor(Date.now() / 1000)), modifiedS: seconds };
     const mode = permissions === undefined ? undefined : permissions & 0o777;
-    const asksFinal = aside !== undefined || !(session.replacesLinks || this.#isInPlace);
+    const final = aside !== undefined || !(session.replacesLinks || this.#isInPlace) ? 'asked' : 'not-asked';
     const syncs = session.client.has('fsync@openssh.com') && facts.fsync === 'works';
-    const [chmod, setTime, fsync, stat, close, digest, final] = await settled([
+    const answers = Promise.allSettled([
       mode !== undefined && facts.chmod === 'handle' ? handle.setstat({ mode }, options) : undefined,
       times !== undefined && facts.setTime === 'handle' ? handle.setstat({ times }, options) : undefined,
       syncs ? handle.fsync({ signal, workingMs: workingMs(source.sizeBytes) }) : undefined,
       handle.stat(options),
       this.#errand.heed(handle.close()),
-      blocks.length > 0 || this.#isProven(fromByte)
-        ? undefined
-        : proofs.hash(this.#temporary, source.sizeBytes),
-      asksFinal ? tree.look(this.#final) : undefined,
-    ]);
+      proof === 'hash' ? proofs.hash(this.#temporary, source.sizeBytes) : undefined,
+      final === 'asked' ? tree.look(this.#final) : undefined,
+    ] as const).then(([chmod, setTime, fsync, stat, close, digest, there]) => ({
+      chmod,
+      setTime,
+      fsync,
+      stat,
+      close,
+      digest,
+      final: there,
+    }));
+    return { facts, mode, times, final, answers };
+  }
+
+  /** All that is left to be done to the open file and asked of it, and what comes of it. */
+  async #settle({ handle, blocks, asked }: Sent, fromByte: number): Promise<Held> {
+    const { tree } = this.#errand;
+    const proof = blocks.length > 0 || this.#isProven(fromByte) ? 'no-hash' : 'hash';
+    const { facts, mode, times, final: asksFinal, answers } = asked ?? this.#ask(handle, proof);
+    const { chmod, setTime, fsync, stat, close, digest, final } = await answers;
     for (const end of [close, stat, chmod, setTime, fsync, digest, final])
       if (end.status === 'rejected' && !isAnswer(end.reason) && !isUnsupported(end.reason)) throw end.reason;
     if (fsync.status === 'rejected') await this.#notSynced(fsync.reason);
@@ -378,18 +431,13 @@ export class Upload {
     await this.#proveSize(stat.status === 'fulfilled' ? stat.value : undefined, fromByte);
     if (mode !== undefined && (chmod.status === 'rejected' || facts.chmod !== 'handle'))
       await this.#setMode(mode);
-    const told = stat.status === 'fulfilled' ? stat.value?.modifiedS : undefined;
+    const told = stat.status === 'fulfilled' ? stat.value.modifiedS : undefined;
+    const held = setTime.status === 'fulfilled' && facts.setTime === 'handle' ? told : 'unset';
     return {
-      modifiedMs:
-        times === undefined
-          ? undefined
-          : await this.#timeHeld(
-              times,
-              setTime.status === 'fulfilled' && facts.setTime === 'handle' ? told : 'unset',
-            ),
+      modifiedMs: times === undefined ? undefined : await this.#timeHeld(times, held),
       digest: digest.status === 'fulfilled' ? digest.value : undefined,
       standing:
-        !asksFinal || final.status === 'rejected'
+        asksFinal === 'not-asked' || final.status === 'rejected'
           ? undefined
           : await tree.standingOf(this.#final, final.value),
     };
@@ -445,10 +493,7 @@ export class Upload {
    *   path
    * @returns the time that the file has, or undefined where the server does not take one over
    */
-  async #timeHeld(
-    times: { readonly accessedS: number; readonly modifiedS: number },
-    told: number | undefined | 'unset',
-  ): Promise<number | undefined> {
+  async #timeHeld(times: Times, told: number | undefined | 'unset'): Promise<number | undefined> {
     const { client, profile } = this.#errand.session;
     const { tree, where, signal } = this.#errand;
     const isIt = (seconds: number): boolean => Math.abs(seconds - times.modifiedS) <= COARSE_S;
@@ -574,13 +619,6 @@ async function* watched(
 /** OpenSSH's word for what a file system does not do (EINVAL). */
 function isInvalid(error: unknown): boolean {
   return error instanceof SftpError && error.status?.code === 5;
-}
-
-/** As Promise.allSettled, for what may not be asked at all. */
-async function settled<T extends readonly unknown[]>(
-  asked: readonly [...T],
-): Promise<{ -readonly [K in keyof T]: PromiseSettledResult<Awaited<T[K]>> }> {
-  return Promise.allSettled(asked);
 }
 
 function parentOfRelative(path: RelativePath): RelativePath | '' {

@@ -13,6 +13,8 @@ import { printable } from '../printable.js';
 const MOST_GREETING_BYTES = 32 * 1024;
 /** RFC 4253 has 255 bytes; some servers are proud of longer names. */
 const LONGEST_IDENTIFICATION = 1_024;
+/** What the socket may hold: node's own 16 KiB are half a packet, and each packet would be a turn of the event loop. */
+const MOST_UNSENT_BYTES = 512 * 1024;
 /** The server's offer of algorithms is one packet (RFC 4253 section 6.1). */
 const MOST_OFFER_BYTES = 35_000;
 
@@ -175,7 +177,7 @@ export class Wire extends Duplex {
     const taken = this.#below.write(chunk, () => {
       this.#sentBytes += chunk.length;
     });
-    if (taken) done();
+    if (taken || this.#below.writableLength < MOST_UNSENT_BYTES) done();
     else this.#below.once('drain', done);
   }
 

@@ -216,7 +216,11 @@ export function serverLike(name: Like): Omit<SftpServerOptions, 'root'> {
 }
 
 const likes: Readonly<Record<Like, Omit<SftpServerOptions, 'root'>>> = {
-  openssh: { software: 'OpenSSH_9.2p1 Debian-2', extensions: { 'copy-data': true } },
+  openssh: {
+    software: 'OpenSSH_9.2p1 Debian-2',
+    extensions: { 'copy-data': true },
+    otherExtensions: { 'expand-path@openssh.com': '1' },
+  },
   'old-openssh': {
     software: 'OpenSSH_5.3',
     extensions: {
