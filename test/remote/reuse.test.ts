@@ -250,3 +250,15 @@ describe('a server that never recognises its sessions', () => {
     expect(await filesBelow(berth.disk)).toEqual(['one', 'two']);
   });
 });
+
+test('all connections of an account share what OpenSSL makes of its trust', async () => {
+  const made = vi.spyOn(tls, 'createSecureContext');
+  await using berth = await FtpBerth.open({
+    server: { security: 'explicit' },
+    account: { connections: 2 },
+  });
+  await Promise.all(['a', 'b', 'c', 'd', 'e', 'f'].map((name) => deliver(berth, name)));
+  // The server's have a certificate.
+  expect(made.mock.calls.filter(([options]) => options?.cert === undefined)).toHaveLength(1);
+  expect(berth.server.journal.dataConnections).toBe(6);
+});
