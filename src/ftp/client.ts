@@ -464,7 +464,8 @@ export class FtpClient {
   }
 
   /**
-   * RETR: hands a file's bytes to the sink, from `fromByte` on where that is told. Their number is not checked here.
+   * RETR: hands a file's bytes to the sink, from `fromByte` on where that is told. Each piece is the sink's until its
+   * promise resolves. Their number is not checked here.
    *
    * @returns the number of bytes received
    * @throws as `Transfers.run`
@@ -637,7 +638,7 @@ export class FtpClient {
         const message = `${this.where} sent a listing of over ${LISTING_LIMIT_BYTES} bytes.`;
         throw new FtpError('malformed', message, { phase: 'transfer', verb });
       }
-      chunks.push(chunk);
+      chunks.push(Buffer.from(chunk));
     };
     const { value, reply } = await this.#transfers.run(verb, argument, options, receiving(sink), {
       goodbye: 'observed',

@@ -82,6 +82,7 @@ export class ControlConnection {
   #ended: FtpError | undefined;
   #secure: tls.TLSSocket | undefined;
   #trust: TlsTrust | undefined;
+  /** The newest one; asked of OpenSSL for each data connection, it would be written out anew each time. */
   #ticket: Buffer | undefined;
   /** `due`: the server has consented to TLS. `injected`: and then somebody sent more in the clear. */
   #consent: 'none' | 'due' | 'injected' = 'none';
@@ -173,7 +174,8 @@ export class ControlConnection {
 
   /** The TLS session that a data connection should resume. Asked late: TLS 1.3 tickets come after the handshake. */
   get session(): Buffer | undefined {
-    return this.#secure?.getSession() ?? this.#ticket;
+    this.#ticket ??= this.#secure?.getSession();
+    return this.#ticket;
   }
 
   /** Waits for the reply that the server sends by itself at the beginning. */

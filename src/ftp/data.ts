@@ -13,6 +13,7 @@ import type { TLSSocket } from 'node:tls';
 import type { ActiveListener } from './active.js';
 import { FtpError, systemCode } from './errors.js';
 import { fetchReset, HeldEnd } from './goodbye.js';
+import { Intake, type Sink } from './intake.js';
 import { resetConnection } from './reset.js';
 import { handshake, refusedIdentity, type TlsTrust } from './tls.js';
 
@@ -32,6 +33,8 @@ export interface DataOptions {
   /** The server's name, for the certificate and for messages. */
   readonly host: string;
   readonly route: Route;
+  /** Which way the file's bytes go. */
+  readonly flow: 'in' | 'out';
   /** How long the connection may take to be made, and its TLS handshake after that. */
   readonly connectTimeoutMs: number;
   /** How long no byte may move before the transfer counts as stalled. */
@@ -82,6 +85,8 @@ export class DataConnection {
   #stream: Duplex | undefined;
   #secure: TLSSocket | undefined;
   #heldEnd: HeldEnd | undefined;
+  /** Where bytes are read into, without a detour; undefined where they come another way. */
+  readonly #direct: Intake | undefined;
   #stallTimer: NodeJS.Timeout | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
   #wasMade = false;
@@ -93,8 +98,12 @@ export class DataConnection {
 
   /** Passive mode connects at once. */
   constructor(options: DataOptions) {
-    const { host, route, signal } = options;
+    const { host, route, flow, goodbye, tls, signal } = options;
     this.#options = options;
+    this.#direct =
+      route.kind === 'passive' && flow === 'in' && tls === undefined && goodbye === 'ignored'
+        ? new Intake()
+        : undefined;
     const name = host.includes(':') ? `[${host}]` : host;
     this.#name =
       route.kind === 'passive'
@@ -104,9 +113,7 @@ export class DataConnection {
       this.#breakOff = reject;
     });
     this.broken.catch(() => {});
-    if (route.kind === 'passive') {
-      this.#adopt(net.connect({ host: route.address, port: route.port, noDelay: true }));
-    }
+    if (route.kind === 'passive') this.#adopt(net.connect(this.#way(route)));
     signal?.addEventListener('abort', this.#onAbort, { once: true });
     if (signal?.aborted === true) this.#onAbort();
   }
@@ -133,6 +140,15 @@ export class DataConnection {
   /** True once the TCP connection was made, whatever became of it. */
   get wasMade(): boolean {
     return this.#wasMade;
+  }
+
+  #way({ address, port }: Extract<Route, { kind: 'passive' }>): net.TcpNetConnectOpts {
+    // The end of a plain file sends its last bytes off by itself; a handshake has several ends.
+    const way = { host: address, port, noDelay: this.#options.tls !== undefined };
+    const direct = this.#direct;
+    if (direct === undefined) return way;
+    const callback = (bytes: number): boolean => this.#came(direct.took(bytes));
+    return { ...way, onread: { buffer: () => direct.room, callback } };
   }
 
   async #connected(): Promise<net.Socket> {
@@ -248,40 +264,52 @@ export class DataConnection {
   }
 
   /**
-   * Hands every chunk to the sink, in order, waiting for it. Resolves when the server has ended the data;
-   * whether that is all of them only the final reply and the size can tell.
+   * Hands all bytes to the sink, in order and in pieces, each of which is the sink's until its promise resolves.
+   * Resolves when the server has ended the data; whether that is all of them only the final reply and the size can tell.
    *
    * @returns the number of bytes received, and how they ended; see `DataOptions.goodbye`
    * @throws {FtpError} kind `data`, `stalled`, `aborted`; errors of the sink pass through, after a reset
    */
-  async receive(sink: (chunk: Buffer) => Promise<void>): Promise<Received> {
+  async receive(sink: Sink): Promise<Received> {
     const stream = this.#opened();
-    let bytes = 0;
+    const intake = this.#direct ?? new Intake();
+    this.broken.catch((error: unknown) => intake.end({ error }));
     try {
-      this.#watch();
       const cut = this.#cutSign(stream);
-      for await (const chunk of stream) {
-        this.#unwatch();
-        bytes += chunk.length;
-        await sink(chunk);
+      this.#watch();
+      stream
+        .on('data', (chunk: Buffer) => {
+          if (!this.#came(intake.take(chunk))) stream.pause();
+          cut.look();
+        })
+        .once('end', () => {
+          this.#unwatch();
+          intake.end('clean');
+        })
+        .once('close', () => intake.end({ error: this.#failure('data', 'ended in the middle') }))
+        .resume();
+      await intake.drain(sink, () => {
         this.#watch();
-        cut.look();
-      }
+        stream.resume();
+      });
       if (this.#broken !== undefined) throw this.#broken;
       await this.#unlessReset();
-      return { bytes, ended: cut.seen ? 'cut' : 'cleanly' };
+      return { bytes: intake.bytes, ended: cut.seen ? 'cut' : 'cleanly' };
     } catch (error) {
-      const why =
-        this.#broken ??
-        (systemCode(error) === 'ERR_STREAM_PREMATURE_CLOSE'
-          ? this.#failure('data', 'ended in the middle', error)
-          : error);
+      const why = this.#broken ?? error;
       this.reset();
       throw why;
     } finally {
       this.#unwatch();
       this.close();
     }
+  }
+
+  /** @returns false where no more may come for now: then it is this side that the time is waiting for */
+  #came(answer: 'more' | 'enough'): boolean {
+    if (answer === 'more') this.#stallTimer?.refresh();
+    else this.#unwatch();
+    return answer === 'more';
   }
 
   /**
@@ -390,6 +418,7 @@ export class DataConnection {
 
   #watch(): void {
     const { stallTimeoutMs } = this.#options;
+    clearTimeout(this.#stallTimer);
     this.#stallTimer = setTimeout(
       () => this.#fail('stalled', `moved no byte for ${stallTimeoutMs} ms`),
       stallTimeoutMs,
@@ -398,6 +427,7 @@ export class DataConnection {
 
   #unwatch(): void {
     clearTimeout(this.#stallTimer);
+    this.#stallTimer = undefined;
   }
 
   #armDeadline(endMs: number): void {

@@ -19,7 +19,10 @@ export interface TlsIdentity {
   readonly passphrase: string | undefined;
 }
 
-/** How the server's certificate is judged, and what we show of ourselves. */
+/**
+ * How the server's certificate is judged, and what we show of ourselves. Whoever opens many connections gives the same
+ * object each time: what OpenSSL makes of it is then made once.
+ */
 export interface TlsTrust {
   /** PEM of the only authority to trust; undefined means the system's own list. */
   readonly ca: string | undefined;
@@ -116,14 +119,10 @@ function begin(options: HandshakeOptions): tls.TLSSocket {
   try {
     return tls.connect({
       socket: options.through ?? options.socket,
+      secureContext: contextOf(trust),
       host: name,
       ...(net.isIP(name) === 0 ? { servername: name } : {}),
-      ...(trust.ca === undefined ? {} : { ca: trust.ca }),
       ...(options.session === undefined ? {} : { session: options.session }),
-      ...(identity === undefined ? {} : { cert: identity.certificate, key: identity.key }),
-      ...(identity?.passphrase === undefined ? {} : { passphrase: identity.passphrase }),
-      minVersion: 'TLSv1.2',
-      maxVersion: trust.maxVersion,
       rejectUnauthorized: trust.verify && trust.pin === undefined,
     });
   } catch (error) {
@@ -137,6 +136,24 @@ function begin(options: HandshakeOptions): tls.TLSSocket {
     const message = `TLS with ${where} cannot begin (${code ?? String(error)}). Check the tls settings of this server.`;
     throw new FtpError('handshake', message, { phase, code, cause: error });
   }
+}
+
+/** A context costs more than the handshake that resumes a session, so there is one for each trust. It keeps no session. */
+const contexts = new WeakMap<TlsTrust, tls.SecureContext>();
+
+function contextOf(trust: TlsTrust): tls.SecureContext {
+  const known = contexts.get(trust);
+  if (known !== undefined) return known;
+  const { ca, identity, maxVersion } = trust;
+  const context = tls.createSecureContext({
+    ...(ca === undefined ? {} : { ca }),
+    ...(identity === undefined ? {} : { cert: identity.certificate, key: identity.key }),
+    ...(identity?.passphrase === undefined ? {} : { passphrase: identity.passphrase }),
+    minVersion: 'TLSv1.2',
+    maxVersion,
+  });
+  contexts.set(trust, context);
+  return context;
 }
 
 /** What is wrong with a client certificate and its key, as a sentence. Undefined where they fit. */

@@ -144,6 +144,7 @@ export class Transfers {
     const data = new DataConnection({
       host: this.#settings.host,
       route,
+      flow: verb === 'STOR' || verb === 'APPE' ? 'out' : 'in',
       goodbye,
       connectTimeoutMs: this.#settings.connectTimeoutMs,
       stallTimeoutMs: this.#settings.stallTimeoutMs,

@@ -68,6 +68,7 @@ function dataTo(
   return new DataConnection({
     host: '127.0.0.1',
     route: { kind: 'passive', address: '127.0.0.1', port },
+    flow: 'in',
     connectTimeoutMs: 5_000,
     stallTimeoutMs: 5_000,
     deadlineMs: 60_000,

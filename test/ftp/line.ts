@@ -62,6 +62,7 @@ export class Line implements AsyncDisposable {
     return new DataConnection({
       host: options.host,
       route,
+      flow: 'in',
       connectTimeoutMs: 5_000,
       stallTimeoutMs: 5_000,
       deadlineMs: 60_000,

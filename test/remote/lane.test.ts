@@ -54,6 +54,28 @@ describe('packets', () => {
     expect(berth.learned).toEqual([]);
   });
 
+  test('over four connections: as few commands, packets and data connections, and a directory is made once', async () => {
+    await using berth = await open({ account: { connections: 4 } });
+    const paths = Array.from({ length: 80 }, (_, i) => `${i % 2}/${i}`);
+    await Promise.all(paths.map((path) => berth.remote.deliver(deliveryOf(path, sourceOf(path.repeat(20))))));
+    expect(await filesBelow(berth.disk)).toHaveLength(paths.length);
+    const { commands, dataConnections } = berth.server.journal;
+    const counts = (verb: string): number => commands.filter((command) => command.verb === verb).length;
+    const packets = new Set(commands.map(({ packet, connection }) => `${connection} ${packet}`));
+    // Six commands a file; what is more are logins, the first file of each lane, and STORs before the directory was there.
+    expect(commands.length).toBeLessThan(6 * paths.length + 4 * 40);
+    expect(packets.size).toBeLessThan(paths.length + 4 * 20);
+    expect(dataConnections).toBeLessThanOrEqual(paths.length + 2 * 4);
+    expect([counts('SIZE'), counts('MFMT'), counts('RNTO')]).toEqual([80, 80, 80]);
+    expect(counts('MKD')).toBeLessThanOrEqual(2 * 4);
+    // Nobody's queue is bound to one connection.
+    const stored = [1, 2, 3, 4].map(
+      (connection) =>
+        commands.filter((command) => command.verb === 'STOR' && command.connection === connection).length,
+    );
+    expect(Math.min(...stored)).toBeGreaterThan(5);
+  });
+
   test('whether something stands under the final name is asked in the packet that proves', async () => {
     await using berth = await open();
     const deliver = (name: string) =>

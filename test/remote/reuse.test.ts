@@ -43,19 +43,19 @@ async function openWorld(options: VoyageOptions = {}): Promise<World> {
 }
 
 /**
- * Refuses the data connections of all control connections that allow TLS 1.3. The versions are those that the client
- * really offers; one connection at a time, so that each handshake is known.
+ * Refuses the data connections of all control connections that speak TLS 1.3, which this server would always take. One
+ * connection at a time, so that each handshake is known.
  *
- * @returns the newest TLS that each control connection was opened with
+ * @returns the TLS that each control connection was opened with
  */
 function refuseUnderTls13(server: FtpBerth['server'], text: string): string[] {
   const versions: string[] = [];
   const connect = vi.spyOn(tls, 'connect');
   server.on('command', (verb, _argument, connection) => {
     if (verb !== 'USER') return;
-    const [options] = (connect.mock.calls.at(-1) ?? []) as unknown as [tls.ConnectionOptions];
-    versions.push(options.maxVersion ?? 'none');
-    if (options.maxVersion !== 'TLSv1.2') {
+    const spoken = connect.mock.results.at(-1)?.value.getProtocol() ?? 'none';
+    versions.push(spoken);
+    if (spoken !== 'TLSv1.2') {
       for (const on of ['STOR', 'MLSD', 'RETR'])
         server.script({ on, connection, nth: 'every', do: { kind: 'reply', text } });
     }
@@ -249,4 +249,16 @@ describe('a server that never recognises its sessions', () => {
     expect(versions).toEqual(['TLSv1.3', 'TLSv1.3', 'TLSv1.2', 'TLSv1.2']);
     expect(await filesBelow(berth.disk)).toEqual(['one', 'two']);
   });
+});
+
+test('all connections of an account share what OpenSSL makes of its trust', async () => {
+  const made = vi.spyOn(tls, 'createSecureContext');
+  await using berth = await FtpBerth.open({
+    server: { security: 'explicit' },
+    account: { connections: 2 },
+  });
+  await Promise.all(['a', 'b', 'c', 'd', 'e', 'f'].map((name) => deliver(berth, name)));
+  // The server's have a certificate.
+  expect(made.mock.calls.filter(([options]) => options?.cert === undefined)).toHaveLength(1);
+  expect(berth.server.journal.dataConnections).toBe(6);
 });

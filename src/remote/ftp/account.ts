@@ -3,6 +3,7 @@
  * its own.
  */
 import { charsetOf } from '../../ftp/charset.js';
+import type { TlsTrust } from '../../ftp/client.js';
 import { FtpError } from '../../ftp/errors.js';
 import type { FtpServer, RemotePath } from '../../job/job.js';
 import { type AccountListener, accountPool, type Opening } from '../account-pool.js';
@@ -37,6 +38,8 @@ export class FtpAccount {
   readonly #listener: AccountListener;
   readonly #profile: FtpProfile;
   readonly #pool: Pool<FtpSession>;
+  /** The same for all sessions, as long as the same TLS is spoken. */
+  #trust: TlsTrust | undefined;
 
   /** @param store where what is found out about the server is kept */
   constructor(
@@ -101,7 +104,7 @@ export class FtpAccount {
 
   #options(signal: AbortSignal): SessionOptions {
     const server = this.#server;
-    const { password, account, ca, certificate, key, passphrase } = this.#credentials;
+    const { password, account } = this.#credentials;
     return {
       profile: this.#profile,
       dataModes: server.dataConnection,
@@ -110,15 +113,7 @@ export class FtpAccount {
         host: server.host,
         port: server.port,
         security: server.security,
-        trust: {
-          ca,
-          pin: server.tls.pin,
-          verify: server.tls.verify,
-          serverName: server.tls.serverName,
-          identity:
-            certificate === undefined || key === undefined ? undefined : { certificate, key, passphrase },
-          maxVersion: this.#profile.facts.tls,
-        },
+        trust: this.#trusted(),
         charset: charsetOf(server.charset),
         telnetBytes: this.#profile.facts.telnetBytes,
         active: server.active,
@@ -131,5 +126,16 @@ export class FtpAccount {
       },
       login: { user: server.user, password: password ?? ANONYMOUS_PASSWORD, account },
     };
+  }
+
+  #trusted(): TlsTrust {
+    const maxVersion = this.#profile.facts.tls;
+    if (this.#trust?.maxVersion === maxVersion) return this.#trust;
+    const { pin, verify, serverName } = this.#server.tls;
+    const { ca, certificate, key, passphrase } = this.#credentials;
+    const identity =
+      certificate === undefined || key === undefined ? undefined : { certificate, key, passphrase };
+    this.#trust = { ca, pin, verify, serverName, identity, maxVersion };
+    return this.#trust;
   }
 }
