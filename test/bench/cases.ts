@@ -19,10 +19,10 @@ export interface Case {
   readonly files: number;
   /** Size of the one file; 0 where there are many. */
   readonly bytes: number;
-  /** How many times as fast as the fastest peer ferryd has to be. */
-  readonly target: number;
-  /** `link` has a round trip of 40 ms. */
-  readonly where: 'loopback' | 'link';
+  /** How many times as fast as the fastest peer ferryd has to be; undefined where nobody has asked for anything. */
+  readonly target: number | undefined;
+  /** `link` has a round trip of 40 ms, `lossy` loses one packet in a hundred as well. */
+  readonly where: 'loopback' | 'link' | 'lossy';
   /** As many for everybody; undefined: each at its best. */
   readonly connections: number | undefined;
 }
@@ -39,6 +39,7 @@ const PROTOCOLS: readonly Protocol[] = ['plain', 'tls', 'sftp'];
 const MANY = 10;
 const ON_LINK = 0.1;
 const LINK_CONNECTIONS = [4, 8, 16];
+const LOSSY_CONNECTIONS = 8;
 const LINK_TARGET: Readonly<Record<Protocol, number>> = { plain: 1.7, tls: 1.5, sftp: 3 };
 
 /** Every case, in the order of the table. */
@@ -93,7 +94,10 @@ export function allCases({ files, bytes }: Sizes): readonly Case[] {
       }),
     ),
   );
-  return [...small, ...one, ...unchanged, ...link];
+  const lossy = link
+    .filter(({ connections }) => connections === LOSSY_CONNECTIONS)
+    .map((of): Case => ({ ...of, name: of.name.replace('link', 'lossy'), where: 'lossy', target: undefined }));
+  return [...small, ...one, ...unchanged, ...link, ...lossy];
 }
 
 /**

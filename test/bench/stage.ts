@@ -1,6 +1,6 @@
 /*
  * Where it is played: a directory in memory where there is room, the trees in it, and a server for each protocol, on
- * loopback or behind a link of 40 ms. vsftpd wants its TLS sessions reused, as it does unless it is told otherwise;
+ * loopback or behind a link of 40 ms, which may lose packets. vsftpd wants its TLS sessions reused, as it does unless it is told otherwise;
  * none of them logs more than it has to. Everything is gone afterwards.
  */
 import {
@@ -17,16 +17,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { certificates } from '../support/certificates.js';
 import { type Link, slowLink } from '../support/link.js';
-import { type Command, loopback, runAt } from '../support/place.js';
+import { type Command, type Place, runAt } from '../support/place.js';
 import type { RealServer } from '../support/real-server.js';
 import { type RealSshServer, startSshd } from '../support/servers/openssh.js';
 import { startVsftpd } from '../support/servers/vsftpd.js';
 import type { Case, Protocol } from './cases.js';
 import { DIRECTORY, type Harbour, ONE_FILE } from './contestant.js';
+import { type Network, ownNetwork } from './network.js';
 import { makeOneFile, makeSmallFiles, smallFiles } from './trees.js';
 
 const SEED = 7;
 const ROUND_TRIP_MS = 40;
+/** In each direction. */
+const LOSS_PERCENT = 1;
 const ROOMY = '/dev/shm';
 /** A small file takes so much, with all that belongs to it. */
 const SMALL_BYTES = 20 * 1024;
@@ -43,24 +46,42 @@ export class Stage implements AsyncDisposable {
   readonly #servers = new Map<string, Promise<Berth>>();
   readonly #trees = new Map<string, string>();
   readonly #atExit = () => rmSync(this.#base, { recursive: true, force: true });
-  #link: Promise<Link> | undefined;
+  readonly #network: Network;
+  readonly #links = new Map<Case['where'], Promise<Link>>();
   #scratches = 0;
 
-  private constructor(base: string) {
+  private constructor(base: string, network: Network) {
     this.#base = base;
+    this.#network = network;
     process.once('exit', this.#atExit);
   }
 
   /** A stage for these cases: in memory if what they take at once fits into half of it. */
-  static open(cases: readonly Case[]): Stage {
+  static async open(cases: readonly Case[]): Promise<Stage> {
     const sizes = [...new Set(cases.map(({ files, bytes }) => bytes || files * SMALL_BYTES))];
     const wanted = sizes.reduce((sum, bytes) => sum + bytes, 0) + Math.max(...sizes) * COPIES;
-    return new Stage(realpathSync(mkdtempSync(join(roomFor(wanted), 'ferryd-bench-'))));
+    const base = realpathSync(mkdtempSync(join(roomFor(wanted), 'ferryd-bench-')));
+    return new Stage(base, await ownNetwork());
+  }
+
+  /** Why the programs meet on the machine's own loopback; undefined where they have a network of their own. */
+  get shared(): string | undefined {
+    return this.#network.shared;
+  }
+
+  /** Resolves when a run finds ports enough. */
+  async calm(): Promise<void> {
+    await this.#network.calm();
   }
 
   /** The server for a case; started where it does not run yet. */
   async harbour(of: Case): Promise<Harbour> {
     return (await this.#berth(of)).harbour;
+  }
+
+  /** Process id of that server. */
+  async serverPid(of: Case): Promise<number> {
+    return (await this.#berth(of)).server.pid;
   }
 
   /** Directory whose `in` holds what the case moves; made once. */
@@ -128,20 +149,25 @@ export class Stage implements AsyncDisposable {
 
   /** The command as it has to be started where the case's client is. */
   async there(of: Case, command: Command): Promise<Command> {
-    return of.where === 'link' ? runAt((await this.#slow()).near, command) : command;
+    return runAt((await this.#placesOf(of)).client, command);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const berth of this.#servers.values())
       await berth.then(({ server }) => server.stop()).catch(() => {});
-    await this.#link?.then((link) => link.remove()).catch(() => {});
+    for (const link of this.#links.values()) await link.then((it) => it.remove()).catch(() => {});
+    await this.#network[Symbol.asyncDispose]();
     process.off('exit', this.#atExit);
     this.#atExit();
   }
 
-  #slow(): Promise<Link> {
-    this.#link ??= slowLink({ roundTripMs: ROUND_TRIP_MS });
-    return this.#link;
+  async #placesOf({ where }: Case): Promise<{ readonly client: Place; readonly server: Place }> {
+    if (where === 'loopback') return { client: this.#network.place, server: this.#network.place };
+    const options = { roundTripMs: ROUND_TRIP_MS, lossPercent: where === 'lossy' ? LOSS_PERCENT : 0 };
+    const link = this.#links.get(where) ?? slowLink(options);
+    this.#links.set(where, link);
+    const { near, far } = await link;
+    return { client: near, server: far };
   }
 
   #berth(of: Case): Promise<Berth> {
@@ -151,8 +177,9 @@ export class Stage implements AsyncDisposable {
     return berth;
   }
 
-  async #start({ where, protocol }: Case, root: string): Promise<Berth> {
-    const at = where === 'link' ? (await this.#slow()).far : loopback;
+  async #start(of: Case, root: string): Promise<Berth> {
+    const { protocol } = of;
+    const at = (await this.#placesOf(of)).server;
     mkdirSync(join(root, DIRECTORY), { recursive: true });
     const { pin } = (await certificates()).good;
     if (protocol === 'sftp') {

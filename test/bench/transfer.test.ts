@@ -16,7 +16,7 @@ if (pushPlain === undefined || pushOne === undefined) throw new Error('These cas
 
 function entry(name: string, role: Entry['role'], walls: readonly number[], trouble?: string): Entry {
   const rounds = walls.map((wallS, round) => ({
-    measured: { ended: '0', wallS, cpuS: wallS / 2, peakMiB: 64, words: '' },
+    measured: { ended: '0', wallS, cpuS: wallS / 2, serverCpuS: wallS / 4, peakMiB: 64, words: '' },
     trouble: round === 0 ? trouble : undefined,
   }));
   return { name, role, rounds };

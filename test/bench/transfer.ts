@@ -48,7 +48,7 @@ async function main(argv: readonly string[]): Promise<number> {
   for (const sentence of missing) print(`${sentence}.`);
   const machine = machineOf();
   print(`${machine.join('; ')}\n`);
-  await using stage = Stage.open(options.cases);
+  await using stage = await Stage.open(options.cases);
   const standings: Standing[] = [];
   for (const one of options.cases) {
     const entry = await play(stage, one, options);
@@ -178,9 +178,10 @@ async function run(
   const harbour = await stage.harbour(of);
   const task = { work, harbour, local, paths: stage.paths(of), connections, scratch };
   const { command, env, directory } = contestant.prepare(task);
+  await stage.calm();
   const measured = await measure(
     { command: await stage.there(of, command), env, directory },
-    { log: join(scratch, 'output.log'), timeoutMs: TIMEOUT_MS },
+    { log: join(scratch, 'output.log'), timeoutMs: TIMEOUT_MS, server: await stage.serverPid(of) },
   );
   const trouble = measured.ended === '0' ? undefined : `ended with ${measured.ended}: ${measured.words}`;
   return { measured, trouble };

@@ -157,7 +157,7 @@ describeLink('a slow link', () => {
     // What slowLink starts, started by a process that is then killed.
     const wire = JSON.stringify([
       join(import.meta.dirname, 'link/delay.py'),
-      '20',
+      ...['20', '0', '1'],
       ...['10.40.0.1', 'fd40::1', '10.40.0.2', 'fd40::2'],
     ]);
     const holder = spawn(
