@@ -25,6 +25,13 @@ export interface Case {
   readonly where: 'loopback' | 'link' | 'lossy';
   /** As many for everybody; undefined: each at its best. */
   readonly connections: number | undefined;
+  /**
+   * How what is unchanged got there. `run`: by a run of ferryd. `prepared`: copied beside the server, and the ledger made
+   * from the files.
+   */
+  readonly first: 'run' | 'prepared';
+  /** Small files of 0 bytes: where nothing is sent, a million of them fit into memory. */
+  readonly content?: 'empty';
 }
 
 export interface Sizes {
@@ -35,16 +42,18 @@ export interface Sizes {
 }
 
 const PROTOCOLS: readonly Protocol[] = ['plain', 'tls', 'sftp'];
+/** Rounds of a case, unless told; on a link little else than the round trip counts, and each takes minutes. */
+export const ROUNDS: Readonly<Record<Case['where'], number>> = { loopback: 3, link: 1, lossy: 1 };
 /** The larger tree of the second run, and the part of it that a slow link gets. */
-const MANY = 10;
-const ON_LINK = 0.1;
+export const MANY = 10;
+export const ON_LINK = 0.1;
 const LINK_CONNECTIONS = [4, 8, 16];
 const LOSSY_CONNECTIONS = 8;
 const LINK_TARGET: Readonly<Record<Protocol, number>> = { plain: 1.7, tls: 1.5, sftp: 3 };
 
 /** Every case, in the order of the table. */
 export function allCases({ files, bytes }: Sizes): readonly Case[] {
-  const common = { bytes: 0, where: 'loopback', connections: undefined } as const;
+  const common = { bytes: 0, where: 'loopback', connections: undefined, first: 'run' } as const;
   const small = PROTOCOLS.map(
     (protocol): Case => ({
       ...common,
@@ -76,6 +85,7 @@ export function allCases({ files, bytes }: Sizes): readonly Case[] {
         work: 'unchanged',
         protocol,
         files: name === 'unchanged' ? files : files * MANY,
+        first: name === 'unchanged' ? 'run' : 'prepared',
         target: protocol === 'sftp' ? 2 : name === 'unchanged' ? 1.5 : 4,
       }),
     ),
@@ -83,11 +93,11 @@ export function allCases({ files, bytes }: Sizes): readonly Case[] {
   const link = PROTOCOLS.flatMap((protocol) =>
     LINK_CONNECTIONS.map(
       (connections): Case => ({
+        ...common,
         name: `link-small-${protocol}-${connections}`,
         work: 'push-small',
         protocol,
         files: Math.max(1, Math.round(files * ON_LINK)),
-        bytes: 0,
         target: LINK_TARGET[protocol],
         where: 'link',
         connections,
@@ -96,18 +106,16 @@ export function allCases({ files, bytes }: Sizes): readonly Case[] {
   );
   const lossy = link
     .filter(({ connections }) => connections === LOSSY_CONNECTIONS)
-    .map((of): Case => ({ ...of, name: of.name.replace('link', 'lossy'), where: 'lossy', target: undefined }));
+    .map(
+      (of): Case => ({ ...of, name: of.name.replace('link', 'lossy'), where: 'lossy', target: undefined }),
+    );
   return [...small, ...one, ...unchanged, ...link, ...lossy];
 }
 
-/**
- * Those whose names hold one of the words: `push-small`, `sftp`, `link-small-tls-8`.
- *
- * @throws Error where a word is in no name
- */
-export function chosenCases(cases: readonly Case[], words: readonly string[]): readonly Case[] {
-  const lost = words.find((word) => !cases.some(({ name }) => name.includes(word)));
-  if (lost !== undefined)
-    throw new Error(`No case is called "${lost}"; there are ${cases.map(({ name }) => name).join(', ')}`);
-  return words.length === 0 ? cases : cases.filter(({ name }) => words.some((word) => name.includes(word)));
+/** Those whose names hold one of the words: `push-small`, `sftp`, `link-small-tls-8`. All, where there is no word. */
+export function chosen<T extends { readonly name: string }>(
+  of: readonly T[],
+  words: readonly string[],
+): readonly T[] {
+  return words.length === 0 ? of : of.filter(({ name }) => words.some((word) => name.includes(word)));
 }

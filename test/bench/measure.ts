@@ -139,16 +139,16 @@ class Watch {
   }
 }
 
-interface Usage {
-  readonly ticks: number;
+export interface Usage {
+  readonly cpuS: number;
   readonly processes: number;
 }
 
 /** What a process and all below it have used, with those that have ended and were waited for. */
-function usageBelow(pid: number): Usage {
+export function usageBelow(pid: number): Usage {
   const pids = [pid, ...descendants(pid)];
   const ticks = pids.flatMap(ticksOf).reduce((sum, some) => sum + some, 0);
-  return { ticks, processes: pids.length };
+  return { cpuS: ticks / TICKS_PER_S, processes: pids.length };
 }
 
 async function usedSince(pid: number, before: Usage): Promise<number> {
@@ -158,7 +158,7 @@ async function usedSince(pid: number, before: Usage): Promise<number> {
     await pause(LOOK_EVERY_MS);
     now = usageBelow(pid);
   }
-  return (now.ticks - before.ticks) / TICKS_PER_S;
+  return now.cpuS - before.cpuS;
 }
 
 /** The process's own time in user space and in the kernel, then that of the children it has waited for. */

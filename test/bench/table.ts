@@ -122,7 +122,7 @@ export function tableOf(it: Standing): string {
     seconds(row.serverCpuS),
     row.peakMiB.toFixed(0),
     row.role === 'ferryd' ? '' : `${row.toFerryd.toFixed(2)} x`,
-    row.trouble === undefined ? '' : `${row.failed} of ${row.rounds} failed: ${row.trouble}`,
+    row.trouble === undefined ? '' : `${row.failed} of ${row.rounds}: ${row.trouble}`,
   ]);
   const lines = [HEADINGS, HEADINGS.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`);
   return [`### ${titleOf(it.case)}`, '', sentenceOf(it), '', ...lines, ''].join('\n');
@@ -137,7 +137,8 @@ export function sentenceOf({ case: of, figures, fastest, ratio, toYardstick, ver
     toYardstick === undefined
       ? ''
       : `, and takes ${toYardstick.toFixed(2)} times as long as ${yardstick}; at most ${YARDSTICK_LIMIT}`;
-  return `ferryd is ${ratio.toFixed(2)} times as fast as ${fastest}; at least ${of.target}${more}: ${verdict}.`;
+  const asked = of.target === undefined ? '' : `; at least ${of.target}`;
+  return `ferryd is ${ratio.toFixed(2)} times as fast as ${fastest}${asked}${more}: ${verdict}.`;
 }
 
 function titleOf({ name, work, files, bytes, connections }: Case): string {
