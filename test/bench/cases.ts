@@ -44,10 +44,13 @@ export interface Sizes {
 const PROTOCOLS: readonly Protocol[] = ['plain', 'tls', 'sftp'];
 /** Rounds of a case, unless told; on a link little else than the round trip counts, and each takes minutes. */
 export const ROUNDS: Readonly<Record<Case['where'], number>> = { loopback: 3, link: 1, lossy: 1 };
+/** So many times as long as the fastest peer may another one take, before it is stopped. */
+export const PATIENCE: Readonly<Record<Case['where'], number>> = { loopback: 4, link: 1.25, lossy: 1.25 };
 /** The larger tree of the second run, and the part of it that a slow link gets. */
 export const MANY = 10;
 export const ON_LINK = 0.1;
-const LINK_CONNECTIONS = [4, 8, 16];
+/** Not the smallest first: who is far too slow with eight is not waited for with four. */
+const LINK_CONNECTIONS = [8, 4, 16];
 const LOSSY_CONNECTIONS = 8;
 const LINK_TARGET: Readonly<Record<Protocol, number>> = { plain: 1.7, tls: 1.5, sftp: 3 };
 

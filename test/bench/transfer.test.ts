@@ -1,10 +1,15 @@
-/* The pure parts of the benchmark: its figures are of no use where medians, ratios or trees are wrong. */
+/* The parts of the benchmark: its figures are of no use where medians, ratios or trees are wrong. And a very small run. */
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { describeReal } from '../support/real-server.js';
 import { temporaryDirectory } from '../support/temporary.js';
+import { type Achievement, allFeats, lineOf } from './alone.js';
 import { allCases, type Case, chosen } from './cases.js';
+import { expectedS } from './expected.js';
 import { lastWords, measure } from './measure.js';
+import { type Results, summaryOf } from './summary.js';
 import { type Entry, median, sentenceOf, standing, tableOf } from './table.js';
 import { makeOneFile, makeSmallFiles, SMALL, smallFiles } from './trees.js';
 import { compareTrees, snapshot, touched } from './verify.js';
@@ -73,6 +78,90 @@ describe('figures', () => {
     expect(taking(1.2)).toMatchObject({ verdict: 'met', toYardstick: 1.2 });
     expect(taking(1.4)).toMatchObject({ verdict: 'behind', toYardstick: 1.4 });
     expect(sentenceOf(taking(1.4))).toContain('takes 1.40 times as long as wire; at most 1.3');
+  });
+});
+
+describe('a whole run', () => {
+  const achievement: Achievement = {
+    ...{ name: 'memory-one', what: 'peak', unit: 'MiB', limit: 120, figure: 99.6, values: [99.6] },
+    ...{ note: 'plain 99.6 MiB.', verdict: 'met' },
+  };
+
+  test('is one row a case: the fastest peer is marked, who fails is explained, who was stopped is not', () => {
+    const stopped = entry('tardy', 'peer', [8], 'stopped after 8 s');
+    const results: Results = {
+      machine: ['2026-01-01', '2 x CPU'],
+      standings: [
+        standing(pushPlain, [
+          entry('ferryd', 'ferryd', [2]),
+          entry('brisk', 'peer', [3]),
+          entry('hasty', 'peer', [1], '3 missing'),
+          {
+            ...stopped,
+            rounds: stopped.rounds.map((round) => ({
+              ...round,
+              measured: { ...round.measured, ended: 'timeout' },
+            })),
+          },
+        ]),
+      ],
+      alone: [achievement],
+      failures: [{ name: 'push-one-tls', sentence: 'push-one-tls could not be played: no server.' }],
+    };
+    expect(summaryOf(results).split('\n')).toEqual([
+      '2026-01-01; 2 x CPU.',
+      '',
+      '| case | ferryd | brisk | hasty | tardy | faster | at least |  | CPU | server | MiB |',
+      '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |',
+      '| push-small-plain | 2.00 | **3.00** | fails | over 8.00 | 1.50 | 1 | met | 1.0 | 0.5 | 64 |',
+      '',
+      '| ferryd alone |  | is | at most |  |',
+      '| --- | --- | --- | --- | --- |',
+      '| memory-one | peak. plain 99.6 MiB. | 100 MiB | 120 MiB | met |',
+      '',
+      '- push-small-plain, hasty: 1 of 1 rounds, 3 missing',
+      '',
+      '- push-one-tls could not be played: no server.',
+    ]);
+  });
+
+  test('what ferryd does alone has a line', () => {
+    expect(lineOf(achievement)).toBe('peak: 100 MiB, at most 120 MiB: met. plain 99.6 MiB.');
+  });
+
+  test('an expectation is never nothing', () => {
+    for (const one of allCases(SIZES)) expect(expectedS(one.name, one, 1)).toBeGreaterThan(0);
+    for (const { name, scene } of allFeats(SIZES)) expect(expectedS(name, scene, 1)).toBeGreaterThan(0);
+  });
+});
+
+describeReal('vsftpd', 'the program', () => {
+  test('plays a case, keeps it as JSON, and makes a table of that', async () => {
+    await using directory = await temporaryDirectory('bench-run');
+    const json = directory.join('bench.json');
+    const program = resolve(import.meta.dirname, '../../build/test/bench/transfer.js');
+    const words = ['--cases', 'push-small-plain,unchanged-many-plain', '--files', '5', '--rounds', '1'];
+    execFileSync(process.execPath, [program, ...words, '--only', 'ferryd', '--json', json], {
+      encoding: 'utf8',
+      stdio: 'pipe',
+    });
+    const { standings, failures } = JSON.parse(readFileSync(json, 'utf8')) as Results;
+    expect(failures).toEqual([]);
+    expect(standings.map(({ case: { name }, verdict }) => `${name} ${verdict}`)).toEqual([
+      'push-small-plain alone',
+      'unchanged-many-plain alone',
+    ]);
+    const table = execFileSync(process.execPath, [program, '--table', json], { encoding: 'utf8' });
+    expect(table).toMatch(/^\| push-small-plain \| \d+\.\d+ \|/m);
+  });
+
+  test('says which cases there are where a word is in no name', () => {
+    const program = resolve(import.meta.dirname, '../../build/test/bench/transfer.js');
+    const { status, stderr } = spawnSync(process.execPath, [program, '--cases', 'sfpt'], {
+      encoding: 'utf8',
+    });
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/^No case is called "sfpt"; there are push-small-plain, .*status-start\n$/);
   });
 });
 

@@ -13,7 +13,7 @@ import { cpus, release } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Achievement, achieve, allFeats, type Feat, lineOf } from './alone.js';
-import { allCases, type Case, chosen, ROUNDS } from './cases.js';
+import { allCases, type Case, chosen, PATIENCE, ROUNDS } from './cases.js';
 import type { Contestant } from './contestant.js';
 import { expectedS } from './expected.js';
 import { FERRYD, YARDSTICK } from './ferryd.js';
@@ -36,7 +36,8 @@ interface Options {
   readonly contestants: readonly Contestant[];
   /** Undefined: as many as a case takes. */
   readonly rounds: number | undefined;
-  readonly patience: number;
+  /** Undefined: as much as a case has. */
+  readonly patience: number | undefined;
   readonly json: string | undefined;
   /** A file to be shown; nothing is measured then. */
   readonly table: string | undefined;
@@ -62,13 +63,16 @@ async function main(argv: readonly string[]): Promise<number> {
   if (stage.shared !== undefined)
     print(`There is ${stage.shared}: runs wait up to a minute for ports to be free.`);
   const results = new Kept(options.json);
+  const slow = new TooSlow();
   print(`${results.machine.join('; ')}\n`);
   print(`${cases.length + feats.length} cases, about ${minutes(options)}.\n`);
   for (const one of cases) {
     await results.attempt(one.name, async () => {
-      const standingOfIt = standing(one, await play(stage, one, playOf(one, options)));
-      results.standings.push(standingOfIt);
-      print(tableOf(standingOfIt));
+      const contestants = slow.others(one, options.contestants);
+      const it = standing(one, await play(stage, one, playOf(one, { ...options, contestants })));
+      slow.remember(it);
+      results.standings.push(it);
+      print(tableOf(it));
     });
   }
   for (const feat of feats) {
@@ -122,12 +126,36 @@ class Kept implements Results {
   }
 }
 
+/** On a link every run takes minutes: who was far too slow there over a protocol is left out of its other cases. */
+class TooSlow {
+  readonly #slow = new Map<string, string>();
+
+  others(of: Case, contestants: readonly Contestant[]): readonly Contestant[] {
+    return contestants.filter(({ name }) => {
+      const before = this.#slow.get(TooSlow.#key(of, name));
+      if (before !== undefined) print(`${of.name}: without ${name}, which was too slow in ${before}.`);
+      return before === undefined;
+    });
+  }
+
+  remember({ case: of, figures }: Standing): void {
+    if (of.where === 'loopback') return;
+    for (const { name, each } of figures)
+      if (each.some(({ measured }) => measured.ended === 'timeout'))
+        this.#slow.set(TooSlow.#key(of, name), of.name);
+  }
+
+  static #key({ work, protocol }: Case, name: string): string {
+    return `${work} ${protocol} ${name}`;
+  }
+}
+
 function playOf(of: Case, { contestants, rounds, patience }: Options): Parameters<typeof play>[2] {
   const count = rounds ?? ROUNDS[of.where];
   return {
     contestants,
     rounds: count,
-    patience,
+    patience: patience ?? PATIENCE[of.where],
     onRound: ({ name }, round, { measured, trouble }) => {
       const figures = `${measured.wallS.toFixed(2)} s, CPU ${measured.cpuS.toFixed(2)} s, server ${measured.serverCpuS.toFixed(2)} s`;
       process.stderr.write(`${of.name} ${round + 1}/${count} ${name}: ${figures} ${trouble ?? ''}\n`);
@@ -144,7 +172,7 @@ function optionsOf(argv: readonly string[], everybody: readonly Contestant[]): O
       files: { type: 'string' },
       bytes: { type: 'string' },
       rounds: { type: 'string' },
-      patience: { type: 'string', default: '2' },
+      patience: { type: 'string' },
       only: { type: 'string', default: '' },
       connections: { type: 'string' },
       quick: { type: 'boolean', default: false },
@@ -175,7 +203,7 @@ function optionsOf(argv: readonly string[], everybody: readonly Contestant[]): O
     feats: contestants.includes(FERRYD) ? chosen(allFeats(sizes), words) : [],
     contestants,
     rounds: told === undefined ? undefined : whole('rounds', told),
-    patience: whole('patience', values.patience),
+    patience: values.patience === undefined ? undefined : whole('patience', values.patience),
     json: values.json,
     table: values.table,
   };
