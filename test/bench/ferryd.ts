@@ -54,7 +54,7 @@ export function ferryd(task: Task, words: readonly string[]): Invocation {
 export const YARDSTICK: Contestant = {
   name: 'node sockets',
   role: 'yardstick',
-  can: (work, protocol) => (work === 'push-one' || work === 'pull-one') && protocol !== 'sftp',
+  can: ({ work, protocol }) => (work === 'push-one' || work === 'pull-one') && protocol !== 'sftp',
   prepare: (task) => {
     const { host, port, user, password, protocol } = task.harbour;
     const program = resolve(import.meta.dirname, 'sockets.js');

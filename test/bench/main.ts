@@ -25,10 +25,15 @@ function main(argv: readonly string[]): number {
   // Whatever else there is, transfer knows.
   const { values } = parseArgs({
     args: [...argv],
-    options: { cases: { type: 'string', default: '' }, quick: { type: 'boolean', default: false } },
+    options: {
+      cases: { type: 'string', default: '' },
+      quick: { type: 'boolean', default: false },
+      table: { type: 'string' },
+    },
     strict: false,
     allowPositionals: true,
   });
+  if (values.table !== undefined) return play('transfer', argv);
   if (findPeers().missing.length > 0) run('bash', [join(ROOT, 'test/bench/unpack-peers')]);
   const asked = String(values.cases).split(',').filter(Boolean);
   const isOther = (word: string): boolean => OTHERS.some(({ name }) => name === word.trim());

@@ -35,14 +35,18 @@ const BEST: Readonly<Record<'lftp' | 'rclone' | 'curl' | 'ncftp' | 'sftp', Best>
     'push-one': { plain: 1, tls: 1, sftp: 1 },
     'pull-one': { plain: 1, tls: 1, sftp: 1 },
   },
-  // One connection is all they have.
+  // One connection is all that these have.
   ncftp: { 'push-small': { plain: 1 }, 'push-one': { plain: 1 }, 'pull-one': { plain: 1 } },
   sftp: { 'push-small': { sftp: 1 }, 'push-one': { sftp: 1 }, 'pull-one': { sftp: 1 } },
 };
 
+const SINGLE = ['ncftp', 'sftp'];
+
 /** OpenSSH prefers another one, which takes more time where the processor knows AES. */
 const CIPHER = 'aes128-gcm@openssh.com';
 const TIMEOUT_S = 30;
+/** How lftp would set a file's time. */
+const UNTIMED = ['use-site-utime', 'use-site-utime2', 'use-mdtm-overloaded'];
 
 /** Directory that unpack-peers unpacks into. */
 export function peersTree(): string {
@@ -125,7 +129,8 @@ function peer(name: string, best: Best, prepare: (task: Tuned) => Invocation): C
   return {
     name,
     role: 'peer',
-    can: (work, protocol) => best[work]?.[protocol] !== undefined,
+    can: ({ work, protocol, connections = 1 }) =>
+      best[work]?.[protocol] !== undefined && (connections === 1 || !SINGLE.includes(name)),
     prepare: (task) => {
       const connections = task.connections ?? best[task.work]?.[task.harbour.protocol] ?? 1;
       return prepare({ ...task, connections });
@@ -186,6 +191,8 @@ function lftp(path: string, task: Tuned): Invocation {
     'set sftp:max-packets-in-flight 64',
     'set sftp:size-read 0x10000',
     'set sftp:size-write 0x10000',
+    // A command less for each file. What was sent is compared by its time later on only where times were set.
+    ...(work === 'push-small' ? UNTIMED.map((setting) => `set ftp:${setting} no`) : []),
     `set sftp:connect-program "ssh -a -x ${sshOptions(task).join(' ')}"`,
     `open -u ${user},${password} -p ${port} ${protocol === 'sftp' ? 'sftp' : 'ftp'}://${host}`,
     move[work],

@@ -33,7 +33,7 @@ export async function play(
   of: Case,
   { contestants, rounds, patience, onRound }: Play,
 ): Promise<readonly Entry[]> {
-  const taking = contestants.filter((contestant) => contestant.can(of.work, of.protocol));
+  const taking = contestants.filter((contestant) => contestant.can(of));
   const results = new Map<Contestant, Round[]>(taking.map((contestant) => [contestant, []]));
   const scene = await sceneOf(stage, of);
   let fastestS = Number.POSITIVE_INFINITY;

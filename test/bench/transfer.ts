@@ -83,6 +83,7 @@ async function main(argv: readonly string[]): Promise<number> {
     });
   }
   for (const line of results.lines()) print(line);
+  if (options.json !== undefined) print(`\nThe figures of each round: ${options.json}`);
   return results.isWhole() ? 0 : 1;
 }
 
