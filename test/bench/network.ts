@@ -18,8 +18,8 @@ const SETTINGS = {
   'ipv4/ip_local_port_range': '10000 65000',
   'ipv4/tcp_max_tw_buckets': '1000',
 };
-/** How many closed connections a run on the machine's own loopback may find. */
-const FEW = 2_000;
+/** Of the machine's own ports, the part that closed connections and a run may have together. */
+const SHARE = 0.8;
 /** The kernel keeps them for 60 s. */
 const PATIENCE_MS = 70_000;
 
@@ -27,8 +27,8 @@ export interface Network extends AsyncDisposable {
   readonly place: Place;
   /** Why it is the machine's own loopback; undefined where it is a network of its own. */
   readonly shared: string | undefined;
-  /** Resolves when there are ports enough for another run. */
-  calm(): Promise<void>;
+  /** Resolves when there are ports enough for a run with so many connections, or a minute is over. */
+  calm(connections: number): Promise<void>;
 }
 
 /** A network of its own, or the machine's loopback where it cannot be had. */
@@ -54,7 +54,7 @@ export async function ownNetwork(): Promise<Network> {
     return {
       place: loopback,
       shared: `no network of its own (${why === undefined || why === '' ? 'unshare is missing' : why})`,
-      calm: fewTimeWaits,
+      calm: portsAreFree,
       [Symbol.asyncDispose]: async () => {},
     };
   }
@@ -70,9 +70,14 @@ export async function ownNetwork(): Promise<Network> {
   };
 }
 
-async function fewTimeWaits(): Promise<void> {
+async function portsAreFree(connections: number): Promise<void> {
+  const [first = 0, last = 0] = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8')
+    .split(/\s+/)
+    .map(Number);
+  const most = (last - first) * SHARE;
   const deadline = performance.now() + PATIENCE_MS;
-  while (timeWaits() > FEW && performance.now() < deadline) await pause(1000);
+  while (timeWaits() > 0 && timeWaits() + connections > most && performance.now() < deadline)
+    await pause(1000);
 }
 
 function timeWaits(): number {

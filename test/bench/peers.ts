@@ -19,7 +19,7 @@ const BEST: Readonly<Record<'lftp' | 'rclone' | 'curl' | 'ncftp' | 'sftp', Best>
   lftp: {
     'push-small': { plain: 4, tls: 8, sftp: 2 },
     'push-one': { plain: 1, tls: 1, sftp: 1 },
-    'pull-one': { plain: 4, tls: 1, sftp: 1 },
+    'pull-one': { plain: 1, tls: 1, sftp: 1 },
     unchanged: { plain: 2, tls: 16, sftp: 1 },
   },
   rclone: {
@@ -191,6 +191,10 @@ function lftp(path: string, task: Tuned): Invocation {
     'set sftp:max-packets-in-flight 64',
     'set sftp:size-read 0x10000',
     'set sftp:size-write 0x10000',
+    // Fewer and larger writes to the disk; where it sends they are of no use.
+    ...(work === 'pull-one' && protocol !== 'sftp'
+      ? ['set xfer:buffer-size 0x100000', 'set net:socket-buffer 0x100000']
+      : []),
     // A command less for each file. What was sent is compared by its time later on only where times were set.
     ...(work === 'push-small' ? UNTIMED.map((setting) => `set ftp:${setting} no`) : []),
     `set sftp:connect-program "ssh -a -x ${sshOptions(task).join(' ')}"`,
@@ -214,6 +218,8 @@ function rclone(path: string, task: Tuned): Invocation {
     path,
     ...['--config', config, '--stats', '0', '--log-level', 'NOTICE'],
     ...['--transfers', String(connections), '--checkers', String(connections)],
+    // Small files are not worth a buffer for each.
+    ...(work === 'push-small' && harbour.protocol !== 'sftp' ? ['--buffer-size', '0'] : []),
     ...['--multi-thread-streams', String(connections), '--ignore-checksum'],
     // Nothing is there, or it is found out by listing.
     ...(known[work] ? ['--no-check-dest'] : []),

@@ -113,7 +113,7 @@ async function run(
   { local, scratch, timeoutS }: Pick<Task, 'local' | 'scratch'> & { readonly timeoutS: number },
 ): Promise<Round> {
   const { command, env, directory } = contestant.prepare(await stage.task(of, { local, scratch }));
-  await stage.calm();
+  await stage.calm(of);
   const measured = await measure(
     { command: await stage.there(of, command), env, directory },
     { log: join(scratch, 'output.log'), timeoutMs: timeoutS * 1000, server: await stage.serverPid(of) },

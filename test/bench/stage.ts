@@ -64,9 +64,9 @@ export class Stage implements AsyncDisposable {
     return this.#network.shared;
   }
 
-  /** Resolves when a run finds ports enough. */
-  async calm(): Promise<void> {
-    await this.#network.calm();
+  /** Resolves when a run of the case finds ports enough. */
+  async calm({ files, protocol }: Case): Promise<void> {
+    await this.#network.calm(protocol === 'sftp' ? 0 : files);
   }
 
   /** The server for a case; started where it does not run yet. */
