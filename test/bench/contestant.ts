@@ -46,8 +46,8 @@ export interface Contestant {
   readonly name: string;
   /** Only peers count for the ratio; the yardstick is shown beside them. */
   readonly role: 'ferryd' | 'peer' | 'yardstick';
-  /** True where this program can do such work at all. */
-  can(work: Work, protocol: Protocol): boolean;
+  /** True where this program can do such work at all, with as many connections where a number is told. */
+  can(of: Pick<Task, 'work' | 'connections'> & { readonly protocol: Protocol }): boolean;
   /** Writes what it needs into `scratch`, which is not measured, and tells how it is started. */
   prepare(task: Task): Invocation;
 }

@@ -15,25 +15,46 @@ export const FERRYD: Contestant = {
   role: 'ferryd',
   can: () => true,
   prepare: (task) => {
-    const jobs = join(task.scratch, 'jobs');
-    mkdirSync(jobs, { recursive: true });
-    writeFileSync(join(jobs, 'secret'), task.harbour.password, { mode: 0o600 });
-    writeFileSync(join(jobs, 'key'), task.harbour.privateKey, { mode: 0o600 });
-    const server = { ...serverOf(task.harbour), connections: task.connections };
-    writeFileSync(join(jobs, 'servers.yaml'), JSON.stringify({ server }));
-    const sides = [join(task.local, DIRECTORY), `server:${DIRECTORY}`];
-    const [from, to] = task.work === 'pull-one' ? sides.reverse() : sides;
-    writeFileSync(join(jobs, `${JOB}.yaml`), JSON.stringify({ from, to }));
-    const main = resolve(import.meta.dirname, '../../src/cli/main.js');
-    const where = ['--jobs', jobs, '--ledger', join(task.scratch, 'ledger.db')];
-    return started(task, [process.execPath, ...profiler(), main, ...where, 'run', JOB]);
+    writeJob(task);
+    return ferryd(task, ['run', JOB]);
   },
 };
+
+/** What a job needs beside its two sides, and the server's address. */
+export interface JobSettings {
+  readonly triggers?: readonly object[];
+}
+
+/** Writes the job and its server into `jobs` of the scratch directory. @returns that directory */
+export function writeJob(task: Task, settings: JobSettings = {}): string {
+  const jobs = join(task.scratch, 'jobs');
+  mkdirSync(jobs, { recursive: true });
+  writeFileSync(join(jobs, 'secret'), task.harbour.password, { mode: 0o600 });
+  writeFileSync(join(jobs, 'key'), task.harbour.privateKey, { mode: 0o600 });
+  const server = { ...serverOf(task.harbour), connections: task.connections };
+  writeFileSync(join(jobs, 'servers.yaml'), JSON.stringify({ server }));
+  const sides = [join(task.local, DIRECTORY), `server:${DIRECTORY}`];
+  const [from, to] = task.work === 'pull-one' ? sides.reverse() : sides;
+  writeFileSync(join(jobs, `${JOB}.yaml`), JSON.stringify({ from, to, ...settings }));
+  return jobs;
+}
+
+/** The ledger of a task; made by its first run. */
+export function ledgerOf({ scratch }: Task): string {
+  return join(scratch, 'ledger.db');
+}
+
+/** A command of ferryd with the task's job and ledger: `['run', 'bench']`, `['status']`. */
+export function ferryd(task: Task, words: readonly string[]): Invocation {
+  const main = resolve(import.meta.dirname, '../../src/cli/main.js');
+  const where = ['--jobs', join(task.scratch, 'jobs'), '--ledger', ledgerOf(task)];
+  return started(task, [process.execPath, ...profiler(), main, ...where, ...words]);
+}
 
 export const YARDSTICK: Contestant = {
   name: 'node sockets',
   role: 'yardstick',
-  can: (work, protocol) => (work === 'push-one' || work === 'pull-one') && protocol !== 'sftp',
+  can: ({ work, protocol }) => (work === 'push-one' || work === 'pull-one') && protocol !== 'sftp',
   prepare: (task) => {
     const { host, port, user, password, protocol } = task.harbour;
     const program = resolve(import.meta.dirname, 'sockets.js');

@@ -3,9 +3,11 @@
  * that it starts. The shell's `time` counts the CPU of what is waited for; for what is not, such as an ssh that lftp
  * leaves to end by itself, /proc is looked at meanwhile, and the larger count is taken. Memory is the largest sum of
  * resident pages (their high-water marks) of the processes that ran side by side; pages that they share count twice.
+ * What a server did meanwhile is the difference of what its processes, those it has waited for included, have used.
  */
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Command } from '../support/place.js';
 
 /** At first more often: a program that is over in no time has a peak, too. */
@@ -15,6 +17,8 @@ const MICROSECONDS = 1e6;
 /** Of /proc/PID/stat: what the kernel tells user space in, on every architecture of Linux. */
 const TICKS_PER_S = 100;
 const WORDS_KEPT = 400;
+/** A server's sessions end a little later than their client; longer than this nobody waits for them. */
+const SESSIONS_END_MS = 500;
 
 export interface Invocation {
   readonly command: Command;
@@ -28,20 +32,27 @@ export interface Measured {
   readonly ended: string;
   readonly wallS: number;
   readonly cpuS: number;
+  /** Of the server's processes meanwhile; 0 where there was none to look at. */
+  readonly serverCpuS: number;
   readonly peakMiB: number;
   /** The end of what it said, on one line. */
   readonly words: string;
 }
 
-/**
- * Runs a program to its end, and no longer than the timeout; then its whole process group is killed.
- *
- * @param log file that its output goes to; `LOG.time` is made beside it
- */
+export interface Circumstances {
+  /** File that the output goes to; `LOG.time` is made beside it. */
+  readonly log: string;
+  readonly timeoutMs: number;
+  /** Process id of the server that it talks to. */
+  readonly server?: number;
+}
+
+/** Runs a program to its end, and no longer than the timeout; then its whole process group is killed. */
 export async function measure(
   { command, env, directory }: Invocation,
-  { log, timeoutMs }: { readonly log: string; readonly timeoutMs: number },
+  { log, timeoutMs, server }: Circumstances,
 ): Promise<Measured> {
+  const before = server === undefined ? undefined : usageBelow(server);
   const output = openSync(log, 'w');
   const times = `${log}.time`;
   const start = performance.now();
@@ -82,10 +93,12 @@ export async function measure(
       shell.once('exit', (code, signal) => done(signal ?? String(code)));
     });
     const wallS = (performance.now() - start) / 1000;
+    killGroup(pid);
     return {
       ended: isLate ? 'timeout' : ended,
       wallS,
       cpuS: Math.max(watch.cpuS, cpuOf(readFileSync(times, 'utf8'))),
+      serverCpuS: server === undefined || before === undefined ? 0 : await usedSince(server, before),
       peakMiB: watch.peakMiB,
       words: lastWords(readFileSync(log, 'utf8')),
     };
@@ -119,16 +132,41 @@ class Watch {
     let sumKiB = 0;
     for (const pid of descendants(this.#shell)) {
       sumKiB += Number(/^VmHWM:\s*(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0);
-      // Behind the name, which may hold anything: state is the first word, utime and stime the 12th and 13th.
-      const stat = read(`/proc/${pid}/stat`);
-      const [user, system] = stat
-        .slice(stat.lastIndexOf(')') + 2)
-        .split(' ')
-        .slice(11, 13);
+      const [user, system] = ticksOf(pid);
       if (system !== undefined) this.#cpuTicks.set(pid, Number(user) + Number(system));
     }
     this.#peakKiB = Math.max(this.#peakKiB, sumKiB);
   }
+}
+
+export interface Usage {
+  readonly cpuS: number;
+  readonly processes: number;
+}
+
+/** What a process and all below it have used, with those that have ended and were waited for. */
+export function usageBelow(pid: number): Usage {
+  const pids = [pid, ...descendants(pid)];
+  const ticks = pids.flatMap(ticksOf).reduce((sum, some) => sum + some, 0);
+  return { cpuS: ticks / TICKS_PER_S, processes: pids.length };
+}
+
+async function usedSince(pid: number, before: Usage): Promise<number> {
+  const deadline = performance.now() + SESSIONS_END_MS;
+  let now = usageBelow(pid);
+  while (now.processes > before.processes && performance.now() < deadline) {
+    await pause(LOOK_EVERY_MS);
+    now = usageBelow(pid);
+  }
+  return now.cpuS - before.cpuS;
+}
+
+/** The process's own time in user space and in the kernel, then that of the children it has waited for. */
+function ticksOf(pid: number): number[] {
+  const stat = read(`/proc/${pid}/stat`);
+  // Behind the name, which may hold anything.
+  const words = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return words.slice(11, 15).map(Number);
 }
 
 function descendants(pid: number): number[] {

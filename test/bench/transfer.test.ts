@@ -1,22 +1,32 @@
-/* The pure parts of the benchmark: its figures are of no use where medians, ratios or trees are wrong. */
+/* The parts of the benchmark: its figures are of no use where medians, ratios or trees are wrong. And a very small run. */
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { describeReal } from '../support/real-server.js';
 import { temporaryDirectory } from '../support/temporary.js';
-import { allCases, chosenCases } from './cases.js';
+import { type Achievement, allFeats, lineOf } from './alone.js';
+import { allCases, type Case, chosen } from './cases.js';
+import { expectedS } from './expected.js';
 import { lastWords, measure } from './measure.js';
+import { type Results, summaryOf } from './summary.js';
 import { type Entry, median, sentenceOf, standing, tableOf } from './table.js';
 import { makeOneFile, makeSmallFiles, SMALL, smallFiles } from './trees.js';
 import { compareTrees, snapshot, touched } from './verify.js';
 
 const SIZES = { files: 1000, bytes: 2 * 1024 ** 3 };
-const [pushPlain] = chosenCases(allCases(SIZES), ['push-small-plain']);
-const [pushOne] = chosenCases(allCases(SIZES), ['push-one-plain']);
-if (pushPlain === undefined || pushOne === undefined) throw new Error('These cases are always there');
+const pushPlain = caseOf('push-small-plain');
+const pushOne = caseOf('push-one-plain');
+
+function caseOf(name: string): Case {
+  const found = allCases(SIZES).find((one) => one.name === name);
+  if (found === undefined) throw new Error(`${name} is always there`);
+  return found;
+}
 
 function entry(name: string, role: Entry['role'], walls: readonly number[], trouble?: string): Entry {
   const rounds = walls.map((wallS, round) => ({
-    measured: { ended: '0', wallS, cpuS: wallS / 2, peakMiB: 64, words: '' },
+    measured: { ended: '0', wallS, cpuS: wallS / 2, serverCpuS: wallS / 4, peakMiB: 64, words: '' },
     trouble: round === 0 ? trouble : undefined,
   }));
   return { name, role, rounds };
@@ -45,9 +55,9 @@ describe('figures', () => {
     expect(table).toContain('### push-small-plain: 1,000 files');
     expect(table).toContain('ferryd is 1.50 times as fast as brisk; at least 1: met.');
     expect(table).toContain(
-      '| hasty | 0.50 | 0.50-0.50 | 0.25 | 64 | 0.25 x | 1 of 3 failed: 3 missing (d0001/a: missing) |',
+      '| hasty | 0.50 | 0.50-0.50 | 0.25 | 0.13 | 64 | 0.25 x | 1 of 3: 3 missing (d0001/a: missing) |',
     );
-    expect(table).toContain('| slow | 8.00 | 7.00-9.00 | 4.00 | 64 | 4.00 x |  |');
+    expect(table).toContain('| slow | 8.00 | 7.00-9.00 | 4.00 | 2.00 | 64 | 4.00 x |  |');
   });
 
   test('a target is met or it is not, and a run that fails meets none', () => {
@@ -71,16 +81,103 @@ describe('figures', () => {
   });
 });
 
-test('cases are chosen by parts of their names, and a word that is nowhere is a mistake', () => {
+describe('a whole run', () => {
+  const achievement: Achievement = {
+    ...{ name: 'memory-one', what: 'peak', unit: 'MiB', limit: 120, figure: 99.6, values: [99.6] },
+    ...{ note: 'plain 99.6 MiB.', verdict: 'met' },
+  };
+
+  test('is one row a case: the fastest peer is marked, who fails is explained, who was stopped is not', () => {
+    const stopped = entry('tardy', 'peer', [8], 'stopped after 8 s');
+    const results: Results = {
+      machine: ['2026-01-01', '2 x CPU'],
+      standings: [
+        standing(pushPlain, [
+          entry('ferryd', 'ferryd', [2]),
+          entry('brisk', 'peer', [3]),
+          entry('hasty', 'peer', [1], '3 missing'),
+          {
+            ...stopped,
+            rounds: stopped.rounds.map((round) => ({
+              ...round,
+              measured: { ...round.measured, ended: 'timeout' },
+            })),
+          },
+        ]),
+      ],
+      alone: [achievement],
+      failures: [{ name: 'push-one-tls', sentence: 'push-one-tls could not be played: no server.' }],
+    };
+    expect(summaryOf(results).split('\n')).toEqual([
+      '2026-01-01; 2 x CPU.',
+      '',
+      '| case | ferryd | brisk | hasty | tardy | faster | at least |  | CPU | server | MiB |',
+      '| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |',
+      '| push-small-plain | 2.00 | **3.00** | fails | over 8.00 | 1.50 | 1 | met | 1.0 | 0.5 | 64 |',
+      '',
+      '| ferryd alone |  | is | at most |  |',
+      '| --- | --- | --- | --- | --- |',
+      '| memory-one | peak. plain 99.6 MiB. | 100 MiB | 120 MiB | met |',
+      '',
+      '- push-small-plain, hasty: 1 of 1 rounds, 3 missing',
+      '',
+      '- push-one-tls could not be played: no server.',
+    ]);
+  });
+
+  test('what ferryd does alone has a line', () => {
+    expect(lineOf(achievement)).toBe('peak: 100 MiB, at most 120 MiB: met. plain 99.6 MiB.');
+  });
+
+  test('an expectation is never nothing', () => {
+    for (const one of allCases(SIZES)) expect(expectedS(one.name, one, 1)).toBeGreaterThan(0);
+    for (const { name, scene } of allFeats(SIZES)) expect(expectedS(name, scene, 1)).toBeGreaterThan(0);
+  });
+});
+
+describeReal('vsftpd', 'the program', () => {
+  test('plays a case, keeps it as JSON, and makes a table of that', async () => {
+    await using directory = await temporaryDirectory('bench-run');
+    const json = directory.join('bench.json');
+    const program = resolve(import.meta.dirname, '../../build/test/bench/transfer.js');
+    const words = ['--cases', 'push-small-plain,unchanged-many-plain', '--files', '5', '--rounds', '1'];
+    execFileSync(process.execPath, [program, ...words, '--only', 'ferryd', '--json', json], {
+      encoding: 'utf8',
+      stdio: 'pipe',
+    });
+    const { standings, failures } = JSON.parse(readFileSync(json, 'utf8')) as Results;
+    expect(failures).toEqual([]);
+    expect(standings.map(({ case: { name }, verdict }) => `${name} ${verdict}`)).toEqual([
+      'push-small-plain alone',
+      'unchanged-many-plain alone',
+    ]);
+    const table = execFileSync(process.execPath, [program, '--table', json], { encoding: 'utf8' });
+    expect(table).toMatch(/^\| push-small-plain \| \d+\.\d+ \|/m);
+  });
+
+  test('says which cases there are where a word is in no name', () => {
+    const program = resolve(import.meta.dirname, '../../build/test/bench/transfer.js');
+    const { status, stderr } = spawnSync(process.execPath, [program, '--cases', 'sfpt'], {
+      encoding: 'utf8',
+    });
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/^No case is called "sfpt"; there are push-small-plain, .*status-start\n$/);
+  });
+});
+
+test('cases are chosen by parts of their names', () => {
   const cases = allCases(SIZES);
-  expect(chosenCases(cases, ['one-tls']).map(({ name }) => name)).toEqual(['push-one-tls', 'pull-one-tls']);
-  expect(chosenCases(cases, [])).toHaveLength(cases.length);
+  expect(chosen(cases, ['one-tls']).map(({ name }) => name)).toEqual(['push-one-tls', 'pull-one-tls']);
+  expect(chosen(cases, [])).toHaveLength(cases.length);
   expect(new Set(cases.map(({ name }) => name)).size).toBe(cases.length);
   expect(cases.find(({ name }) => name === 'unchanged-many-sftp')).toMatchObject({
     files: 10_000,
     target: 2,
   });
-  expect(() => chosenCases(cases, ['sfpt'])).toThrow('No case is called "sfpt"');
+  expect(cases.find(({ name }) => name === 'lossy-small-tls-8')).toMatchObject({
+    files: 100,
+    where: 'lossy',
+  });
 });
 
 describe('trees', () => {

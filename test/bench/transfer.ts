@@ -1,38 +1,46 @@
 /*
  * Ferryd against its peers: the same files to the same servers, each program as a whole process, in turn and
- * interleaved, round after round; after each run it is looked whether every byte arrived. Prints tables as Markdown,
- * and JSON where a file is named. Only figures of one run of this can be compared: it says how programs stand to each
- * other on this machine, and nothing about others.
+ * interleaved, round after round; then what is asked of ferryd alone. Prints tables as Markdown as they come, and keeps
+ * the same as JSON where a file is named. Only figures of one run of this can be compared: it says how programs stand
+ * to each other on this machine, and nothing about others.
  *
- *   node build/test/bench/transfer.js [--cases WORD,WORD] [--files N] [--bytes N[MG]] [--rounds N]
- *     [--only NAME,NAME] [--connections N] [--json FILE]
+ *   node build/test/bench/transfer.js [--cases WORD,WORD] [--files N] [--bytes N[KMG]] [--rounds N] [--patience N]
+ *     [--only NAME,NAME] [--connections N] [--quick] [--json FILE]
+ *   node build/test/bench/transfer.js --table FILE
  */
-import { rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { allCases, type Case, chosenCases } from './cases.js';
-import { type Contestant, DIRECTORY, type Task } from './contestant.js';
+import { type Achievement, achieve, allFeats, type Feat, lineOf } from './alone.js';
+import { allCases, type Case, chosen, PATIENCE, ROUNDS } from './cases.js';
+import type { Contestant } from './contestant.js';
+import { expectedS } from './expected.js';
 import { FERRYD, YARDSTICK } from './ferryd.js';
-import { measure } from './measure.js';
 import { findPeers, versionsOfPeers } from './peers.js';
+import { play } from './play.js';
 import { Stage } from './stage.js';
-import { type Round, type Standing, sentenceOf, standing, tableOf } from './table.js';
-import { compareTrees, type Difference, snapshot, touched } from './verify.js';
+import { type Results, summaryOf } from './summary.js';
+import { type Standing, sentenceOf, standing, tableOf } from './table.js';
 
-const TIMEOUT_MS = 15 * 60 * 1000;
 const GIB = 1024 ** 3;
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: GIB };
+const FULL = { files: '10000', bytes: '2G' };
+const QUICK = { files: '300', bytes: '32M' };
 /** Compiled, the servers' directory is not where their own file looks for it. */
 const UNPACKED_SERVERS = resolve(import.meta.dirname, '../../../.servers');
-/** Without `--cases`; the others take an evening. */
-const USUAL = ['push-small', 'push-one', 'pull-one', 'unchanged'];
 
 interface Options {
   readonly cases: readonly Case[];
+  readonly feats: readonly Feat[];
   readonly contestants: readonly Contestant[];
-  readonly rounds: number;
+  /** Undefined: as many as a case takes. */
+  readonly rounds: number | undefined;
+  /** Undefined: as much as a case has. */
+  readonly patience: number | undefined;
   readonly json: string | undefined;
+  /** A file to be shown; nothing is measured then. */
+  readonly table: string | undefined;
 }
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -45,20 +53,115 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stderr.write(`${(error as Error).message}\n`);
     return 2;
   }
-  for (const sentence of missing) print(`${sentence}.`);
-  const machine = machineOf();
-  print(`${machine.join('; ')}\n`);
-  await using stage = Stage.open(options.cases);
-  const standings: Standing[] = [];
-  for (const one of options.cases) {
-    const entry = await play(stage, one, options);
-    standings.push(entry);
-    print(tableOf(entry));
+  if (options.table !== undefined) {
+    print(summaryOf(JSON.parse(readFileSync(options.table, 'utf8')) as Results));
+    return 0;
   }
-  for (const one of standings) print(`${one.case.name.padEnd(24)} ${sentenceOf(one)}`);
-  if (options.json !== undefined)
-    writeFileSync(options.json, `${JSON.stringify({ machine, standings }, undefined, 2)}\n`);
-  return standings.some(({ verdict }) => verdict === 'failed') ? 1 : 0;
+  for (const sentence of missing) print(`${sentence}.`);
+  const { cases, feats } = options;
+  await using stage = await Stage.open([...cases, ...feats.map(({ scene }) => scene)]);
+  if (stage.shared !== undefined)
+    print(`There is ${stage.shared}: runs wait up to a minute for ports to be free.`);
+  const results = new Kept(options.json);
+  const slow = new TooSlow();
+  print(`${results.machine.join('; ')}\n`);
+  print(`${cases.length + feats.length} cases, about ${minutes(options)}.\n`);
+  for (const one of cases) {
+    await results.attempt(one.name, async () => {
+      const contestants = slow.others(one, options.contestants);
+      const it = standing(one, await play(stage, one, playOf(one, { ...options, contestants })));
+      slow.remember(it);
+      results.standings.push(it);
+      print(tableOf(it));
+    });
+  }
+  for (const feat of feats) {
+    await results.attempt(feat.name, async () => {
+      const achievement = await achieve(stage, feat);
+      results.alone.push(achievement);
+      print(`${feat.name}: ${lineOf(achievement)}\n`);
+    });
+  }
+  for (const line of results.lines()) print(line);
+  if (options.json !== undefined) print(`\nThe figures of each round: ${options.json}`);
+  return results.isWhole() ? 0 : 1;
+}
+
+/** What has come out so far; the file is written after each case, so that whoever stops it has what there is. */
+class Kept implements Results {
+  readonly machine = machineOf();
+  readonly standings: Standing[] = [];
+  readonly alone: Achievement[] = [];
+  readonly failures: { readonly name: string; readonly sentence: string }[] = [];
+  readonly #file: string | undefined;
+
+  constructor(file: string | undefined) {
+    this.#file = file;
+  }
+
+  /** A case that cannot be played is a sentence, and the next one has its turn. */
+  async attempt(name: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      const sentence = `${name} could not be played: ${error instanceof Error ? error.message : String(error)}`;
+      this.failures.push({ name, sentence });
+      print(`${sentence}\n`);
+    }
+    const { machine, standings, alone, failures } = this;
+    if (this.#file !== undefined)
+      writeFileSync(this.#file, `${JSON.stringify({ machine, standings, alone, failures }, undefined, 2)}\n`);
+  }
+
+  lines(): string[] {
+    const row = (name: string, words: string) => `${name.padEnd(24)} ${words}`;
+    return [
+      ...this.standings.map((it) => row(it.case.name, sentenceOf(it))),
+      ...this.alone.map((it) => row(it.name, lineOf(it))),
+      ...this.failures.map(({ sentence }) => sentence),
+    ];
+  }
+
+  isWhole(): boolean {
+    return this.failures.length === 0 && this.standings.every(({ verdict }) => verdict !== 'failed');
+  }
+}
+
+/** On a link every run takes minutes: who was far too slow there over a protocol is left out of its other cases. */
+class TooSlow {
+  readonly #slow = new Map<string, string>();
+
+  others(of: Case, contestants: readonly Contestant[]): readonly Contestant[] {
+    return contestants.filter(({ name }) => {
+      const before = this.#slow.get(TooSlow.#key(of, name));
+      if (before !== undefined) print(`${of.name}: without ${name}, which was too slow in ${before}.`);
+      return before === undefined;
+    });
+  }
+
+  remember({ case: of, figures }: Standing): void {
+    if (of.where === 'loopback') return;
+    for (const { name, each } of figures)
+      if (each.some(({ measured }) => measured.ended === 'timeout'))
+        this.#slow.set(TooSlow.#key(of, name), of.name);
+  }
+
+  static #key({ work, protocol }: Case, name: string): string {
+    return `${work} ${protocol} ${name}`;
+  }
+}
+
+function playOf(of: Case, { contestants, rounds, patience }: Options): Parameters<typeof play>[2] {
+  const count = rounds ?? ROUNDS[of.where];
+  return {
+    contestants,
+    rounds: count,
+    patience: patience ?? PATIENCE[of.where],
+    onRound: ({ name }, round, { measured, trouble }) => {
+      const figures = `${measured.wallS.toFixed(2)} s, CPU ${measured.cpuS.toFixed(2)} s, server ${measured.serverCpuS.toFixed(2)} s`;
+      process.stderr.write(`${of.name} ${round + 1}/${count} ${name}: ${figures} ${trouble ?? ''}\n`);
+    },
+  };
 }
 
 /** @throws Error that says what is wrong with the words */
@@ -66,27 +169,44 @@ function optionsOf(argv: readonly string[], everybody: readonly Contestant[]): O
   const { values } = parseArgs({
     args: [...argv],
     options: {
-      cases: { type: 'string', default: USUAL.join(',') },
-      files: { type: 'string', default: '10000' },
-      bytes: { type: 'string', default: '2G' },
-      rounds: { type: 'string', default: '3' },
+      cases: { type: 'string', default: '' },
+      files: { type: 'string' },
+      bytes: { type: 'string' },
+      rounds: { type: 'string' },
+      patience: { type: 'string' },
       only: { type: 'string', default: '' },
       connections: { type: 'string' },
+      quick: { type: 'boolean', default: false },
       json: { type: 'string' },
+      table: { type: 'string' },
     },
   });
-  const sizes = { files: whole('files', values.files), bytes: whole('bytes', values.bytes) };
+  const usual = values.quick ? QUICK : FULL;
+  const sizes = {
+    files: whole('files', values.files ?? usual.files),
+    bytes: whole('bytes', values.bytes ?? usual.bytes),
+  };
   const only = wordsOf(values.only);
   const contestants = everybody.filter(({ name }) => only.length === 0 || only.includes(name));
   if (contestants.length === 0)
     throw new Error(`--only: there are ${everybody.map(({ name }) => name).join(', ')}`);
   const connections = values.connections === undefined ? undefined : whole('connections', values.connections);
-  const cases = chosenCases(allCases(sizes), wordsOf(values.cases));
+  const words = wordsOf(values.cases);
+  const everything = [...allCases(sizes), ...allFeats(sizes)].map(({ name }) => name);
+  const lost = words.find((word) => !everything.some((name) => name.includes(word)));
+  if (lost !== undefined) throw new Error(`No case is called "${lost}"; there are ${everything.join(', ')}`);
+  const told = values.rounds ?? (values.quick ? '1' : undefined);
   return {
-    cases: cases.map((one) => ({ ...one, connections: one.connections ?? connections })),
+    cases: chosen(allCases(sizes), words).map((one) => ({
+      ...one,
+      connections: one.connections ?? connections,
+    })),
+    feats: contestants.includes(FERRYD) ? chosen(allFeats(sizes), words) : [],
     contestants,
-    rounds: whole('rounds', values.rounds),
+    rounds: told === undefined ? undefined : whole('rounds', told),
+    patience: values.patience === undefined ? undefined : whole('patience', values.patience),
     json: values.json,
+    table: values.table,
   };
 }
 
@@ -104,92 +224,13 @@ function whole(name: string, text: string): number {
   return value;
 }
 
-/** All rounds of a case. */
-async function play(stage: Stage, of: Case, { contestants, rounds }: Options): Promise<Standing> {
-  const taking = contestants.filter((contestant) => contestant.can(of.work, of.protocol));
-  const results = new Map<string, Round[]>(taking.map(({ name }) => [name, []]));
-  const scene = await sceneOf(stage, of);
-  for (let round = 0; round < rounds; round += 1) {
-    // Each round begins with another one, so that nobody always comes behind the same.
-    const turn = [...taking.slice(round % taking.length), ...taking.slice(0, round % taking.length)];
-    for (const contestant of turn) {
-      const result = await scene(contestant);
-      results.get(contestant.name)?.push(result);
-      const { wallS, cpuS } = result.measured;
-      const words = `${of.name} ${round + 1}/${rounds} ${contestant.name}`;
-      process.stderr.write(
-        `${words}: ${wallS.toFixed(2)} s, CPU ${cpuS.toFixed(2)} s ${result.trouble ?? ''}\n`,
-      );
-    }
-  }
-  await stage.clear(of);
-  return standing(
-    of,
-    taking.map(({ name, role }) => ({ name, role, rounds: results.get(name) ?? [] })),
-  );
-}
-
-type Scene = (contestant: Contestant) => Promise<Round>;
-
-async function sceneOf(stage: Stage, of: Case): Promise<Scene> {
-  if (of.work === 'unchanged') return unchanged(stage, of);
-  const source = stage.source(of);
-  const isPull = of.work === 'pull-one';
-  if (isPull) await stage.stock(of);
-  return async (contestant) => {
-    const remote = isPull ? await stage.remote(of) : await stage.emptyRemote(of);
-    const local = isPull ? stage.emptyLocal() : source;
-    const scratch = stage.scratch();
-    const result = await run(stage, of, contestant, { local, scratch });
-    const arrived = isPull ? join(local, DIRECTORY) : remote;
-    const trouble = result.trouble ?? lossOf(compareTrees(join(source, DIRECTORY), arrived));
-    rmSync(scratch, { recursive: true });
-    return { ...result, trouble };
-  };
-}
-
-/** Ferryd brings the tree there; then everybody looks at it, and has nothing to do. */
-async function unchanged(stage: Stage, of: Case): Promise<Scene> {
-  const local = stage.source(of);
-  const remote = await stage.emptyRemote(of);
-  const remembering = stage.scratch();
-  const first = await run(stage, of, FERRYD, { local, scratch: remembering });
-  const trouble = first.trouble ?? lossOf(compareTrees(join(local, DIRECTORY), remote));
-  if (trouble !== undefined) throw new Error(`${of.name}: the first run went wrong: ${trouble}`);
-  let before = snapshot(remote);
-  return async (contestant) => {
-    const scratch = contestant.role === 'ferryd' ? remembering : stage.scratch();
-    const result = await run(stage, of, contestant, { local, scratch });
-    const after = snapshot(remote);
-    const again = touched(before, after);
-    before = after;
-    const sent = again === 0 ? undefined : `${again} files were sent again`;
-    return { ...result, trouble: result.trouble ?? sent };
-  };
-}
-
-async function run(
-  stage: Stage,
-  of: Case,
-  contestant: Contestant,
-  { local, scratch }: Pick<Task, 'local' | 'scratch'>,
-): Promise<Round> {
-  const { work, connections } = of;
-  const harbour = await stage.harbour(of);
-  const task = { work, harbour, local, paths: stage.paths(of), connections, scratch };
-  const { command, env, directory } = contestant.prepare(task);
-  const measured = await measure(
-    { command: await stage.there(of, command), env, directory },
-    { log: join(scratch, 'output.log'), timeoutMs: TIMEOUT_MS },
-  );
-  const trouble = measured.ended === '0' ? undefined : `ended with ${measured.ended}: ${measured.words}`;
-  return { measured, trouble };
-}
-
-function lossOf({ missing, wrong, extra, example }: Difference): string | undefined {
-  if (example === undefined) return undefined;
-  const counts = Object.entries({ missing, wrong, extra }).filter(([, count]) => count > 0);
-  return `${counts.map(([what, count]) => `${count} ${what}`).join(', ')} (${example})`;
+function minutes({ cases, feats, rounds }: Options): string {
+  const all = [
+    ...cases.map((one) => expectedS(one.name, one, rounds ?? ROUNDS[one.where])),
+    ...feats.map(({ name, scene }) => expectedS(name, scene, 1)),
+  ];
+  const seconds = all.reduce((sum, each) => sum + each, 0);
+  return seconds < 90 ? `${Math.ceil(seconds)} seconds` : `${Math.round(seconds / 60)} minutes`;
 }
 
 function machineOf(): string[] {

@@ -40,15 +40,17 @@ export function* smallFiles(count: number, seed: number): Generator<SmallFile> {
   }
 }
 
-/** Writes the small files below a directory, which is made. */
-export function makeSmallFiles(root: string, count: number, seed: number): void {
+/** Writes the small files below a directory, which is made; all of them empty where that is asked for. */
+export function makeSmallFiles(root: string, count: number, seed: number, content?: 'empty'): void {
   const block = blocks(seed).update(Buffer.alloc(BLOCK_BYTES));
   let directory = '';
   for (const file of smallFiles(count, seed)) {
     const at = file.path.slice(0, file.path.indexOf('/'));
     if (at !== directory) mkdirSync(join(root, at), { recursive: true });
     directory = at;
-    write(join(root, file.path), [block.subarray(file.offset, file.offset + file.sizeBytes)], file.modifiedS);
+    const { offset, sizeBytes } = file;
+    const part = content === 'empty' ? [] : [block.subarray(offset, offset + sizeBytes)];
+    write(join(root, file.path), part, file.modifiedS);
   }
 }
 

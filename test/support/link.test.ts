@@ -39,6 +39,39 @@ print('whole' if back.getvalue() == content else 'torn')
 ftp.quit()
 `;
 
+const DATAGRAMS = 500;
+
+/** Says its port, then how many datagrams came before the one that ends it, which is sent until it comes. */
+const receive = `
+import socket, sys
+receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+receiver.settimeout(20)
+receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+receiver.bind((sys.argv[1], 0))
+print(receiver.getsockname()[1], flush=True)
+count = 0
+while receiver.recv(100) != b'over':
+    count += 1
+print(count, flush=True)
+`;
+
+/** Not all at once, for a receiver's buffer has an end. */
+const send = `
+import socket, sys, time
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sender.connect((sys.argv[1], int(sys.argv[2])))
+for _ in range(${DATAGRAMS / 50}):
+    for _ in range(50):
+        sender.send(b'.')
+    time.sleep(0.002)
+for _ in range(200):
+    time.sleep(0.01)
+    try:
+        sender.send(b'over')
+    except ConnectionRefusedError:
+        break
+`;
+
 const servers: Readonly<Record<ServerName, (options: { readonly at: Place }) => Promise<RealServer>>> = {
   vsftpd: startVsftpd,
   proftpd: startProftpd,
@@ -72,6 +105,31 @@ describeLink('a slow link', () => {
   test('40 ms unless told', async () => {
     await using link = await slowLink();
     expect(link.roundTripMs).toBe(40);
+  });
+
+  test('so many of a hundred packets are lost in each direction, and none unless told', async () => {
+    const arrived = async (lossPercent?: number): Promise<readonly number[]> => {
+      await using link = await slowLink(lossPercent === undefined ? {} : { roundTripMs: 0, lossPercent });
+      const numbers: number[] = [];
+      for (const [from, to] of [
+        [link.near, link.far],
+        [link.far, link.near],
+      ] as const) {
+        const receiver = to.spawn([python, '-c', receive, to.host], { stdio: ['ignore', 'pipe', 'inherit'] });
+        if (receiver.stdout === null) throw new Error('a pipe was asked for');
+        const lines = createInterface({ input: receiver.stdout });
+        const [port] = await once(lines, 'line');
+        const counted = once(lines, 'line');
+        from.spawn([python, '-c', send, to.host, String(port)], { stdio: 'inherit' });
+        numbers.push(Number((await counted)[0]));
+      }
+      return numbers;
+    };
+    expect(await arrived()).toEqual([DATAGRAMS, DATAGRAMS]);
+    for (const number of await arrived(20)) {
+      expect(number).toBeGreaterThan(0.7 * DATAGRAMS);
+      expect(number).toBeLessThan(0.9 * DATAGRAMS);
+    }
   });
 
   for (const [name, start] of Object.entries(servers)) {
@@ -157,7 +215,7 @@ describeLink('a slow link', () => {
     // What slowLink starts, started by a process that is then killed.
     const wire = JSON.stringify([
       join(import.meta.dirname, 'link/delay.py'),
-      '20',
+      ...['20', '0', '1'],
       ...['10.40.0.1', 'fd40::1', '10.40.0.2', 'fd40::2'],
     ]);
     const holder = spawn(

@@ -44,6 +44,15 @@ export interface Link extends AsyncDisposable {
   remove(): Promise<void>;
 }
 
+export interface LinkOptions {
+  /** 40 unless told. */
+  readonly roundTripMs?: number;
+  /** So many of a hundred packets are lost in each direction; none unless told. */
+  readonly lossPercent?: number;
+  /** Which ones: the same seed, the same places in the row of all packets. */
+  readonly seed?: number;
+}
+
 /**
  * A `describe` that needs a link. Where the machine has none the suite is skipped, which is said on standard error
  * once per test file, or fails where `FERRYD_REQUIRE_SERVERS=1` forbids skipping.
@@ -70,14 +79,14 @@ function obstacle(): string | undefined {
  *
  * @throws Error where the machine refuses; what it said stands in the message
  */
-export async function slowLink(options: { readonly roundTripMs?: number } = {}): Promise<Link> {
-  const roundTripMs = options.roundTripMs ?? 40;
+export async function slowLink(options: LinkOptions = {}): Promise<Link> {
+  const { roundTripMs = 40, lossPercent = 0, seed = 1 } = options;
   const why = obstacle();
   if (why !== undefined) throw new Error(why);
   const addresses = ['10.40.0.1', 'fd40::1', '10.40.0.2', 'fd40::2'] as const;
   const wire = spawn(
     findProgram('python3') ?? 'python3',
-    [join(PROGRAMS, 'delay.py'), String(roundTripMs / 2), ...addresses],
+    [join(PROGRAMS, 'delay.py'), ...[roundTripMs / 2, lossPercent, seed].map(String), ...addresses],
     { env: environment(), stdio: ['pipe', 'pipe', 'pipe'] },
   );
   const gone = new Promise<void>((done) => {

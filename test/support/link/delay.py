@@ -1,18 +1,20 @@
 """Holds two network namespaces and a slow wire between them, for tests.
 
-    delay.py ONE_WAY_MS IP4_NEAR IP6_NEAR IP4_FAR IP6_FAR
+    delay.py ONE_WAY_MS LOSS_PERCENT SEED IP4_NEAR IP6_NEAR IP4_FAR IP6_FAR
 
 Each namespace has a TUN device of its own; every packet that comes out of one goes into the other ONE_WAY_MS later,
 in order. Says `ready FD FD` when both are up: /proc/PID/fd/FD is a namespace for nsenter(1). After `cut` on its standard
 input every packet is lost, and nobody is told, until `mend`. Ends when its standard input does, and with it go devices
 and namespaces, for nothing else holds them: a test that is killed leaves nothing.
-It delays; unasked it loses packets only where 64 MiB are under way, as a full router would. Needs root.
+LOSS_PERCENT of the packets are lost in each direction; which ones, the seed decides: the seventh and the ninetieth, say,
+whatever they carry. Beyond that, packets are lost only where 64 MiB are under way, as a full router would. Needs root.
 """
 
 import ctypes
 import errno
 import fcntl
 import os
+import random
 import select
 import struct
 import subprocess
@@ -54,10 +56,11 @@ def end_of_the_wire(ip4, ip6):
 class Direction:
     """Packets on their way from one device to the other."""
 
-    def __init__(self, source, target, delay_s):
+    def __init__(self, source, target, delay_s, is_lost):
         self.source = source
         self.target = target
         self.delay_s = delay_s
+        self.is_lost = is_lost
         self.packets = deque()
         self.under_way_bytes = 0
         self.is_cut = False
@@ -78,7 +81,9 @@ class Direction:
                 packet = os.read(self.source, MTU + 100)
             except BlockingIOError:
                 return
-            if not self.is_cut and self.under_way_bytes + len(packet) <= UNDER_WAY_BYTES:
+            if self.is_cut or self.is_lost():
+                continue
+            if self.under_way_bytes + len(packet) <= UNDER_WAY_BYTES:
                 self.packets.append((time.monotonic() + self.delay_s, packet))
                 self.under_way_bytes += len(packet)
 
@@ -100,13 +105,20 @@ class Direction:
         return None
 
 
+def lottery(percent, seed):
+    """Whether the next packet is lost."""
+    numbers = random.Random(seed)
+    return lambda: percent > 0 and numbers.random() * 100 < percent
+
+
 def main():
-    one_way_ms, ip4_near, ip6_near, ip4_far, ip6_far = sys.argv[1:]
+    one_way_ms, loss_percent, seed, ip4_near, ip6_near, ip4_far, ip6_far = sys.argv[1:]
     delay_s = float(one_way_ms) / 1000
+    loss = float(loss_percent)
     near_namespace, near = end_of_the_wire(ip4_near, ip6_near)
     far_namespace, far = end_of_the_wire(ip4_far, ip6_far)
-    there = Direction(near, far, delay_s)
-    back = Direction(far, near, delay_s)
+    there = Direction(near, far, delay_s, lottery(loss, seed + ' there'))
+    back = Direction(far, near, delay_s, lottery(loss, seed + ' back'))
     print('ready', near_namespace, far_namespace, flush=True)
     while True:
         waits = [wait_s for wait_s in (there.deliver(), back.deliver()) if wait_s is not None]
