@@ -12,17 +12,16 @@ export interface Hasher {
   digest(): string;
 }
 
+const NODE_NAMES = { 'SHA-256': 'sha256', 'SHA-1': 'sha1', MD5: 'md5' } as const;
+
 export function createHasher(algorithm: HashAlgorithm): Hasher {
-  switch (algorithm) {
-    case 'SHA-256':
-      return new CryptoHasher(createHash('sha256'));
-    case 'SHA-1':
-      return new CryptoHasher(createHash('sha1'));
-    case 'MD5':
-      return new CryptoHasher(createHash('md5'));
-    case 'CRC32':
-      return new CrcHasher();
-  }
+  return algorithm === 'CRC32' ? new CrcHasher() : new CryptoHasher(createHash(NODE_NAMES[algorithm]));
+}
+
+/** The digest of a whole content, hex digits in lower case. */
+export function digestOf(algorithm: HashAlgorithm, content: Buffer): string {
+  if (algorithm === 'CRC32') return hexOf(crc32(content));
+  return createHash(NODE_NAMES[algorithm]).update(content).digest('hex');
 }
 
 class CryptoHasher implements Hasher {
@@ -49,6 +48,10 @@ class CrcHasher implements Hasher {
   }
 
   digest(): string {
-    return (this.#value >>> 0).toString(16).padStart(8, '0');
+    return hexOf(this.#value);
   }
+}
+
+function hexOf(value: number): string {
+  return (value >>> 0).toString(16).padStart(8, '0');
 }

@@ -4,10 +4,12 @@
  * in a directory that is left out cannot be taken in again. Case counts. A file that cannot be understood is an
  * error and never an empty list, for then something would be sent that should not be. Follows no links.
  */
-import { constants, promises as fs } from 'node:fs';
+import { constants } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import ignore, { type Ignore } from 'ignore';
+import type { OpenFile } from './disk.js';
 import { codeOf, LocalError, localSentence } from './error.js';
+import { diskOf } from './mounts.js';
 
 export const IGNORE_FILE = '.ferryignore';
 
@@ -151,9 +153,9 @@ export async function readIgnoreFile(
     const consequence = `So long nothing ${shown === '' ? 'at all' : `in ${shown}`} is looked at, because what it leaves out must not go across.`;
     return new LocalError(IGNORE_FILE_CODE, `${what} ${consequence}`, cause);
   };
-  let handle: fs.FileHandle;
+  let open: OpenFile;
   try {
-    handle = await fs.open(`${directory}/${IGNORE_FILE}`, OPEN_FLAGS);
+    open = await diskOf(directory).open(`${directory}/${IGNORE_FILE}`, OPEN_FLAGS);
   } catch (error) {
     const code = codeOf(error);
     if (code === 'ENOENT') return undefined;
@@ -162,8 +164,8 @@ export async function readIgnoreFile(
     throw refuse(code === 'ENXIO' ? notAFile(name) : localSentence(code, name), error);
   }
   try {
-    if (!(await handle.stat()).isFile()) throw refuse(notAFile(name));
-    const bytes = await firstBytes(handle);
+    if (!(await open.stat()).isFile()) throw refuse(notAFile(name));
+    const bytes = await firstBytes(open);
     if (bytes.length > MAX_BYTES) throw refuse(`${name} is larger than 64 KiB: make it shorter.`);
     let text: string;
     try {
@@ -180,7 +182,7 @@ export async function readIgnoreFile(
     if (error instanceof LocalError) throw error;
     throw refuse(localSentence(codeOf(error), name), error);
   } finally {
-    await handle.close();
+    await open.close();
   }
 }
 
@@ -189,11 +191,11 @@ function notAFile(name: string): string {
 }
 
 /** All of the file, or one byte more than it may have. */
-async function firstBytes(handle: fs.FileHandle): Promise<Buffer> {
+async function firstBytes(open: OpenFile): Promise<Buffer> {
   const buffer = Buffer.allocUnsafe(MAX_BYTES + 1);
   let length = 0;
   while (length < buffer.length) {
-    const { bytesRead } = await handle.read(buffer, length, buffer.length - length, length);
+    const bytesRead = await open.read(buffer.subarray(length), length);
     if (bytesRead === 0) break;
     length += bytesRead;
   }

@@ -3,9 +3,10 @@
  * one away. Nobody looks what a link leads to, and nothing is done behind one (place.ts). Like a file, a link stands
  * under a temporary name before it takes its place in one step (aside.ts).
  */
-import { promises as fs, readlinkSync, renameSync, symlinkSync, unlinkSync } from 'node:fs';
+import { readlinkSync, renameSync, symlinkSync, unlinkSync } from 'node:fs';
 import type { RelativePath } from '../plan/entry.js';
 import { replaceAndKeep } from './aside.js';
+import type { Disk } from './disk.js';
 import { codeOf, deedSentence, LocalError } from './error.js';
 import { standing } from './moving.js';
 import { makeDirectories, split, within } from './place.js';
@@ -26,9 +27,9 @@ export interface LinkPlacing {
 const NO_LINKS = ['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'];
 
 /** The text of the link at a path, or undefined where there is none. What is no UTF-8 has U+FFFD in it. */
-export async function textAt(at: string): Promise<string | undefined> {
+export async function textAt(disk: Disk, at: string): Promise<string | undefined> {
   try {
-    return await fs.readlink(at);
+    return await disk.readlink(at);
   } catch (error) {
     // EINVAL: it is something else by now.
     if (['EINVAL', 'ENOENT', 'ENOTDIR'].includes(codeOf(error))) return undefined;

@@ -3,9 +3,11 @@
  * the root and is no directory that the link lies in itself. Several links to one place are each followed, so what
  * links can multiply is bounded. A link is only looked at here; whoever opens the file proves its real place again.
  */
-import { promises as fs, type Stats } from 'node:fs';
+import type { Stats } from 'node:fs';
 import type { RelativePath } from '../plan/entry.js';
+import type { Disk } from './disk.js';
 import { codeOf, LocalError, localSentence } from './error.js';
+import { diskOf } from './mounts.js';
 
 export type Target =
   | { readonly kind: 'target'; readonly at: RelativePath; readonly stats: Stats }
@@ -25,12 +27,14 @@ const MAX_DIRECTORIES = 100_000;
 
 export class Links {
   readonly #root: string;
+  readonly #disk: Disk;
   readonly #maxDirectories: number;
   #directories = 0;
 
   /** @param root the real path of the root */
   constructor(root: string, maxDirectories = MAX_DIRECTORIES) {
     this.#root = root;
+    this.#disk = diskOf(root);
     this.#maxDirectories = maxDirectories;
   }
 
@@ -53,8 +57,8 @@ export class Links {
     let real: string;
     let stats: Stats;
     try {
-      real = await fs.realpath(`${this.#root}/${link.at}`);
-      stats = await fs.lstat(real);
+      real = await this.#disk.realpath(`${this.#root}/${link.at}`);
+      stats = await this.#disk.lstat(real);
     } catch (error) {
       return this.#unreachable(link, error);
     }
@@ -97,7 +101,7 @@ export class Links {
    */
   async placeOf(path: RelativePath): Promise<RelativePath | undefined> {
     try {
-      return this.#below(await fs.realpath(`${this.#root}/${path}`));
+      return this.#below(await this.#disk.realpath(`${this.#root}/${path}`));
     } catch (error) {
       const code = codeOf(error);
       if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP') return undefined;
@@ -120,8 +124,11 @@ export class Links {
     if (code !== 'ENOENT' && code !== 'ENOTDIR' && code !== 'ELOOP') {
       return { ...refused, as: 'unreadable', code, message: localSentence(code, link.path) };
     }
-    const itself = await fs.lstat(`${this.#root}/${link.at}`).catch(() => undefined);
-    if (itself === undefined) return { kind: 'gone' };
+    try {
+      await this.#disk.lstat(`${this.#root}/${link.at}`);
+    } catch {
+      return { kind: 'gone' };
+    }
     const message = `${link.path} is a link that leads nowhere. Correct it, or exclude it to be rid of this message.`;
     return { ...refused, as: 'unfit', code: 'link-broken', message };
   }

@@ -6,7 +6,6 @@
 import { randomBytes } from 'node:crypto';
 import {
   constants,
-  promises as fs,
   linkSync,
   lstatSync,
   readlinkSync,
@@ -17,8 +16,10 @@ import {
 } from 'node:fs';
 import type { RelativePath } from '../plan/entry.js';
 import { temporaryName } from '../plan/temporary.js';
+import type { OpenFile } from './disk.js';
 import { codeOf } from './error.js';
 import { fingerprintOf } from './fingerprint.js';
+import { diskOf } from './mounts.js';
 import { PERMISSION_BITS } from './permissions.js';
 import { type Place, split, within } from './place.js';
 import { LocalSource } from './source.js';
@@ -98,20 +99,20 @@ export async function copyAcross(
 ): Promise<'copied' | 'occupied'> {
   const { path, stats } = file;
   if (stats.isSymbolicLink()) return copyLink(root, path, place, name);
+  const disk = diskOf(root);
   const source = await LocalSource.open(root, { path, ...fingerprintOf(stats), device: stats.dev });
   const temporary = `${place.at}/${temporaryName(name, randomBytes(8).toString('hex'), 'hidden')}`;
   try {
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-    const handle = await fs.open(temporary, flags, 0o600);
+    const copy = await disk.open(temporary, flags, 0o600);
     try {
-      for await (const chunk of source.chunks()) await writeAll(handle, chunk);
-      await handle.utimes(stats.atimeMs / 1000, stats.mtimeMs / 1000);
-      // Only root may give a file away; for anybody else it is his own already, or stays so.
-      await handle.chown(stats.uid, stats.gid).catch(() => {});
-      await handle.chmod(stats.mode & PERMISSION_BITS);
-      await handle.sync();
+      await writeAll(copy, source);
+      await copy.utimes(stats.atimeMs, stats.mtimeMs);
+      await giveTo(copy, stats);
+      await copy.chmod(stats.mode & PERMISSION_BITS);
+      await copy.sync();
     } finally {
-      await handle.close();
+      await copy.close();
     }
     // Flushing takes its time too.
     await source.confirm();
@@ -119,8 +120,17 @@ export async function copyAcross(
     await place.sync();
     return moved === 'moved' ? 'copied' : 'occupied';
   } finally {
-    await fs.rm(temporary, { force: true });
+    await disk.unlink(temporary);
     await source.close();
+  }
+}
+
+/** Only root may give a file away; for anybody else it is his own already, or stays so. */
+async function giveTo(copy: OpenFile, { uid, gid }: Stats): Promise<void> {
+  try {
+    await copy.chown(uid, gid);
+  } catch {
+    // Then it is the account's that runs ferryd.
   }
 }
 
@@ -143,9 +153,13 @@ async function copyLink(
   return 'copied';
 }
 
-async function writeAll(handle: fs.FileHandle, chunk: Buffer): Promise<void> {
-  for (let rest = chunk; rest.length > 0; ) {
-    const { bytesWritten } = await handle.write(rest);
-    rest = rest.subarray(bytesWritten);
+async function writeAll(copy: OpenFile, source: LocalSource): Promise<void> {
+  let position = 0;
+  for await (const chunk of source.chunks()) {
+    for (let rest = chunk; rest.length > 0; ) {
+      const written = await copy.writeBeside(rest, position);
+      rest = rest.subarray(written);
+      position += written;
+    }
   }
 }

@@ -2,10 +2,10 @@
  * The permissions of a local file on its way out: read, write and execute for owner, group and others. Setuid, setgid
  * and the sticky bit are never told, so that they cannot travel. Deliberately knows no ACLs and no owners.
  */
-import { promises as fs } from 'node:fs';
 import { type LocalFile, sameFingerprint } from '../plan/entry.js';
 import { codeOf, LocalError, localSentence } from './error.js';
 import { fingerprintOf } from './fingerprint.js';
+import { diskOf } from './mounts.js';
 
 /** What of a mode travels. */
 export const PERMISSION_BITS = 0o777;
@@ -19,7 +19,7 @@ export const PERMISSION_BITS = 0o777;
  */
 export async function permissionsOf(root: string, file: LocalFile): Promise<number> {
   try {
-    const stats = await fs.stat(`${root}/${file.path}`);
+    const stats = await diskOf(root).stat(`${root}/${file.path}`);
     if (stats.dev === file.device && sameFingerprint(fingerprintOf(stats), file))
       return stats.mode & PERMISSION_BITS;
   } catch (error) {

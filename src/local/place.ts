@@ -4,10 +4,12 @@
  * by way of /proc), so that no swap of a directory for a link leads the work elsewhere. Where there is no /proc, the
  * real path is compared right before the work, which leaves a moment.
  */
-import { constants, promises as fs, type Stats } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import type { RelativePath } from '../plan/entry.js';
 import { foldOf } from '../plan/names.js';
+import type { Disk, OpenFile } from './disk.js';
 import { codeOf, LocalError } from './error.js';
+import { diskOf } from './mounts.js';
 
 /** A directory that is held open. */
 export interface Place {
@@ -34,24 +36,27 @@ export async function within<T>(
   directory: RelativePath,
   work: (place: Place) => T | Promise<T>,
 ): Promise<T> {
-  const handle = await openDirectory(root, directory);
+  const disk = diskOf(root);
+  const path = pathOf(root, directory);
+  const open = await openDirectory(disk, path, directory);
   try {
-    const path = pathOf(root, directory);
-    const descriptor = `/proc/self/fd/${handle.fd}`;
+    const descriptor = `/proc/self/fd/${open.fd}`;
     let at = descriptor;
-    let real = await fs.readlink(descriptor).catch(() => undefined);
-    if (real === undefined) {
-      real = await fs.realpath(path);
+    let real: string;
+    try {
+      real = await disk.readlink(descriptor);
+    } catch {
+      real = await disk.realpath(path);
       at = path;
     }
     if (real !== path) {
       // Deleted since it was opened: nobody led us astray.
-      if ((await handle.stat()).nlink === 0) throw systemError('ENOENT', path);
+      if ((await open.stat()).nlink === 0) throw systemError('ENOENT', path);
       throw foldOf(real) === foldOf(path) ? spelt(directory) : outside(directory);
     }
-    return await work({ at, sync: () => handle.sync() });
+    return await work({ at, sync: () => open.sync() });
   } finally {
-    await handle.close();
+    await open.close();
   }
 }
 
@@ -76,13 +81,14 @@ export async function makeDirectories(root: string, directory: RelativePath): Pr
 }
 
 async function makeOne(root: string, directory: RelativePath): Promise<void> {
+  const disk = diskOf(root);
   const { above, name } = split(directory);
   await within(root, above, async ({ at, sync }) => {
     const path = `${at}/${name}`;
     // Looked at first: some file servers refuse to make what is there for want of a right, not because it is there.
-    if ((await standing(path)) === undefined) {
+    if ((await standing(disk, path)) === undefined) {
       try {
-        await fs.mkdir(path, DIRECTORY_MODE);
+        await disk.mkdir(path, DIRECTORY_MODE);
         // Or a power cut may take it back, with all that was flushed in it since.
         await sync();
         return;
@@ -91,7 +97,7 @@ async function makeOne(root: string, directory: RelativePath): Promise<void> {
         if (codeOf(error) !== 'EEXIST') throw error;
       }
     }
-    const stats = await standing(path);
+    const stats = await standing(disk, path);
     if (stats?.isSymbolicLink() === true) throw outside(directory);
     if (stats?.isDirectory() === false) {
       throw new LocalError('EISDIR', `${directory} is a file here, where a directory has to be.`);
@@ -99,9 +105,9 @@ async function makeOne(root: string, directory: RelativePath): Promise<void> {
   });
 }
 
-async function standing(path: string): Promise<Stats | undefined> {
+async function standing(disk: Disk, path: string): Promise<Stats | undefined> {
   try {
-    return await fs.lstat(path);
+    return await disk.lstat(path);
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
@@ -123,19 +129,22 @@ export function split(path: RelativePath): { readonly above: RelativePath; reado
   return { above: bare.slice(0, Math.max(0, slash)), name };
 }
 
-async function openDirectory(root: string, directory: RelativePath): Promise<fs.FileHandle> {
-  const path = pathOf(root, directory);
+async function openDirectory(disk: Disk, path: string, directory: RelativePath): Promise<OpenFile> {
   try {
-    return await fs.open(path, FLAGS);
+    return await disk.open(path, FLAGS);
   } catch (error) {
     const code = codeOf(error);
     if (code !== 'ENOTDIR' && code !== 'ELOOP') throw error;
     // Linux says ENOTDIR of a link here, as it does of a file.
-    const isLink = await fs.lstat(path).then(
-      (stats) => stats.isSymbolicLink(),
-      () => false,
-    );
-    throw isLink ? outside(directory) : error;
+    throw (await isLink(disk, path)) ? outside(directory) : error;
+  }
+}
+
+async function isLink(disk: Disk, path: string): Promise<boolean> {
+  try {
+    return (await disk.lstat(path)).isSymbolicLink();
+  } catch {
+    return false;
   }
 }
 

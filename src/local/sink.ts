@@ -4,13 +4,15 @@
  * stands under a final name. Directories on the way are made and proven to lie below the root (place.ts), so that a
  * link cannot lead the write elsewhere.
  */
-import { constants, promises as fs } from 'node:fs';
+import { constants } from 'node:fs';
 import type { Digest } from '../plan/digest.js';
 import type { Fingerprint, RelativePath } from '../plan/entry.js';
 import { replaceAndKeep } from './aside.js';
+import type { OpenFile } from './disk.js';
 import { codeOf, LocalError, localSentence } from './error.js';
 import { fingerprintOf } from './fingerprint.js';
 import { createHasher } from './hasher.js';
+import { diskOf } from './mounts.js';
 import { PERMISSION_BITS } from './permissions.js';
 import { makeDirectories, split, within } from './place.js';
 
@@ -42,25 +44,29 @@ export interface Part {
 
 const READ_BYTES = 1024 * 1024;
 
+/** What comes behind that keeps nobody waiting while it is written: a disk may be slower than the link. */
+const SMALL_BYTES = 128 * 1024;
+
 export class LocalSink {
   readonly #options: SinkOptions;
-  readonly #handle: fs.FileHandle;
+  readonly #open: OpenFile;
   readonly #hash = createHasher('SHA-256');
   #bytes = 0;
 
-  private constructor(options: SinkOptions, handle: fs.FileHandle) {
+  private constructor(options: SinkOptions, open: OpenFile) {
     this.#options = options;
-    this.#handle = handle;
+    this.#open = open;
   }
 
   /** @throws {LocalError} OUTSIDE where a directory on the way is a link, else the system's code */
   static async open(options: SinkOptions): Promise<LocalSink> {
     // Readable too, since a part is proven by reading it.
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+    const disk = diskOf(options.root);
     return told(options.path, () =>
       inDirectory(
         options,
-        async (temporary) => new LocalSink(options, await fs.open(temporary, flags, 0o600)),
+        async (temporary) => new LocalSink(options, await disk.open(temporary, flags, 0o600)),
       ),
     );
   }
@@ -73,15 +79,16 @@ export class LocalSink {
    */
   static async resume(options: SinkOptions, part: Part): Promise<LocalSink | undefined> {
     const flags = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+    const disk = diskOf(options.root);
     return told(options.path, () =>
       inDirectory(options, async (temporary) => {
         try {
-          const sink = new LocalSink(options, await fs.open(temporary, flags));
+          const sink = new LocalSink(options, await disk.open(temporary, flags));
           if (await sink.#takesOver(part)) return sink;
           await sink.discard();
           return undefined;
         } catch (error) {
-          await fs.rm(temporary, { force: true });
+          await disk.unlink(temporary);
           if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ELOOP') return undefined;
           throw error;
         }
@@ -98,7 +105,10 @@ export class LocalSink {
     this.#hash.update(chunk);
     try {
       for (let rest = chunk; rest.length > 0; ) {
-        const { bytesWritten } = await this.#handle.write(rest, 0, rest.length, this.#bytes);
+        const bytesWritten =
+          this.#bytes + rest.length <= SMALL_BYTES
+            ? await this.#open.write(rest, this.#bytes)
+            : await this.#open.writeBeside(rest, this.#bytes);
         rest = rest.subarray(bytesWritten);
         this.#bytes += bytesWritten;
       }
@@ -117,7 +127,7 @@ export class LocalSink {
 
   /** Leaves off and keeps the part, for `resume`. */
   async suspend(): Promise<Part> {
-    await this.#handle.close();
+    await this.#open.close();
     return { bytes: this.#bytes, sha256: this.#hash.digest() };
   }
 
@@ -138,30 +148,30 @@ export class LocalSink {
     const { above, name } = split(path);
     try {
       return await told(path, async () => {
-        if (modifiedMs !== undefined) await this.#handle.utimes(modifiedMs / 1000, modifiedMs / 1000);
-        await this.#handle.chmod(
+        if (modifiedMs !== undefined) await this.#open.utimes(modifiedMs, modifiedMs);
+        await this.#open.chmod(
           permissions === undefined ? 0o644 & ~process.umask() : permissions & PERMISSION_BITS,
         );
-        await this.#handle.sync();
+        await this.#open.sync();
         return within(root, above, async (here) => {
           const fresh = split(temporary).name;
           let setAside = false;
-          if (aside === undefined) await fs.rename(`${here.at}/${fresh}`, `${here.at}/${name}`);
+          if (aside === undefined) await diskOf(root).rename(`${here.at}/${fresh}`, `${here.at}/${name}`);
           else setAside = await replaceAndKeep({ root, path, aside, here, temporary: fresh });
           const seenAtMs = Date.now();
-          const local = fingerprintOf(await this.#handle.stat());
+          const local = fingerprintOf(await this.#open.stat());
           await here.sync();
           return { local, seenAtMs, sha256: this.#hash.digest(), bytes: this.#bytes, setAside };
         });
       });
     } finally {
-      await this.#handle.close();
+      await this.#open.close();
     }
   }
 
   /** Reads a file that may be a part, and takes it over where it is. */
   async #takesOver(part: Part): Promise<boolean> {
-    const stats = await this.#handle.stat();
+    const stats = await this.#open.stat();
     if (!stats.isFile() || stats.nlink !== 1 || stats.size !== part.bytes) return false;
     this.#bytes = part.bytes;
     for await (const chunk of this.#written()) this.#hash.update(chunk);
@@ -171,7 +181,7 @@ export class LocalSink {
   async *#written(): AsyncGenerator<Buffer> {
     const buffer = Buffer.allocUnsafe(Math.max(1, Math.min(READ_BYTES, this.#bytes)));
     for (let position = 0; position < this.#bytes; ) {
-      const { bytesRead } = await this.#handle.read(buffer, 0, buffer.length, position);
+      const bytesRead = await this.#open.readBeside(buffer, position);
       if (bytesRead === 0) return;
       position += bytesRead;
       yield buffer.subarray(0, bytesRead);
@@ -180,11 +190,15 @@ export class LocalSink {
 
   /** Throws the part away. */
   async discard(): Promise<void> {
-    await this.#handle.close().catch(() => {});
     const { root, path, temporary } = this.#options;
     try {
+      await this.#open.close();
+    } catch {
+      // What could not be flushed is thrown away.
+    }
+    try {
       await within(root, split(path).above, ({ at }) =>
-        fs.rm(`${at}/${split(temporary).name}`, { force: true }),
+        diskOf(root).unlink(`${at}/${split(temporary).name}`),
       );
     } catch (error) {
       // Its directory is gone, or something else stands in its place: there is nothing of ours any more.

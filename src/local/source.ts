@@ -1,16 +1,24 @@
 /*
  * A local file on its way out: opened without following links, proven to be the file that the scan saw and to
- * lie below the root, hashed as it is read, and looked at again at its end. Reads in large pieces, the next
- * one while the last one is sent.
+ * lie below the root, hashed as it is read, and looked at again at its end. A small one is read in one go, a large one
+ * in large pieces, the next one while the last one is sent.
  */
-import { constants, promises as fs } from 'node:fs';
+import { constants } from 'node:fs';
 import type { HashAlgorithm } from '../plan/digest.js';
 import { type Fingerprint, type LocalFile, sameFingerprint } from '../plan/entry.js';
+import type { Disk, OpenFile } from './disk.js';
 import { codeOf, LocalError, localSentence } from './error.js';
 import { fingerprintOf } from './fingerprint.js';
-import { createHasher } from './hasher.js';
+import { createHasher, digestOf } from './hasher.js';
+import { diskOf } from './mounts.js';
 
 const READ_BYTES = 1024 * 1024;
+
+/** A file up to here is read in one go: on a disk of this machine that keeps nobody waiting. */
+const SMALL_BYTES = 128 * 1024;
+
+/** Where small files are read to, several of them; it is let go of when the last of them is. */
+const ROOM_BYTES = 512 * 1024;
 
 /** Non-blocking, so that a file replaced by a pipe does not hang the open. */
 const OPEN_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
@@ -36,14 +44,14 @@ export class LocalSource {
   /** When the file was looked at, before anything was read; for `settledFingerprint`. Milliseconds since 1970. */
   readonly seenAtMs: number;
   readonly #file: LocalFile;
-  readonly #handle: fs.FileHandle;
+  readonly #open: OpenFile;
   /** Counts the readings: only what the newest one read is confirmed. */
   #reading = 0;
   #digests: Digests | undefined;
 
-  private constructor(file: LocalFile, handle: fs.FileHandle, seenAtMs: number) {
+  private constructor(file: LocalFile, open: OpenFile, seenAtMs: number) {
     this.#file = file;
-    this.#handle = handle;
+    this.#open = open;
     this.seenAtMs = seenAtMs;
     this.sizeBytes = file.sizeBytes;
     this.modifiedMs = file.mtimeMs;
@@ -57,10 +65,11 @@ export class LocalSource {
    *   swapped for a link that leads out of the root, else the system's code
    */
   static async open(root: string, file: LocalFile): Promise<LocalSource> {
+    const disk = diskOf(root);
     const path = `${root}/${file.at ?? file.path}`;
-    let handle: fs.FileHandle;
+    let open: OpenFile;
     try {
-      handle = await fs.open(path, OPEN_FLAGS);
+      open = await disk.open(path, OPEN_FLAGS);
     } catch (error) {
       const code = codeOf(error);
       if (code === 'ELOOP')
@@ -71,11 +80,11 @@ export class LocalSource {
     }
     try {
       const seenAtMs = Date.now();
-      const stats = await handle.stat();
+      const stats = await open.stat();
       if (!stats.isFile() || stats.dev !== file.device || !sameFingerprint(fingerprintOf(stats), file)) {
         throw changed(file);
       }
-      const place = await placeOf(handle, path);
+      const place = await placeOf(disk, open, path);
       if (place === 'nowhere') throw changed(file);
       if (place === 'elsewhere') {
         throw new LocalError(
@@ -83,9 +92,9 @@ export class LocalSource {
           `${file.path} is reached through a link that was put in the place of a directory: it is not read.`,
         );
       }
-      return new LocalSource(file, handle, seenAtMs);
+      return new LocalSource(file, open, seenAtMs);
     } catch (error) {
-      await handle.close();
+      await open.close();
       throw error;
     }
   }
@@ -96,18 +105,42 @@ export class LocalSource {
    * starts anew.
    */
   async *chunks({ fromByte = 0, also }: Reading = {}): AsyncGenerator<Buffer> {
-    // Its own hashes: an earlier reading that was left may still have a piece under way.
-    const hash = createHasher('SHA-256');
-    const other = also === undefined || also === 'SHA-256' ? undefined : createHasher(also);
+    // Its own digests: an earlier reading that was left may still have a piece under way.
     this.#reading += 1;
     const reading = this.#reading;
     this.#digests = undefined;
-    const sizeBytes = Math.max(1, Math.min(READ_BYTES, this.sizeBytes + 1));
+    const other = also === 'SHA-256' ? undefined : also;
+    const isSmall = this.sizeBytes <= SMALL_BYTES;
+    const digests = yield* isSmall ? this.#inOneGo(fromByte, other) : this.#inPieces(fromByte, other);
+    if (!sameFingerprint(await this.#look(), this.#file)) throw changed(this.#file);
+    if (reading === this.#reading)
+      this.#digests = also === 'SHA-256' ? { ...digests, also: digests.sha256 } : digests;
+  }
+
+  async *#inOneGo(fromByte: number, also: HashAlgorithm | undefined): AsyncGenerator<Buffer, Digests> {
+    // One byte more than there should be: a read that does not fill it has come to the end.
+    const buffer = roomFor(this.sizeBytes + 1);
+    let length = 0;
+    for (let bytesRead = -1; bytesRead !== 0 && length < Math.max(1, this.sizeBytes); length += bytesRead) {
+      bytesRead = await this.#read(buffer.subarray(length), length);
+    }
+    if (length !== this.sizeBytes) throw changed(this.#file);
+    const content = buffer.subarray(0, length);
+    const sha256 = digestOf('SHA-256', content);
+    const other = also === undefined ? undefined : digestOf(also, content);
+    if (fromByte < length) yield content.subarray(fromByte);
+    return { sha256, also: other };
+  }
+
+  async *#inPieces(fromByte: number, also: HashAlgorithm | undefined): AsyncGenerator<Buffer, Digests> {
+    const hash = createHasher('SHA-256');
+    const other = also === undefined ? undefined : createHasher(also);
+    const sizeBytes = Math.min(READ_BYTES, this.sizeBytes + 1);
     // Two buffers in turn: one is being sent while the other is filled.
     let filling = Buffer.allocUnsafe(sizeBytes);
-    let sending = this.sizeBytes >= READ_BYTES ? Buffer.allocUnsafe(sizeBytes) : filling;
+    let sending = Buffer.allocUnsafe(sizeBytes);
     let position = 0;
-    let next = this.#read(filling, position);
+    let next = this.#readBeside(filling, position);
     for (;;) {
       const bytesRead = await next;
       if (bytesRead === 0) break;
@@ -117,22 +150,14 @@ export class LocalSource {
       const chunk = filling.subarray(0, bytesRead);
       hash.update(chunk);
       other?.update(chunk);
-      if (sending === filling) {
-        if (skipped < bytesRead) yield chunk.subarray(skipped);
-        next = this.#read(filling, position);
-      } else {
-        [filling, sending] = [sending, filling];
-        next = this.#read(filling, position);
-        // Where the consumer leaves early, nobody awaits this read; its failure is then of no interest.
-        next.catch(() => {});
-        if (skipped < bytesRead) yield chunk.subarray(skipped);
-      }
+      [filling, sending] = [sending, filling];
+      next = this.#readBeside(filling, position);
+      // Where the consumer leaves early, nobody awaits this read; its failure is then of no interest.
+      next.catch(() => {});
+      if (skipped < bytesRead) yield chunk.subarray(skipped);
     }
-    if (position !== this.sizeBytes || !sameFingerprint(await this.#look(), this.#file))
-      throw changed(this.#file);
-    if (reading !== this.#reading) return;
-    const sha256 = hash.digest();
-    this.#digests = { sha256, also: also === 'SHA-256' ? sha256 : other?.digest() };
+    if (position !== this.sizeBytes) throw changed(this.#file);
+    return { sha256: hash.digest(), also: other?.digest() };
   }
 
   /**
@@ -144,7 +169,7 @@ export class LocalSource {
     const hash = createHasher(algorithm);
     const buffer = Buffer.allocUnsafe(Math.max(1, Math.min(READ_BYTES, bytes)));
     for (let position = 0; position < bytes; ) {
-      const bytesRead = await this.#read(buffer.subarray(0, bytes - position), position);
+      const bytesRead = await this.#readBeside(buffer.subarray(0, bytes - position), position);
       if (bytesRead === 0) throw changed(this.#file);
       hash.update(buffer.subarray(0, bytesRead));
       position += bytesRead;
@@ -161,34 +186,56 @@ export class LocalSource {
   }
 
   async close(): Promise<void> {
-    await this.#handle.close();
+    await this.#open.close();
   }
 
   async #look(): Promise<Fingerprint> {
-    return fingerprintOf(await this.#handle.stat());
+    return fingerprintOf(await this.#open.stat());
   }
 
   async #read(buffer: Buffer, position: number): Promise<number> {
     try {
-      return (await this.#handle.read(buffer, 0, buffer.length, position)).bytesRead;
+      return await this.#open.read(buffer, position);
     } catch (error) {
-      const code = codeOf(error);
-      throw new LocalError(code, localSentence(code, this.#file.path), error);
+      throw unreadable(this.#file, error);
+    }
+  }
+
+  async #readBeside(buffer: Buffer, position: number): Promise<number> {
+    try {
+      return await this.#open.readBeside(buffer, position);
+    } catch (error) {
+      throw unreadable(this.#file, error);
     }
   }
 }
 
 /** Whether the open file really stands at this path, no link in between; `nowhere` where it was deleted since. */
-async function placeOf(handle: fs.FileHandle, path: string): Promise<'here' | 'elsewhere' | 'nowhere'> {
+async function placeOf(disk: Disk, open: OpenFile, path: string): Promise<'here' | 'elsewhere' | 'nowhere'> {
   let real: string;
   try {
-    real = await fs.readlink(`/proc/self/fd/${handle.fd}`);
+    real = await disk.readlink(`/proc/self/fd/${open.fd}`);
   } catch {
     // No /proc here: ask for the path's real form.
-    real = await fs.realpath(path);
+    real = await disk.realpath(path);
   }
   if (real === path) return 'here';
-  return (await handle.stat()).nlink === 0 ? 'nowhere' : 'elsewhere';
+  return (await open.stat()).nlink === 0 ? 'nowhere' : 'elsewhere';
+}
+
+let room = Buffer.alloc(0);
+
+/** Many small buffers of their own would keep the garbage collector busy. */
+function roomFor(bytes: number): Buffer {
+  if (room.length < bytes) room = Buffer.allocUnsafeSlow(Math.max(ROOM_BYTES, bytes));
+  const taken = room.subarray(0, bytes);
+  room = room.subarray(bytes);
+  return taken;
+}
+
+function unreadable(file: LocalFile, error: unknown): LocalError {
+  const code = codeOf(error);
+  return new LocalError(code, localSentence(code, file.path), error);
 }
 
 function changed(file: LocalFile): LocalError {

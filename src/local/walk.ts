@@ -5,14 +5,17 @@
  * content, and never enters the trash. A directory that cannot be read is reported, and what lies under it is
  * unknown, not gone.
  */
-import { type Dirent, promises as fs, type Stats } from 'node:fs';
+import { constants, type Dirent } from 'node:fs';
 import { isLink, type LinkEntry, type LocalFile, type RelativePath } from '../plan/entry.js';
+import type { Disk, Looked } from './disk.js';
 import { type Met, meet, type Wanting } from './entries.js';
 import { codeOf, LocalError, localSentence } from './error.js';
 import { fingerprintOf } from './fingerprint.js';
 import { IGNORE_FILE, IGNORE_FILE_CODE, IgnoreRules, readIgnoreFile } from './ignore.js';
 import { textAt } from './link.js';
 import { identityOf, Links } from './links.js';
+import { diskOf } from './mounts.js';
+import { POOLED } from './pooled.js';
 import { type Sight, type Twin, unreadable } from './sight.js';
 
 export type { Sight } from './sight.js';
@@ -32,7 +35,7 @@ export interface WalkOptions {
   readonly onRules?: (directory: string, rules: IgnoreRules) => void;
 }
 
-/** How many files are looked at (lstat) at the same time. */
+/** How many files are looked at (lstat) before the first of them is told. */
 const LOOKS_AT_ONCE = 32;
 
 /**
@@ -43,10 +46,10 @@ const LOOKS_AT_ONCE = 32;
  */
 export async function openRoot(root: string): Promise<string> {
   try {
-    const real = await fs.realpath(root);
-    const stats = await fs.stat(real);
+    const real = await POOLED.realpath(root);
+    const stats = await POOLED.stat(real);
     if (!stats.isDirectory()) throw new LocalError('ENOTDIR', `${root} is not a directory.`);
-    await fs.access(real, fs.constants.R_OK | fs.constants.X_OK);
+    await POOLED.access(real, constants.R_OK | constants.X_OK);
     // `/` would double the slash in every path below it.
     return real === '/' ? '' : real;
   } catch (error) {
@@ -58,7 +61,7 @@ export async function openRoot(root: string): Promise<string> {
 /** Which directory stands at a root, of which disk; undefined where that cannot be seen. */
 export async function whichRoot(root: string): Promise<string | undefined> {
   try {
-    return identityOf(await fs.stat(`${root}/`));
+    return identityOf(await diskOf(root).stat(`${root}/`));
   } catch {
     return undefined;
   }
@@ -80,9 +83,10 @@ export async function liesAt(
   path: RelativePath,
 ): Promise<LocalFile | LinkEntry | 'nothing' | 'other'> {
   try {
-    const stats = await fs.lstat(`${root}/${path}`);
+    const disk = diskOf(root);
+    const stats = await disk.lstat(`${root}/${path}`);
     if (stats.isFile()) return { path, ...fingerprintOf(stats), device: stats.dev };
-    const leadsTo = stats.isSymbolicLink() ? await textAt(`${root}/${path}`) : undefined;
+    const leadsTo = stats.isSymbolicLink() ? await textAt(disk, `${root}/${path}`) : undefined;
     return leadsTo === undefined ? 'other' : { path, leadsTo };
   } catch (error) {
     const code = codeOf(error);
@@ -118,7 +122,13 @@ export async function* walk(root: string, options: WalkOptions): AsyncGenerator<
     lineBreaks: lineBreaks ?? 'unfit',
   };
   yield* walkDirectory(
-    { root, wanting, directories: directories ?? 'silent', onRules: onRules ?? (() => {}) },
+    {
+      root,
+      disk: diskOf(root),
+      wanting,
+      directories: directories ?? 'silent',
+      onRules: onRules ?? (() => {}),
+    },
     { path: '', at: '', rules: IgnoreRules.NONE, above: [], twin: undefined },
   );
 }
@@ -126,6 +136,7 @@ export async function* walk(root: string, options: WalkOptions): AsyncGenerator<
 /** What the whole walk shares. */
 interface Walk {
   readonly root: string;
+  readonly disk: Disk;
   readonly wanting: Wanting;
   readonly directories: 'told' | 'silent';
   readonly onRules: (directory: string, rules: IgnoreRules) => void;
@@ -144,15 +155,15 @@ interface Directory {
 }
 
 async function* walkDirectory(walk: Walk, directory: Directory): AsyncGenerator<Sight> {
-  const { root, wanting } = walk;
+  const { root, disk, wanting } = walk;
   const links = typeof wanting.links === 'string' ? undefined : wanting.links;
   const { path: own, twin } = directory;
   let entries: Dirent[];
   let { above, rules } = directory;
   try {
-    entries = await fs.readdir(`${root}/${directory.at}`, { withFileTypes: true });
-    if (links !== undefined) above = [...above, identityOf(await fs.stat(`${root}/${directory.at}`))];
-    await proveUnmoved(root, directory);
+    entries = await disk.readdir(`${root}/${directory.at}`);
+    if (links !== undefined) above = [...above, identityOf(await disk.stat(`${root}/${directory.at}`))];
+    await proveUnmoved(walk, directory);
     if (entries.some(({ name }) => name === IGNORE_FILE)) {
       rules = await rulesIn(walk, directory);
       walk.onRules(own, rules);
@@ -169,14 +180,12 @@ async function* walkDirectory(walk: Walk, directory: Directory): AsyncGenerator<
   if (directory.at !== own) links?.entered();
   const met = await meet(entries, { ...directory, above, rules }, wanting);
 
-  let looked = new Map<string, Stats | { error: unknown }>();
+  let looked: ReadonlyMap<string, Looked> = new Map();
   for (const [place, entry] of met.entries()) {
-    if (place % LOOKS_AT_ONCE === 0) {
-      looked = await look(root, met.slice(place, place + LOOKS_AT_ONCE));
-    }
+    if (place % LOOKS_AT_ONCE === 0) looked = await look(walk, met.slice(place, place + LOOKS_AT_ONCE));
     const { path, at, what, instead } = entry;
     if (instead !== undefined) yield instead;
-    else if (what.isSymbolicLink()) yield* linkSight(root, entry);
+    else if (what.isSymbolicLink()) yield* linkSight(walk, entry);
     else if (what.isDirectory())
       yield* walkDirectory(walk, { path, at: `${at}/`, rules, above, twin: entry.twin });
     else {
@@ -193,9 +202,9 @@ async function* walkDirectory(walk: Walk, directory: Directory): AsyncGenerator<
   }
 }
 
-async function* linkSight(root: string, { path, at, twin }: Met): AsyncGenerator<Sight> {
+async function* linkSight({ root, disk }: Walk, { path, at, twin }: Met): AsyncGenerator<Sight> {
   try {
-    const leadsTo = await textAt(`${root}/${at}`);
+    const leadsTo = await textAt(disk, `${root}/${at}`);
     if (leadsTo === undefined) return;
     if (!leadsTo.includes('\ufffd')) {
       yield { kind: 'link', link: { path, leadsTo }, ...(twin === undefined ? {} : { twin }) };
@@ -209,9 +218,9 @@ async function* linkSight(root: string, { path, at, twin }: Met): AsyncGenerator
 }
 
 /** A directory may have been swapped for a link since its parent was read: then what was read lies elsewhere. */
-async function proveUnmoved(root: string, { path, at }: Directory): Promise<void> {
+async function proveUnmoved({ root, disk }: Walk, { path, at }: Directory): Promise<void> {
   const directory = `${root}/${at}`;
-  const real = await fs.realpath(directory);
+  const real = await disk.realpath(directory);
   if (real === '/' || `${real}/` === directory) return;
   const shown = path === '' ? 'The directory' : path.slice(0, -1);
   throw new LocalError(
@@ -232,15 +241,8 @@ async function rulesIn({ root }: Walk, { path, at, rules }: Directory): Promise<
   return rules.with(path, lines);
 }
 
-async function look(root: string, some: readonly Met[]): Promise<Map<string, Stats | { error: unknown }>> {
-  const looks = some
-    .filter(({ what, instead }) => instead === undefined && what.isFile())
-    .map(async ({ path, at }) => {
-      try {
-        return [path, await fs.lstat(`${root}/${at}`)] as const;
-      } catch (error) {
-        return [path, { error }] as const;
-      }
-    });
-  return new Map<string, Stats | { error: unknown }>(await Promise.all(looks));
+async function look({ root, disk }: Walk, met: readonly Met[]): Promise<ReadonlyMap<string, Looked>> {
+  const files = met.filter(({ what, instead }) => instead === undefined && what.isFile());
+  const looked = await disk.lstatAll(files.map(({ at }) => `${root}/${at}`));
+  return new Map(files.map(({ path }, place) => [path, looked[place] ?? { error: undefined }]));
 }

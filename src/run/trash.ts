@@ -6,6 +6,7 @@
 import { promises as fs } from 'node:fs';
 import { codeOf, LocalError, localSentence } from '../local/error.js';
 import { textAt } from '../local/link.js';
+import { diskOf } from '../local/mounts.js';
 import { within } from '../local/place.js';
 import { makeDirectory, moveFile, removeDirectory, removeFile } from '../local/tree.js';
 import { liesAt } from '../local/walk.js';
@@ -98,7 +99,7 @@ async function listLocal(root: string, directory: RelativePath | ''): Promise<Re
         if (entry.name.includes('\ufffd')) complete = false;
         else if (entry.isDirectory()) directories.push(path);
         else if (entry.isSymbolicLink()) {
-          const leadsTo = await textAt(`${at}/${entry.name}`);
+          const leadsTo = await textAt(diskOf(root), `${at}/${entry.name}`);
           if (leadsTo !== undefined) links.push({ path, leadsTo });
         } else if (!entry.isFile()) others.push(path);
         else {

@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { IgnoreMap, IgnoreRules, readIgnoreFile } from '../../src/local/ignore.js';
+import { diskOf } from '../../src/local/mounts.js';
 import { walk } from '../../src/local/walk.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
 import { localError, openBelow, pathOf, systemError } from './support.js';
@@ -329,7 +330,7 @@ describe('a file that cannot be used', () => {
     await fs.mkdir(root.join('data'));
     for (const path of ['data/.ferryignore', 'data/secret', 'z'])
       await fs.writeFile(root.join(path), 'secret');
-    vi.spyOn(fs, 'open').mockRejectedValue(systemError('ENOENT'));
+    vi.spyOn(diskOf(root.path), 'open').mockRejectedValue(systemError('ENOENT'));
     const seen: unknown[] = [];
     for await (const sight of walk(root.path, { wants: () => true })) seen.push(sight);
     expect(seen).toMatchObject([
@@ -387,7 +388,7 @@ describe('a file that cannot be used', () => {
   });
 
   it.each(['EACCES', 'EIO'])('one that cannot be opened (%s)', async (code) => {
-    vi.spyOn(fs, 'open').mockRejectedValue(systemError(code));
+    vi.spyOn(diskOf(root.path), 'open').mockRejectedValue(systemError(code));
     expect(await refused()).toMatch(/^data\/\.ferryignore (may not be read by|cannot be read: the disk)/);
   });
 

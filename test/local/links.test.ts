@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { promises as fs } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Links } from '../../src/local/links.js';
+import { diskOf } from '../../src/local/mounts.js';
 import { LocalSource } from '../../src/local/source.js';
 import { lookAt, openRoot, type Sight, walk } from '../../src/local/walk.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
@@ -180,11 +181,11 @@ describe('links that are not', () => {
   it('that cannot be looked at: what lies there is unknown, not gone', async () => {
     await put('real');
     await link('real', 'way');
-    const realpath = fs.realpath.bind(fs) as (...args: unknown[]) => Promise<unknown>;
-    vi.spyOn(fs, 'realpath').mockImplementation((async (path: string, ...more: unknown[]) => {
+    const { realpath } = diskOf(root);
+    vi.spyOn(diskOf(root), 'realpath').mockImplementation((path) => {
       if (path.endsWith('/way')) throw systemError('EACCES');
-      return realpath(path, ...more);
-    }) as unknown as typeof fs.realpath);
+      return realpath(path);
+    });
     expect(await lines()).toEqual(['real', 'unreadable way EACCES']);
   });
 
@@ -239,7 +240,7 @@ describe('what moves meanwhile', () => {
       expect(await lookAt(root, path, 'follow')).toBeUndefined();
     }
     expect(await lookAt(root, 'way', 'skip')).toBeUndefined();
-    vi.spyOn(fs, 'realpath').mockRejectedValue(systemError('EIO'));
+    vi.spyOn(diskOf(root), 'realpath').mockRejectedValue(systemError('EIO'));
     expect((await localError(lookAt(root, 'way/file', 'follow'))).code).toBe('EIO');
   });
 });

@@ -3,11 +3,12 @@ import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, promises as fs, readdirSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { diskOf } from '../../src/local/mounts.js';
 import { LocalSink, type Part, type SinkOptions } from '../../src/local/sink.js';
 import { lookAt } from '../../src/local/walk.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
 import { describeMounted, mounted } from './mounted.js';
-import { localError, openBelow, systemError } from './support.js';
+import { localError, openBelow, openPrototype, systemError } from './support.js';
 
 let root: TemporaryDirectory;
 beforeEach(async () => {
@@ -110,12 +111,12 @@ describe('what is refused', () => {
 
   it('a link that comes in between', async () => {
     await using outside = await temporaryDirectory('outside');
-    const mkdir = fs.mkdir.bind(fs);
-    vi.spyOn(fs, 'mkdir').mockImplementation((async (path: string) => {
-      await mkdir(path);
+    const { mkdir } = diskOf(root.path);
+    vi.spyOn(diskOf(root.path), 'mkdir').mockImplementation(async (path, mode) => {
+      await mkdir(path, mode);
       await fs.rm(path, { recursive: true });
       await fs.symlink(outside.path, path);
-    }) as typeof fs.mkdir);
+    });
     expect((await localError(open('d/f'))).code).toBe('OUTSIDE');
     expect(readdirSync(outside.path)).toEqual([]);
   });
@@ -147,10 +148,8 @@ describe('what is refused', () => {
 
   it('a disk that is full is named as such', async () => {
     const sink = await open('f');
-    const handle = await fs.open(root.join('.ferryd-1.part'));
-    const prototype = Object.getPrototypeOf(handle) as { write: unknown };
-    await handle.close();
-    vi.spyOn(prototype as { write(): Promise<never> }, 'write').mockRejectedValue(systemError('ENOSPC'));
+    const prototype = await openPrototype(root.join('.ferryd-1.part'));
+    vi.spyOn(prototype, 'write').mockRejectedValue(systemError('ENOSPC'));
     expect(await localError(sink.write(Buffer.from('x')))).toMatchObject({
       code: 'ENOSPC',
       message: 'There is no room left on the disk for f. Make some there; the next run goes on.',
@@ -304,9 +303,7 @@ describeMounted('a disk of its own', () => {
     await fs.mkdir(root.join('.ferryd-trash/s/d'), { recursive: true });
     const sink = await open('d/f');
     await sink.write(Buffer.from('new'));
-    const handle = await fs.open(root.join('d/f'));
-    const prototype = Object.getPrototypeOf(handle) as { sync(): Promise<void> };
-    await handle.close();
+    const prototype = await openPrototype(root.join('d/f'));
     const sync = prototype.sync;
     let times = 0;
     vi.spyOn(prototype, 'sync').mockImplementation(async function (this: unknown) {

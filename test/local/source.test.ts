@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { promises as fs } from 'node:fs';
 import { createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { diskOf } from '../../src/local/mounts.js';
 import { LocalSource } from '../../src/local/source.js';
 import { lookAt } from '../../src/local/walk.js';
 import type { LocalFile } from '../../src/plan/entry.js';
@@ -242,7 +243,7 @@ describe('something else in the place of the file', () => {
 
   it('a file that may not be read is told', async () => {
     const file = await put('f', 'x');
-    vi.spyOn(fs, 'open').mockRejectedValue(systemError('EACCES'));
+    vi.spyOn(diskOf(root.path), 'open').mockRejectedValue(systemError('EACCES'));
     expect(await localError(LocalSource.open(root.path, file))).toMatchObject({
       code: 'EACCES',
       message: expect.stringContaining('may not be read by the account'),
@@ -261,11 +262,11 @@ describe('something else in the place of the file', () => {
 
   it('nothing any more, between opening and asking where it stands: deleted, not led astray', async () => {
     const file = await put('f', 'x');
-    const readlink = fs.readlink.bind(fs);
-    vi.spyOn(fs, 'readlink').mockImplementation((async (path: string) => {
+    const { readlink } = diskOf(root.path);
+    vi.spyOn(diskOf(root.path), 'readlink').mockImplementation(async (path) => {
       await fs.rm(root.join('f'), { force: true });
       return readlink(path);
-    }) as typeof fs.readlink);
+    });
     expect((await localError(LocalSource.open(root.path, file))).code).toBe('CHANGED');
   });
 
@@ -282,7 +283,7 @@ it('where there is no /proc, the real path tells', async () => {
   await using outside = await temporaryDirectory('outside');
   await fs.mkdir(root.join('d'));
   const file = await put('d/f', 'x');
-  vi.spyOn(fs, 'readlink').mockRejectedValue(new Error('no /proc'));
+  vi.spyOn(diskOf(root.path), 'readlink').mockRejectedValue(new Error('no /proc'));
   await opened(file, async (source) => whole(source.chunks()));
   await fs.rename(root.join('d'), outside.join('d'));
   await fs.symlink(outside.join('d'), root.join('d'));

@@ -1,8 +1,10 @@
 /*
  * What the tests of the local side share: errors as values, and descriptors that were left open.
  */
-import { readdirSync, readlinkSync } from 'node:fs';
+import { constants, readdirSync, readlinkSync } from 'node:fs';
+import type { OpenFile } from '../../src/local/disk.js';
 import { LocalError } from '../../src/local/error.js';
+import { diskOf } from '../../src/local/mounts.js';
 import type { Sight } from '../../src/local/sight.js';
 
 /** Where a sight lies. */
@@ -38,4 +40,11 @@ export function openBelow(directory: string): string[] {
     }
   }
   return open;
+}
+
+/** What all files share that are open the way this one would be: there a test stands between ferryd and the disk. */
+export async function openPrototype(path: string): Promise<OpenFile> {
+  const open = await diskOf(path).open(path, constants.O_RDONLY);
+  await open.close();
+  return Object.getPrototypeOf(open) as OpenFile;
 }

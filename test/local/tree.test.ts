@@ -3,12 +3,13 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, promises as fs, lstatSync, readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { diskOf } from '../../src/local/mounts.js';
 import { discardFile, makeDirectory, moveFile, removeDirectory, removeFile } from '../../src/local/tree.js';
 import { lookAt } from '../../src/local/walk.js';
 import type { Fingerprint, LocalFile } from '../../src/plan/entry.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
 import { describeMounted, mounted } from './mounted.js';
-import { localError, openBelow, systemError } from './support.js';
+import { localError, openBelow, openPrototype, systemError } from './support.js';
 
 const EARLIER = new Date('2024-01-02T03:04:05.678Z');
 
@@ -173,14 +174,14 @@ describe('removeFile', () => {
     await fs.link(root.join('d/f'), outside.join('d/f'));
     const now = await lookAt(root.path, 'd/f');
     if (now === undefined) throw new Error('d/f is gone');
-    const readlink = fs.readlink.bind(fs);
-    vi.spyOn(fs, 'readlink').mockImplementation((async (path: string) => {
+    const { readlink } = diskOf(root.path);
+    vi.spyOn(diskOf(root.path), 'readlink').mockImplementation(async (path) => {
       const real = await readlink(path);
       // Proven, and only then swapped: what follows must work in the directory that was proven.
       await fs.rename(root.join('d'), root.join('moved'));
       await fs.symlink(outside.join('d'), root.join('d'));
       return real;
-    }) as typeof fs.readlink);
+    });
     expect(await removeFile(root.path, 'd/f', now)).toBe('removed');
     expect(readdirSync(root.join('moved'))).toEqual([]);
     expect(readdirSync(outside.join('d'))).toEqual(['f']);
@@ -194,7 +195,7 @@ describe('removeFile', () => {
 
   it('says why it may not', async () => {
     const file = await put('d/f');
-    vi.spyOn(fs, 'open').mockRejectedValue(systemError('EACCES'));
+    vi.spyOn(diskOf(root.path), 'open').mockRejectedValue(systemError('EACCES'));
     expect(await localError(removeFile(root.path, 'd/f', file))).toMatchObject({
       code: 'EACCES',
       message:
@@ -282,13 +283,13 @@ describe('moveFile', () => {
 
   it('that its directory vanishes under the work is no missing file', async () => {
     await put('f', 'x');
-    const realOpen = fs.open.bind(fs) as (...args: unknown[]) => Promise<fs.FileHandle>;
+    const { open } = diskOf(root.path);
     let opens = 0;
-    vi.spyOn(fs, 'open').mockImplementation((async (path: string, ...more: unknown[]) => {
+    vi.spyOn(diskOf(root.path), 'open').mockImplementation((path, flags, mode) => {
       opens += path === root.join('d') ? 1 : 0;
       if (path === root.join('d') && opens > 1) throw systemError('ENOENT');
-      return realOpen(path, ...more);
-    }) as unknown as typeof fs.open);
+      return open(path, flags, mode);
+    });
     expect(await localError(moveFile(root.path, 'f', 'd/f', undefined))).toMatchObject({ code: 'ENOENT' });
     expect(readFileSync(root.join('f'), 'utf8')).toBe('x');
   });
@@ -364,7 +365,7 @@ describe('moveFile', () => {
 
 describe('the place of the work', () => {
   it('is proven by the real path where there is no /proc', async () => {
-    vi.spyOn(fs, 'readlink').mockRejectedValue(systemError('ENOENT'));
+    vi.spyOn(diskOf(root.path), 'readlink').mockRejectedValue(systemError('ENOENT'));
     const file = await put('d/f', 'x');
     expect(await moveFile(root.path, 'd/f', 'e/f', file)).toBe('moved');
     await fs.symlink('e', root.join('link'));
@@ -376,18 +377,17 @@ describe('the place of the work', () => {
 
   it('may be deleted under the work: then nothing is there', async () => {
     const file = await put('d/f', 'x');
-    const readlink = fs.readlink.bind(fs);
-    vi.spyOn(fs, 'readlink').mockImplementation((async (path: string) => {
+    const { readlink } = diskOf(root.path);
+    vi.spyOn(diskOf(root.path), 'readlink').mockImplementation(async (path) => {
       await fs.rm(root.join('d'), { recursive: true, force: true });
       return readlink(path);
-    }) as typeof fs.readlink);
+    });
     expect(await removeFile(root.path, 'd/f', file)).toBe('missing');
   });
 
   it('is named rightly on a disk that does not tell case apart', async () => {
     const file = await put('Docs/f', 'x');
-    vi.spyOn(fs, 'readlink').mockImplementation((async () =>
-      root.join('docs')) as unknown as typeof fs.readlink);
+    vi.spyOn(diskOf(root.path), 'readlink').mockReturnValue(root.join('docs'));
     const error = await localError(removeFile(root.path, 'Docs/f', file));
     expect(error).toMatchObject({
       code: 'OUTSIDE',
@@ -441,21 +441,19 @@ describeMounted('moveFile to another disk', () => {
   });
 
   it.each([
-    ['while it is copied', 'write', 'changed'],
+    ['while it is copied', 'writeBeside', 'changed'],
     ['behind the last byte', 'sync', 'changed'],
   ] as const)('a file that is written %s stays, and its copy goes', async (_when, moment, result) => {
     await fs.mkdir(root.join('disk'));
     using _ = mounted('tmpfs', root.join('disk'));
     const file = await put('f', content);
-    const handle = await fs.open(root.join('f'));
-    const prototype = Object.getPrototypeOf(handle) as Record<'write' | 'sync', () => Promise<unknown>>;
-    await handle.close();
+    const prototype = await openPrototype(root.join('f'));
     const real = prototype[moment];
     let times = 0;
     vi.spyOn(prototype, moment).mockImplementation(async function (this: unknown, ...args: never[]) {
       times += 1;
       if (times === 1) await fs.appendFile(root.join('f'), 'more');
-      return Reflect.apply(real, this, args) as Promise<unknown>;
+      return Reflect.apply(real, this, args) as Promise<never>;
     });
     expect(await moveFile(root.path, 'f', 'disk/f', file)).toBe(result);
     expect(readdirSync(root.join('disk'))).toEqual([]);
@@ -485,13 +483,13 @@ describe('makeDirectory', () => {
   });
 
   it('nor through one that comes in between', async () => {
-    const mkdir = fs.mkdir.bind(fs);
-    vi.spyOn(fs, 'mkdir').mockImplementation((async (path: string) => {
-      await mkdir(path);
+    const { mkdir } = diskOf(root.path);
+    vi.spyOn(diskOf(root.path), 'mkdir').mockImplementation(async (path, mode) => {
+      await mkdir(path, mode);
       if (!path.endsWith('/a')) return;
       await fs.rmdir(root.join('a'));
       await fs.symlink(outside.path, root.join('a'));
-    }) as typeof fs.mkdir);
+    });
     expect((await localError(makeDirectory(root.path, 'a/b/c'))).code).toBe('OUTSIDE');
     expect(readdirSync(outside.path)).toEqual([]);
   });

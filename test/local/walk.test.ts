@@ -4,6 +4,8 @@ import { createServer } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { IgnoreMap } from '../../src/local/ignore.js';
+import { diskOf } from '../../src/local/mounts.js';
+import { POOLED } from '../../src/local/pooled.js';
 import { lookAt, openRoot, type Sight, standsAt, type WalkOptions, walk } from '../../src/local/walk.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
 import { itWithDevices } from './mounted.js';
@@ -105,11 +107,11 @@ describe('the order', () => {
       lineBreaks: fc.constantFrom('fit' as const, 'unfit' as const),
     });
     const rules = fc.array(fc.constantFrom('a*', 'b/', '!ab', '-', '/a', '*.a'), { maxLength: 2 });
-    const readdir = fs.readdir.bind(fs) as (...args: unknown[]) => Promise<unknown>;
-    vi.spyOn(fs, 'readdir').mockImplementation((async (path: string, ...more: unknown[]) => {
+    const { readdir } = diskOf(root.path);
+    vi.spyOn(diskOf(root.path), 'readdir').mockImplementation((path) => {
       if (path.endsWith('unreadable/')) throw systemError('EACCES');
-      return readdir(path, ...more);
-    }) as unknown as typeof fs.readdir);
+      return readdir(path);
+    });
 
     async function addOdd(
       at: string,
@@ -317,10 +319,10 @@ describe('directories', () => {
 
   it('that are not wanted, or cannot be looked into, are not', async () => {
     for (const path of ['a/f', 'b/f', 'c/.ferryignore/f']) await put(path);
-    vi.spyOn(fs, 'realpath').mockImplementation((async (path: string) => {
+    vi.spyOn(diskOf(root.path), 'realpath').mockImplementation((path) => {
       if (path.endsWith('/b/')) throw systemError('EIO');
-      return path === `${root.path}/` ? root.path : path.replace(/\/$/, '');
-    }) as unknown as typeof fs.realpath);
+      return path.replace(/\/$/, '');
+    });
     expect(await lines({ directories: 'told' }, (path) => path !== 'a/')).toEqual([
       'unreadable b/',
       'unreadable c/',
@@ -490,10 +492,10 @@ describe('what a job leaves out', () => {
     await put('drop/b');
     await fs.symlink('keep', root.join('drop/link'));
     execFileSync('mkfifo', [root.join('pipe')]);
-    const readdir = vi.spyOn(fs, 'readdir');
+    const readdir = vi.spyOn(diskOf(root.path), 'readdir');
     const seen = await sights((path) => path !== 'drop/' && path !== 'pipe');
     expect(seen.map(pathOf)).toEqual(['keep/a']);
-    expect(readdir.mock.calls.map(([path]) => String(path))).toEqual([`${root.path}/`, `${root.path}/keep/`]);
+    expect(readdir.mock.calls.map(([path]) => path)).toEqual([`${root.path}/`, `${root.path}/keep/`]);
   });
 });
 
@@ -544,15 +546,15 @@ describe('a tree that does not keep still', () => {
   it('also one that is swapped while it is read, and the sentence says so', async () => {
     await using outside = await temporaryDirectory('outside');
     await put('d/e/f');
-    const readdir = fs.readdir.bind(fs) as (...args: unknown[]) => Promise<unknown>;
-    vi.spyOn(fs, 'readdir').mockImplementation((async (path: string, ...more: unknown[]) => {
-      const entries = await readdir(path, ...more);
+    const { readdir } = diskOf(root.path);
+    vi.spyOn(diskOf(root.path), 'readdir').mockImplementation(async (path) => {
+      const entries = await readdir(path);
       if (path.endsWith('/d/e/')) {
         await fs.rename(root.join('d'), outside.join('d'));
         await fs.symlink(outside.join('d'), root.join('d'));
       }
       return entries;
-    }) as unknown as typeof fs.readdir);
+    });
     expect(await sights()).toEqual([
       {
         kind: 'unreadable',
@@ -565,14 +567,12 @@ describe('a tree that does not keep still', () => {
 
   it('a file that is swapped for something else between two looks is none', async () => {
     for (const path of ['a', 'b', 'c']) await put(path);
-    const lstat = fs.lstat.bind(fs) as (...args: unknown[]) => Promise<unknown>;
-    vi.spyOn(fs, 'lstat').mockImplementation((async (path: string, ...more: unknown[]) => {
-      if (path.endsWith('/b')) {
-        await fs.rm(root.join('b'));
-        await fs.symlink('/etc/passwd', root.join('b'));
-      }
-      return lstat(path, ...more);
-    }) as unknown as typeof fs.lstat);
+    const { lstatAll } = diskOf(root.path);
+    vi.spyOn(diskOf(root.path), 'lstatAll').mockImplementation(async (paths) => {
+      await fs.rm(root.join('b'));
+      await fs.symlink('/etc/passwd', root.join('b'));
+      return lstatAll(paths);
+    });
     expect(await lines({})).toEqual(['file a', 'file c']);
   });
 
@@ -587,11 +587,11 @@ describe('a tree that does not keep still', () => {
 describe('what cannot be read', () => {
   it.each(['EACCES', 'EIO'])('a directory (%s) is told, and its neighbours are walked', async (code) => {
     for (const path of ['a/1', 'locked/2', 'z/3']) await put(path);
-    const readdir = fs.readdir.bind(fs) as (...args: unknown[]) => Promise<unknown>;
-    vi.spyOn(fs, 'readdir').mockImplementation((async (path: string, ...more: unknown[]) => {
+    const { readdir } = diskOf(root.path);
+    vi.spyOn(diskOf(root.path), 'readdir').mockImplementation((path) => {
       if (path.includes('locked')) throw systemError(code);
-      return readdir(path, ...more);
-    }) as unknown as typeof fs.readdir);
+      return readdir(path);
+    });
     expect((await sights()).map((sight) => [sight.kind, pathOf(sight)])).toEqual([
       ['file', 'a/1'],
       ['unreadable', 'locked/'],
@@ -601,11 +601,12 @@ describe('what cannot be read', () => {
 
   it('a file is told with the code', async () => {
     for (const path of ['a', 'b', 'c']) await put(path);
-    const lstat = fs.lstat.bind(fs) as (...args: unknown[]) => Promise<unknown>;
-    vi.spyOn(fs, 'lstat').mockImplementation((async (path: string, ...more: unknown[]) => {
-      if (path.endsWith('/b')) throw systemError('EIO');
-      return lstat(path, ...more);
-    }) as unknown as typeof fs.lstat);
+    const { lstatAll } = diskOf(root.path);
+    vi.spyOn(diskOf(root.path), 'lstatAll').mockImplementation(async (paths) => {
+      const looked = [...(await lstatAll(paths))];
+      looked[paths.findIndex((path) => path.endsWith('/b'))] = { error: systemError('EIO') };
+      return looked;
+    });
     const seen = await sights();
     expect(seen.map(pathOf)).toEqual(['a', 'b', 'c']);
     expect(seen[1]).toMatchObject({
@@ -634,7 +635,7 @@ describe('openRoot', () => {
       code: 'ENOTDIR',
       message: `${root.join('file')} is not a directory.`,
     });
-    vi.spyOn(fs, 'access').mockRejectedValue(systemError('EACCES'));
+    vi.spyOn(POOLED, 'access').mockRejectedValue(systemError('EACCES'));
     expect((await localError(openRoot(root.path))).message).toContain('may not be read by the account');
   });
 });
@@ -653,7 +654,7 @@ describe('a second look', () => {
   });
 
   it('does not take a failing disk for a deleted file', async () => {
-    vi.spyOn(fs, 'lstat').mockRejectedValue(systemError('EIO'));
+    vi.spyOn(diskOf(root.path), 'lstat').mockRejectedValue(systemError('EIO'));
     expect((await localError(lookAt(root.path, 'a'))).code).toBe('EIO');
   });
 });

@@ -1,6 +1,6 @@
-import { promises as fs } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { diskOf } from '../../src/local/mounts.js';
 import { Accounts } from '../../src/run/accounts.js';
 import { certificates } from '../support/certificates.js';
 import type { Fault, Rule } from '../support/ftp-server/fault.js';
@@ -336,15 +336,16 @@ describe('trust', () => {
     await manyFiles({ server: { users: { ferry: 'another' } } });
     world.settle();
     // The workers' files open one after the other, each once the login of the one before was refused.
-    const opened = fs.open.bind(fs) as (...args: unknown[]) => Promise<fs.FileHandle>;
+    const disk = diskOf(world.local(''));
+    const { open } = disk;
     let opens = 0;
-    vi.spyOn(fs, 'open').mockImplementation((async (path: string, ...more: unknown[]) => {
-      const handle = await opened(path, ...more);
+    vi.spyOn(disk, 'open').mockImplementation(async (path, flags, mode) => {
+      const opened = await open(path, flags, mode);
       if (path.startsWith(world.local('')) && opens++ > 0) {
         await world.server.until((journal) => journal.connections > 0 && journal.open === 0);
       }
-      return handle;
-    }) as unknown as typeof fs.open);
+      return opened;
+    });
     expect(await world.run()).toMatchObject({ outcome: 'failed', failure: { kind: 'trust', code: '530' } });
     expect(opens).toBeGreaterThan(1);
     expect(world.count('PASS')).toBe(1);

@@ -4,10 +4,11 @@
  * no byte outside the root is read or written, and what is unclear is never deleted.
  */
 import { execFileSync } from 'node:child_process';
-import { promises as fs, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { chmod, chown, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { diskOf } from '../../src/local/mounts.js';
 import { isTemporary } from '../../src/plan/temporary.js';
 import { describeMounted, itWithDevices, mounted } from '../local/mounted.js';
 import {
@@ -33,16 +34,19 @@ afterEach(async () => {
 
 /** Does something when the run is about to do that to that local path, before it is done. */
 function rightBefore(deed: 'readdir' | 'open' | 'lstat', path: string, nth: number, work: () => void): void {
-  const original = fs[deed].bind(fs) as (...words: unknown[]) => Promise<unknown>;
+  const disk = diskOf(path);
   let count = 0;
-  const stand = async (...words: unknown[]): Promise<unknown> => {
-    if (words[0] === path) {
-      count += 1;
-      if (count === nth) work();
-    }
-    return original(...words);
-  };
-  vi.spyOn(fs, deed).mockImplementation(stand as never);
+  for (const asked of deed === 'lstat' ? (['lstat', 'lstatAll'] as const) : [deed]) {
+    const original = disk[asked] as (...words: unknown[]) => unknown;
+    const stand = (...words: unknown[]): unknown => {
+      if ([words[0]].flat().includes(path)) {
+        count += 1;
+        if (count === nth) work();
+      }
+      return original(...words);
+    };
+    vi.spyOn(disk, asked).mockImplementation(stand as never);
+  }
 }
 
 describe.each(['copy', 'mirror', 'move', 'two-way'] as const)(
