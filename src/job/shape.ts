@@ -1,13 +1,10 @@
 /*
- * Holds data against the schemas. What fit.ts finds wrong is held against them by ajv (strict), whose errors turn into
- * exactly one mistake for each thing that a person did wrong: of an `anyOf` only the form that was meant counts, a
- * misspelt key does not also count as a missing one. Wording comes from the schemas' own keywords (`whenText`,
- * `whenMissing`, `whenValue`, `alsoCalled`).
+ * Holds data against the schemas (ajv, strict) and turns ajv's errors into exactly one mistake for each thing that a
+ * person did wrong: of an `anyOf` only the form that was meant counts, a misspelt key does not also count as a
+ * missing one. Wording comes from the schemas' own keywords (`whenText`, `whenMissing`, `whenValue`, `alsoCalled`).
  */
-import { createRequire } from 'node:module';
-import type { Ajv, ErrorObject, ValidateFunction } from 'ajv';
+import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { holdsSecret } from './document.js';
-import { durationBounds, fitsRules, type Rules, WORDINGS } from './fit.js';
 import { above, below, error, type Mistake, steps } from './mistake.js';
 import { formats, isFormat } from './patterns.js';
 import { quoted } from './problem.js';
@@ -24,6 +21,7 @@ import {
 import { afterSchema, beforeSchema, channelSchema, expectSchema, pingSchema } from './schema-notice.js';
 import { serverSchema, serversSchema } from './schema-server.js';
 import { closest, didYouMean, simplify } from './suggest.js';
+import { parseDuration } from './units.js';
 
 /** All forms that a person writes. */
 export const SCHEMAS = {
@@ -41,7 +39,7 @@ export const SCHEMAS = {
   after: afterSchema,
   ping: pingSchema,
   expect: expectSchema,
-} as const satisfies Record<keyof Written, Rules>;
+} as const satisfies Record<keyof Written, object>;
 
 /** More than these in one file help nobody. */
 const MAX_MISTAKES = 100;
@@ -57,7 +55,6 @@ export interface Shape {
 
 /** All mistakes of shape, each once. */
 export function checkShape(form: keyof Written, data: unknown): Shape {
-  if (fits(form, data)) return { mistakes: [], rest: data, unclear: new Set() };
   const validate = validator(form);
   if (validate(data)) return { mistakes: [], rest: data, unclear: new Set() };
   const settled = settle(validate.errors ?? []);
@@ -100,13 +97,12 @@ export function checkShape(form: keyof Written, data: unknown): Shape {
 
 /** True where the data has the form, so that it can be used as its type. */
 export function fits<Form extends keyof Written>(form: Form, data: unknown): data is Written[Form] {
-  return fitsRules(SCHEMAS[form], data);
+  return validator(form)(data);
 }
 
-const require = createRequire(import.meta.url);
 const compiled = new Map<keyof Written, ValidateFunction>();
 
-/** Loading ajv and compiling take a quarter of a second, so they wait until there is something wrong. */
+/** Compiling takes some milliseconds, so it waits until somebody asks. */
 function validator(form: keyof Written): ValidateFunction {
   const known = compiled.get(form);
   if (known !== undefined) return known;
@@ -121,7 +117,6 @@ function validator(form: keyof Written): ValidateFunction {
  * @param schemas `checked`: they are held against draft 7 first, which takes a tenth of a second; a test does that
  */
 export function newAjv(schemas: 'trusted' | 'checked' = 'trusted'): Ajv {
-  const { Ajv } = require('ajv') as typeof import('ajv');
   const ajv = new Ajv({
     meta: schemas === 'checked',
     validateSchema: schemas === 'checked',
@@ -135,10 +130,23 @@ export function newAjv(schemas: 'trusted' | 'checked' = 'trusted'): Ajv {
   for (const [name, check] of Object.entries(formats)) {
     ajv.addFormat(name, { type: 'string', validate: (text: string) => check(text) === undefined });
   }
-  for (const [keyword, validate] of Object.entries(durationBounds)) {
-    ajv.addKeyword({ keyword, type: 'string', schemaType: 'string', validate });
+  for (const [keyword, inside] of [
+    ['atLeast', (limit: number, value: number) => value >= limit],
+    ['atMost', (limit: number, value: number) => value <= limit],
+  ] as const) {
+    ajv.addKeyword({
+      keyword,
+      type: 'string',
+      schemaType: 'string',
+      validate: (limit: string, text: string) => {
+        const bound = parseDuration(limit);
+        const value = parseDuration(text);
+        // What is no duration at all is the format's business.
+        return !bound.ok || !value.ok || inside(bound.value, value.value);
+      },
+    });
   }
-  ajv.addVocabulary([...WORDINGS]);
+  ajv.addVocabulary(['alsoCalled', 'valuesAlsoCalled', 'whenText', 'whenMissing', 'whenValue']);
   return ajv;
 }
 
