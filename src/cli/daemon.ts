@@ -9,6 +9,7 @@ import { type Supervisor, superviseBySystemd } from '../daemon/systemd.js';
 import { formatProblem } from '../job/problem.js';
 import { LedgerError } from '../ledger/error.js';
 import type { Ledger } from '../ledger/ledger.js';
+import { openFileLog } from '../report/file-log.js';
 import type { Log } from '../report/log.js';
 import { bothOf, type Holding, holdingOf, openBoard, tellBroken } from './board.js';
 import { complain } from './complaint.js';
@@ -19,7 +20,7 @@ import { type GlobalOptions, load, logSettings, openForWriting, openLog, wireOf 
 export async function daemon(options: GlobalOptions): Promise<ExitCode> {
   const hangUp = onHangUp();
   const configuration = await load(options);
-  const log = openLog(options, configuration.agent, { file: 'written' });
+  const log = openLog(options, configuration.agent, openFileLog);
   const supervisor = superviseBySystemd(process.env, { listener: log.listener });
   try {
     if (configuration.jobs.length === 0) {
@@ -78,7 +79,7 @@ async function serve({ options, configuration, log, ledger, supervisor, hangUp }
     wire: wireOf(options, configuration.agent),
     onChange: (change) => {
       inForce = change.inForce;
-      log.configure(logSettings(options, inForce.agent, { file: 'written' }));
+      log.configure(logSettings(options, inForce.agent));
       board.configuration(change.broken);
     },
     onStanding: (line) => supervisor.status(line),

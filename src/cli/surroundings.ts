@@ -14,6 +14,7 @@ import { LedgerError } from '../ledger/error.js';
 import { type Ledger, type LedgerOptions, openLedger } from '../ledger/ledger.js';
 import type { LedgerReader } from '../ledger/reader.js';
 import type { Level, Listener } from '../report/event.js';
+import type { OpenFileLog } from '../report/file-log.js';
 import { isJournal } from '../report/journal.js';
 import { createLog, type Log, type LogSettings } from '../report/log.js';
 import { checkCron } from '../trigger/cron.js';
@@ -141,31 +142,22 @@ export function openForReading(options: GlobalOptions): LedgerReader | undefined
   });
 }
 
-/**
- * What the log is to show. The log file is the daemon's alone: a command by hand, as another user perhaps, would make
- * a file that the daemon may not write.
- */
-export function logSettings(
-  options: GlobalOptions,
-  agent: AgentSettings,
-  { file = 'left' }: { readonly file?: 'written' | 'left' } = {},
-): LogSettings {
-  return {
-    level: options.logLevel ?? agent.log.level,
-    files: agent.log.files,
-    file: file === 'written' ? agent.log.file : undefined,
-  };
+/** What the log is to show, and in which file. */
+export function logSettings(options: GlobalOptions, { log }: AgentSettings): LogSettings {
+  return { level: options.logLevel ?? log.level, files: log.files, file: log.file };
 }
 
-/** The log on standard error: readable on a terminal, with priorities in the journal, JSON lines in a pipe. */
-export function openLog(
-  options: GlobalOptions,
-  agent: AgentSettings,
-  place: { readonly file?: 'written' | 'left' } = {},
-): Log {
+/**
+ * The log on standard error: readable on a terminal, with priorities in the journal, JSON lines in a pipe.
+ *
+ * @param openFile given by the daemon alone: a command by hand, as another user perhaps, would make a log file that the
+ *   daemon may not write
+ */
+export function openLog(options: GlobalOptions, agent: AgentSettings, openFile?: OpenFileLog): Log {
   const terminal = process.stderr.isTTY === true;
   return createLog({
-    ...logSettings(options, agent, place),
+    ...logSettings(options, agent),
+    openFile,
     format: terminal ? 'readable' : isJournal(process.stderr.fd, process.env) ? 'journal' : 'json',
     stream: process.stderr,
   });

@@ -5,8 +5,9 @@
  * error and never an empty list, for then something would be sent that should not be. Follows no links.
  */
 import { constants } from 'node:fs';
+import { createRequire } from 'node:module';
 import { setImmediate as turn } from 'node:timers/promises';
-import ignore, { type Ignore } from 'ignore';
+import type { Ignore } from 'ignore';
 import type { OpenFile } from './disk.js';
 import { codeOf, LocalError, localSentence } from './error.js';
 import { diskOf } from './mounts.js';
@@ -24,6 +25,14 @@ const OPEN_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBL
 
 /** For how long paths may be held against rules before others have their turn. */
 const TURN_MS = 20;
+
+const require = createRequire(import.meta.url);
+
+/** The library is loaded with the first file of rules; most trees have none. */
+function noRules(): Ignore {
+  const ignore = require('ignore') as typeof import('ignore');
+  return ignore({ ignorecase: false });
+}
 
 /** Lets the other work of this process go on, where many rules meet a large directory. One for each directory. */
 export class Turns {
@@ -56,7 +65,7 @@ export class IgnoreRules {
   with(directory: string, lines: readonly string[]): IgnoreRules {
     const patterns = lines.map((line) => patternOf(directory, line)).filter((line) => line !== undefined);
     if (patterns.length === 0) return this;
-    return new IgnoreRules(ignore({ ignorecase: false }).add([...above(this.#all), ...patterns]));
+    return new IgnoreRules(noRules().add([...above(this.#all), ...patterns]));
   }
 
   /** @param path below the root; a directory's ends with `/` */
@@ -64,7 +73,7 @@ export class IgnoreRules {
     if (this.#all === undefined) return false;
     const directory = path.slice(0, path.lastIndexOf('/', path.length - 2) + 1);
     if (this.#matcher?.directory !== directory) {
-      this.#matcher = { directory, rules: ignore({ ignorecase: false }).add(this.#all) };
+      this.#matcher = { directory, rules: noRules().add(this.#all) };
     }
     return this.#matcher.rules.ignores(path);
   }
@@ -205,7 +214,7 @@ async function firstBytes(open: OpenFile): Promise<Buffer> {
 /** Patterns become regular expressions when they are first asked: one that cannot be made must not end a scan. */
 function understood(line: string): boolean {
   try {
-    ignore({ ignorecase: false }).add([line]).ignores('a');
+    noRules().add([line]).ignores('a');
     return true;
   } catch {
     return false;

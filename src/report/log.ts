@@ -4,10 +4,8 @@
  * sentence for a person. Every text passes `printable` here, the second fence behind the remote's own. It never
  * throws and never blocks: outlet.ts and logfile.ts keep bounded backlogs, and tell what they had to drop.
  */
-import type { Writable } from 'node:stream';
-import winston from 'winston';
 import type { FerrydEvent, Level, Listener } from './event.js';
-import { FileOutlet } from './file-outlet.js';
+import type { OpenFileLog } from './file-log.js';
 import { priorityPrefix } from './journal.js';
 import type { LogFileSettings } from './logfile.js';
 import { Outlet } from './outlet.js';
@@ -32,6 +30,8 @@ export interface LogOptions extends LogSettings {
   readonly format: 'readable' | 'json' | 'journal';
   /** Where to write; it is not ended. Colours need `isTTY` on it. */
   readonly stream: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  /** Left out: the log has no file, whatever its settings. */
+  readonly openFile?: OpenFileLog | undefined;
   /** Where `NO_COLOR` is looked for; left out: the process's own environment. */
   readonly environment?: Readonly<Record<string, string | undefined>>;
 }
@@ -52,7 +52,7 @@ export interface LogRecord {
   readonly level: Level;
   readonly event: FerrydEvent['event'] | 'log.dropped' | 'log.file';
   readonly message: string;
-  readonly [key: string]: Value;
+  readonly [key: string]: Value | undefined;
 }
 
 const LEVELS = { error: 0, warn: 1, info: 2, debug: 3 };
@@ -79,64 +79,34 @@ export function createLog(options: LogOptions): Log {
   const colours = stream.isTTY === true && (environment.NO_COLOR ?? '') === '';
   const render = renderer(options.format, { colours });
   const outlet = new Outlet(stream, (lines) => render(droppedRecord(lines)));
-  const file = new FileOutlet({
+  const file = options.openFile?.({
     droppedLine: (lines) => jsonLine(droppedRecord(lines)),
-    onTrouble: (message) => outlet.write(`${render(fileRecord('warn', message))}\n`),
-    onRecovery: (message) => outlet.write(`${render(fileRecord('info', message))}\n`),
-  });
-  const fileTransport = new winston.transports.Stream({
-    stream: file,
-    eol: '\n',
-    format: lineFormat(jsonLine),
+    onTrouble: (message) => outlet.write(render(fileRecord('warn', message))),
+    onRecovery: (message) => outlet.write(render(fileRecord('info', message))),
   });
   let settings: LogSettings = options;
   const take = (next: LogSettings): void => {
     settings = next;
-    file.configure(next.file);
-    fileTransport.silent = next.file === undefined;
+    file?.configure(next.file);
   };
   take(options);
-  const logger = winston.createLogger({
-    levels: LEVELS,
-    // Which events are written is decided below, for both outputs at once.
-    level: 'debug',
-    transports: [
-      new winston.transports.Stream({ stream: outlet, eol: '\n', format: lineFormat(render) }),
-      fileTransport,
-    ],
-    exitOnError: false,
-  });
-  logger.on('error', () => undefined);
   let closing: Promise<void> | undefined;
-  let open = true;
   return {
     listener(event) {
       const level = levelOf(event);
-      if (!open || LEVELS[level] > LEVELS[settings.level]) return;
+      if (closing !== undefined || LEVELS[level] > LEVELS[settings.level]) return;
       if (settings.files === 'hide' && isFileLine(event, level)) return;
       const record = recordOf(event, new Date());
-      logger.log({ level, message: record.message, record });
+      outlet.write(render(record));
+      if (settings.file !== undefined) file?.write(jsonLine(record));
     },
     configure: take,
     close() {
-      open = false;
-      closing ??= new Promise<void>((resolve) => {
-        logger.once('finish', () => resolve());
-        logger.end();
-      }).then(async () => {
-        // The file first: what goes wrong with it is told on the stream.
-        await ended(file);
-        await ended(outlet);
-      });
+      // The file first: what goes wrong with it is told on the stream.
+      closing ??= Promise.resolve(file?.close()).then(() => outlet.close());
       return closing;
     },
   };
-}
-
-function ended(stream: Writable): Promise<void> {
-  return new Promise((resolve) => {
-    stream.end(() => resolve());
-  });
 }
 
 type Render = (record: LogRecord) => string;
@@ -150,15 +120,6 @@ function renderer(format: LogOptions['format'], style: { readonly colours: boole
     case 'readable':
       return (record) => readableLine(record, style);
   }
-}
-
-/** Winston hands on whatever it was given; what to make of it is each output's. */
-function lineFormat(render: Render) {
-  return winston.format.printf((info) => (isRecord(info.record) ? render(info.record) : ''));
-}
-
-function isRecord(value: unknown): value is LogRecord {
-  return typeof value === 'object' && value !== null && 'event' in value && 'level' in value;
 }
 
 /** The one line a file that a person may not want; trouble with a file is another matter. */
@@ -317,33 +278,36 @@ function about(event: { readonly path: string; readonly message: string }, what:
 
 /**
  * The event as it is logged: `time, level, event, job, run, path, bytes, attempt, code, message`, then whatever else
- * it carries (`server`, `trigger`, `durationMs`, `outcome`, counts). What does not apply is left out, every text is
- * printable.
+ * it carries (`server`, `trigger`, `durationMs`, `outcome`, counts). What does not apply is undefined, so that JSON
+ * leaves it out; every text is printable.
  */
 export function recordOf(event: FerrydEvent, time: Date): LogRecord {
-  const {
-    job,
-    run,
-    path,
-    bytes,
-    attempt,
-    code,
-    event: _name,
-    level: _level,
-    message: _words,
-    ...more
-  } = fieldsOf(event);
-  const head = { time: time.toISOString(), level: levelOf(event), event: event.event } as const;
-  const message = printable(sentenceOf(event));
-  const shown: Record<string, Value> = {};
-  const all: Fields = { ...head, job, run, path, bytes, attempt, code, message, ...more };
-  for (const [key, value] of Object.entries(all)) {
-    if (value !== undefined) shown[key] = typeof value === 'string' ? printable(value) : value;
+  const fields = fieldsOf(event);
+  const { job, run, path, bytes, attempt, code } = fields;
+  // One literal, so that the engine knows the shape: there is a record for each file.
+  const record: LogRecord & Record<string, Value | undefined> = {
+    time: time.toISOString(),
+    level: levelOf(event),
+    event: event.event,
+    job: shown(job),
+    run: shown(run),
+    path: shown(path),
+    bytes: shown(bytes),
+    attempt: shown(attempt),
+    code: shown(code),
+    message: printable(sentenceOf(event)),
+  };
+  for (const key of Object.keys(fields)) {
+    if (!Object.hasOwn(record, key)) record[key] = shown(fields[key]);
   }
-  return { ...shown, ...head, message };
+  return record;
 }
 
-type Fields = Record<string, Value | undefined>;
+function shown(value: Value | undefined): Value | undefined {
+  return typeof value === 'string' ? printable(value) : value;
+}
+
+type Fields = Readonly<Record<string, Value | undefined>>;
 
 function fieldsOf(event: FerrydEvent): Fields {
   if (event.event !== 'run.ended') return { ...event };

@@ -1,9 +1,7 @@
 /*
- * Between winston, which does not look at back-pressure, and a stream that may be slow, stuck or gone: a bounded
- * backlog, beyond which lines are dropped and counted. Once reading goes on, the count is told. It never throws and
- * never blocks.
+ * Between the log and a stream that may be slow, stuck or gone: a bounded backlog, beyond which lines are dropped and
+ * counted. Once reading goes on, the count is told. It never throws and never blocks.
  */
-import { Writable } from 'node:stream';
 
 /** What may wait for a slow reader before lines are dropped. */
 export const BACKLOG_BYTES = 1_048_576;
@@ -12,7 +10,7 @@ export const BACKLOG_BYTES = 1_048_576;
 export const FLUSH_WITHIN_MS = 2_000;
 
 /** Hands lines on to a stream that it does not end. */
-export class Outlet extends Writable {
+export class Outlet {
   readonly #target: NodeJS.WritableStream;
   readonly #droppedLine: (lines: number) => string;
   #dropped = 0;
@@ -20,30 +18,33 @@ export class Outlet extends Writable {
 
   /** @param droppedLine says, without a line's end, how many lines were dropped */
   constructor(target: NodeJS.WritableStream, droppedLine: (lines: number) => string) {
-    super({ decodeStrings: true });
     this.#target = target;
     this.#droppedLine = droppedLine;
   }
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    if (this.#waitingBytes + chunk.length > BACKLOG_BYTES) {
+  /** @param line without its end */
+  write(line: string): void {
+    const bytes = Buffer.from(`${line}\n`);
+    if (this.#waitingBytes + bytes.length > BACKLOG_BYTES) {
       this.#dropped += 1;
-    } else {
-      this.#tellDropped();
-      this.#hand(chunk);
+      return;
     }
-    done();
+    this.#tellDropped();
+    this.#hand(bytes);
   }
 
-  override _final(done: () => void): void {
+  /** Waits until the stream has taken everything, for two seconds at most. Never rejects. */
+  async close(): Promise<void> {
     this.#tellDropped();
-    const giveUp = setTimeout(finish, FLUSH_WITHIN_MS);
-    function finish(): void {
-      clearTimeout(giveUp);
-      done();
-    }
-    if (this.#target.writable) this.#target.write('', finish);
-    else finish();
+    await new Promise<void>((resolve) => {
+      const giveUp = setTimeout(finish, FLUSH_WITHIN_MS);
+      function finish(): void {
+        clearTimeout(giveUp);
+        resolve();
+      }
+      if (this.#target.writable) this.#target.write('', finish);
+      else finish();
+    });
   }
 
   #tellDropped(): void {
@@ -53,11 +54,11 @@ export class Outlet extends Writable {
     this.#hand(line);
   }
 
-  #hand(chunk: Buffer): void {
+  #hand(bytes: Buffer): void {
     if (!this.#target.writable) return;
-    this.#waitingBytes += chunk.length;
-    this.#target.write(chunk, () => {
-      this.#waitingBytes -= chunk.length;
+    this.#waitingBytes += bytes.length;
+    this.#target.write(bytes, () => {
+      this.#waitingBytes -= bytes.length;
     });
   }
 }

@@ -19,8 +19,12 @@ const SHORT: ReadonlyMap<string, string> = new Map([
   ['\t', '\\t'],
 ]);
 
+/** Most texts are these characters alone, and looking for them is far quicker. */
+const PLAIN = /^[ -~]*$/;
+
 /** The same text with each invisible character written out (`\n`, `\x1b`, `\u202e`), cut at 4,096 characters. */
 export function printable(text: string): string {
+  if (text.length <= LONGEST_TEXT && PLAIN.test(text)) return text;
   const cut = text.length > LONGEST_TEXT ? text.slice(0, LONGEST_TEXT) : text;
   const shown = cut.replace(INVISIBLE, writtenOut);
   const left = text.length - cut.length;

@@ -63,9 +63,11 @@ export class Accounts implements Harbour {
     const access = await accessTo(server);
     const key = JSON.stringify(server);
     const secrets = JSON.stringify(access.credentials);
+    if (access.protocol === 'sftp' && this.#entries.get(key)?.credentials !== secrets)
+      await checkKeys(access.server, access.credentials);
+    // From here on nothing is waited for, so that two runs get one account.
     const entry = this.#entries.get(key);
     if (entry?.credentials === secrets) return entry.account;
-    if (access.protocol === 'sftp') checkKeys(access.server, access.credentials);
     if (entry !== undefined) this.#former = [...this.#former.filter(isInUse), entry.account];
     const account = openAccount(
       access,
@@ -153,8 +155,11 @@ function agentOf({ agent, name }: SftpServer): string | undefined {
 }
 
 /** Opening an encrypted key takes long on purpose, so this is done once for each set of secrets. */
-function checkKeys(server: SftpServer, { privateKey, passphrase, via }: SftpCredentials): void {
-  const mistake = privateKey === undefined ? undefined : mistakeInKey(privateKey, passphrase);
+async function checkKeys(
+  server: SftpServer,
+  { privateKey, passphrase, via }: SftpCredentials,
+): Promise<void> {
+  const mistake = privateKey === undefined ? undefined : await mistakeInKey(privateKey, passphrase);
   if (mistake !== undefined) {
     throw new RunEnded(
       'configuration',
@@ -162,7 +167,7 @@ function checkKeys(server: SftpServer, { privateKey, passphrase, via }: SftpCred
       `The private key of the server ${server.name} cannot be used. ${mistake}`,
     );
   }
-  if (server.via !== undefined && via !== undefined) checkKeys(server.via, via);
+  if (server.via !== undefined && via !== undefined) await checkKeys(server.via, via);
 }
 
 async function ftpCredentials(server: FtpServer): Promise<FtpCredentials> {

@@ -83,10 +83,16 @@ export function checkCron(expression: string, timezone: string | undefined): str
       : [describe(field, error.value ?? '')];
   });
   if (bad.length > 0) return `The cron expression ${quoted} is wrong: ${bad.join('; ')}.`;
-  if (!verdict.valid || momentAfter(compile(text, timezone), Date.now()) === undefined) {
+  if (!verdict.valid || !comes(text, timezone)) {
     return `The cron expression ${quoted} names a day that never comes; look at its day of the month, month and day of the week.`;
   }
   return undefined;
+}
+
+/** Whether there will be such a day; every month has some day of the week, so only a day of the month may never come. */
+function comes(text: string, timezone: string | undefined): boolean {
+  const [dayOfMonth = '*'] = text.split(' ').slice(-3);
+  return /^[*?]/.test(dayOfMonth) || momentAfter(compile(text, timezone), Date.now()) !== undefined;
 }
 
 /**
@@ -125,8 +131,11 @@ function dayPatterns(text: string): readonly string[] {
     : [`0 0 ${dayOfMonth} ${month} ${dayOfWeek}`];
 }
 
+const EVERY_DAY = /^0 0 [*?] [*?] [*?]$/;
+
 /** node-cron's own matching of days (L, W, #, names), asked about midnight on a wall in UTC. */
 function dayTaker(pattern: string): (wallMs: number) => boolean {
+  if (EVERY_DAY.test(pattern)) return () => true;
   const task = createTask(pattern, () => undefined, {
     timezone: 'UTC',
     logger: SILENT,

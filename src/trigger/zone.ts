@@ -1,21 +1,28 @@
 /*
- * A time zone's distance from UTC, asked of Intl (the IANA database inside Node).
+ * A time zone's distance from UTC, asked of Intl (the IANA database inside Node), or for the zone of this machine of
+ * Date, which knows that one alone and answers in no time.
  * "Wall" milliseconds are what a clock on the wall shows, written as if it hung in UTC: plain arithmetic,
  * no daylight saving. wall = instant + offset.
  */
 
 const SECOND_MS = 1000;
+const MINUTE_MS = 60 * SECOND_MS;
 
 export interface Zone {
   /** Milliseconds that the wall clock is ahead of UTC at this instant. */
   offsetMs(atMs: number): number;
 }
 
+const MACHINE_ZONE: Zone = {
+  offsetMs: (atMs) => -new Date(atMs).getTimezoneOffset() * MINUTE_MS,
+};
+
 /**
  * @param timezone an IANA name; undefined stands for the zone of this machine
  * @throws RangeError where Node does not know the name
  */
 export function openZone(timezone: string | undefined): Zone {
+  if (timezone === undefined) return MACHINE_ZONE;
   const format = new Intl.DateTimeFormat('en-US', {
     timeZone: timezone,
     calendar: 'gregory',

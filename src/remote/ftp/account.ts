@@ -1,6 +1,6 @@
 /*
  * An account on an FTP server: opens sessions as the server's settings say. A remote is a view on it with a root of
- * its own.
+ * its own. The engine is loaded with the first session: a run that finds nothing to do goes without.
  */
 import { charsetOf } from '../../ftp/charset.js';
 import type { TlsTrust } from '../../ftp/client.js';
@@ -13,7 +13,7 @@ import type { ProfileStore } from '../profile.js';
 import type { Remote, Trials } from '../remote.js';
 import { FtpProfile } from './profile.js';
 import { FtpRemote } from './remote.js';
-import { FtpSession, type SessionOptions } from './session.js';
+import type { FtpSession, SessionOptions } from './session.js';
 
 /** The secrets of an account, read when a run needs them. Never stored, never shown. */
 export interface FtpCredentials {
@@ -84,7 +84,8 @@ export class FtpAccount {
   }
 
   async #open({ workedBefore, signal }: Opening): Promise<FtpSession> {
-    const open = (): Promise<FtpSession> => FtpSession.open(this.#options(signal));
+    const { FtpSession: session } = await import('./session.js');
+    const open = (): Promise<FtpSession> => session.open(this.#options(signal));
     try {
       return await open();
     } catch (error) {

@@ -1,6 +1,7 @@
 /*
  * An account on an SFTP server: opens sessions as the server's settings say, through another server where there is
- * one. A remote is a view on it with a root of its own.
+ * one. A remote is a view on it with a root of its own. The engine, and ssh2 below it, are loaded with the first
+ * session: a run that finds nothing to do goes without.
  */
 import { charsetOf } from '../../ftp/charset.js';
 import type { RemotePath, SftpServer } from '../../job/job.js';
@@ -12,7 +13,7 @@ import type { ProfileStore } from '../profile.js';
 import type { Remote, Trials } from '../remote.js';
 import { SftpProfile } from './profile.js';
 import { PLACES, SftpRemote } from './remote.js';
-import { SftpSession } from './session.js';
+import type { SftpSession } from './session.js';
 
 /** The secrets of an account, read when a run needs them. Never stored, never shown. */
 export interface SftpCredentials {
@@ -78,8 +79,9 @@ export class SftpAccount {
   }
 
   async #open({ workedBefore, signal }: Opening): Promise<SftpSession> {
+    const { SftpSession: session } = await import('./session.js');
     const open = (): Promise<SftpSession> =>
-      SftpSession.open({
+      session.open({
         client: this.#options(signal),
         profile: this.#profile,
         verify: this.#server.verify,
