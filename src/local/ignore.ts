@@ -5,7 +5,6 @@
  * error and never an empty list, for then something would be sent that should not be. Follows no links.
  */
 import { constants } from 'node:fs';
-import { setImmediate as turn } from 'node:timers/promises';
 import ignore, { type Ignore } from 'ignore';
 import type { OpenFile } from './disk.js';
 import { codeOf, LocalError, localSentence } from './error.js';
@@ -21,21 +20,6 @@ const MAX_LINES = 10_000;
 
 /** Non-blocking, so that a pipe of that name does not hang the open. */
 const OPEN_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-
-/** For how long paths may be held against rules before others have their turn. */
-const TURN_MS = 20;
-
-/** Lets the other work of this process go on, where many rules meet a large directory. One for each directory. */
-export class Turns {
-  #sinceMs = performance.now();
-
-  /** To be awaited for each path. */
-  async take(): Promise<void> {
-    if (performance.now() - this.#sinceMs < TURN_MS) return;
-    await turn();
-    this.#sinceMs = performance.now();
-  }
-}
 
 /** Rules of one such file and of those above it; never changed once made. */
 export class IgnoreRules {

@@ -8,11 +8,15 @@ import type { RelativePath } from './entry.js';
 /** What file systems and servers take for one component, in bytes of UTF-8. */
 const LONGEST_NAME_BYTES = 255;
 
+const PLAIN = /^[\0-\x7f]*$/;
+
 /**
  * A path as those see it who do not tell upper from lower case, nor composed from decomposed characters: two paths
  * with one fold may be one file there. Never for showing or opening.
  */
 export function foldOf(path: string): string {
+  // Most names: of those letters no two forms are one.
+  if (PLAIN.test(path)) return path.toLowerCase();
   // Composed again at the end: J with a caron is two characters, its lower case is one.
   const lower = path.normalize('NFC').toLowerCase().normalize('NFC');
   // Lower case depends on the place for this letter alone; upper case does not.

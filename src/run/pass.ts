@@ -73,17 +73,13 @@ export class Pass {
     const crew = this.#crew(this.#workers());
     if (crew.ended) return crew.finish();
     try {
-      for await (const verdict of this.#scan()) {
-        if (crew.ended) break;
-        const task = this.#taskOf(verdict);
-        if (task === undefined) continue;
-        if (isTransfer(task)) {
-          this.#transfers.push(task);
-          // Many at once while the workers are busy; at once while they wait.
-          if (this.#transfers.length >= AT_ONCE || crew.hungry) await this.#send(crew);
-        } else {
-          await crew.add([task]);
+      for await (const verdicts of this.#scan()) {
+        for (const verdict of verdicts) {
+          if (crew.ended) break;
+          const task = this.#taskOf(verdict);
+          if (task !== undefined) await this.#hand(task, crew);
         }
+        if (crew.ended) break;
       }
       if (!crew.ended) await this.#send(crew);
     } catch (error) {
@@ -147,7 +143,7 @@ export class Pass {
     return uploads ? remote.appetite : (remote.fetches ?? job.server.connections);
   }
 
-  #scan(): AsyncGenerator<Verdict> {
+  #scan(): AsyncGenerator<readonly Verdict[]> {
     const { job, context, binding, policy, memory, placement, root, weigh } = this.#voyage;
     return scanJob({
       job,
@@ -229,6 +225,13 @@ export class Pass {
       code: 'not-planned',
       message: `${path} is not in the plan that is carried out, or has changed since: it is left as it is. Make a new plan, or run the job.`,
     });
+  }
+
+  async #hand(task: Task, crew: Crew<Task>): Promise<void> {
+    if (!isTransfer(task)) return crew.add([task]);
+    this.#transfers.push(task);
+    // Many at once while the workers are busy; at once while they wait.
+    if (this.#transfers.length >= AT_ONCE || crew.hungry) await this.#send(crew);
   }
 
   async #send(crew: Crew<Task>): Promise<void> {
