@@ -7,9 +7,13 @@ import type { Dirent, Stats } from 'node:fs';
 import { comparePaths } from '../plan/entry.js';
 import { foldOf } from '../plan/names.js';
 import { isTrash, TRASH } from '../plan/trash.js';
-import { type IgnoreRules, Turns } from './ignore.js';
+import type { IgnoreRules } from './ignore.js';
 import type { Links, Target } from './links.js';
 import type { Remark, Sight, Twin } from './sight.js';
+import type { Turns } from './turns.js';
+
+/** So many entries are dealt with before it is asked whether it is others' turn: with rules, some milliseconds. */
+const BETWEEN_TURNS = 64;
 
 /** What a whole walk is after. */
 export interface Wanting {
@@ -49,11 +53,11 @@ export async function meet(
   entries: readonly Dirent[],
   directory: Above,
   wanting: Wanting,
+  turns: Turns,
 ): Promise<readonly Met[]> {
   const met: Met[] = [];
-  const turns = new Turns();
-  for (const entry of entries) {
-    await turns.take();
+  for (const [place, entry] of entries.entries()) {
+    if (place % BETWEEN_TURNS === 0) await turns.take();
     if (directory.path === '' && entry.name === TRASH) continue;
     const one = entry.isSymbolicLink()
       ? await followed(entry, directory, wanting)
@@ -61,16 +65,18 @@ export async function meet(
     if (one === undefined || !wanting.wants(one.path)) continue;
     if (!directory.rules.ignores(one.path)) met.push(remarked(one, wanting));
   }
-  met.sort((a, b) => comparePaths(a.path, b.path));
+  const { length } = directory.path;
+  met.sort((a, b) => comparePaths(a.path, b.path, length));
   return wanting.twins === 'told' ? withTwins(met) : met;
 }
 
 function plain(entry: Dirent, directory: Above, end: '/' | ''): Met {
   const { name } = entry;
+  const path = `${directory.path}${name}${end}`;
   return {
     name,
-    path: `${directory.path}${name}${end}`,
-    at: `${directory.at}${name}`,
+    path,
+    at: end === '' && directory.at === directory.path ? path : `${directory.at}${name}`,
     what: entry,
     instead: undefined,
     twin: directory.twin,
@@ -124,7 +130,7 @@ function remarked(one: Met, { lineBreaks }: Wanting): Met {
 
 /** Names that cannot travel in a command, or that Node could not read as they are. */
 function unfitName({ name, path }: Met, lineBreaks: 'fit' | 'unfit'): Remark | undefined {
-  if (lineBreaks === 'unfit' && /[\r\n]/.test(name)) {
+  if (lineBreaks === 'unfit' && (name.includes('\n') || name.includes('\r'))) {
     const shown = path.replace(/\r/g, '\\r').replace(/\n/g, '\\n');
     return {
       kind: 'unfit',

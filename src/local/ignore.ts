@@ -6,7 +6,6 @@
  */
 import { constants } from 'node:fs';
 import { createRequire } from 'node:module';
-import { setImmediate as turn } from 'node:timers/promises';
 import type { Ignore } from 'ignore';
 import type { OpenFile } from './disk.js';
 import { codeOf, LocalError, localSentence } from './error.js';
@@ -23,27 +22,12 @@ const MAX_LINES = 10_000;
 /** Non-blocking, so that a pipe of that name does not hang the open. */
 const OPEN_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-/** For how long paths may be held against rules before others have their turn. */
-const TURN_MS = 20;
-
 const require = createRequire(import.meta.url);
 
 /** The library is loaded with the first file of rules; most trees have none. */
 function noRules(): Ignore {
   const ignore = require('ignore') as typeof import('ignore');
   return ignore({ ignorecase: false });
-}
-
-/** Lets the other work of this process go on, where many rules meet a large directory. One for each directory. */
-export class Turns {
-  #sinceMs = performance.now();
-
-  /** To be awaited for each path. */
-  async take(): Promise<void> {
-    if (performance.now() - this.#sinceMs < TURN_MS) return;
-    await turn();
-    this.#sinceMs = performance.now();
-  }
 }
 
 /** Rules of one such file and of those above it; never changed once made. */

@@ -1,6 +1,6 @@
 /*
- * The walk of the local tree: every regular file below a root, in the order of comparePaths, one directory in
- * memory at a time. Special files are not opened but reported, and so are links, unless they are told as what they are
+ * The walk of the local tree: every regular file below a root, in the order of comparePaths, the directories on the way
+ * to where it is in memory. Special files are not opened but reported, and so are links, unless they are told as what they are
  * (link.ts), or followed: then never out of the root, nor round in a circle (links.ts). Heeds `.ferryignore` files and reads no other
  * content, and never enters the trash. A directory that cannot be read is reported, and what lies under it is
  * unknown, not gone.
@@ -16,7 +16,8 @@ import { textAt } from './link.js';
 import { identityOf, Links } from './links.js';
 import { diskOf } from './mounts.js';
 import { POOLED } from './pooled.js';
-import { type Sight, type Twin, unreadable } from './sight.js';
+import { type Remark, type Sight, type Twin, unreadable } from './sight.js';
+import { Turns } from './turns.js';
 
 export type { Sight } from './sight.js';
 
@@ -34,9 +35,6 @@ export interface WalkOptions {
   /** Hears of each directory that has a `.ferryignore` (its path ends with `/`, `''` is the root), before its sights. */
   readonly onRules?: (directory: string, rules: IgnoreRules) => void;
 }
-
-/** How many files are looked at (lstat) before the first of them is told. */
-const LOOKS_AT_ONCE = 32;
 
 /**
  * Makes sure that the root is a directory that can be read.
@@ -112,26 +110,34 @@ export async function lookAt(
   return at === path || at === undefined ? there : { ...there, path, at };
 }
 
-/** Walks the tree below `root` (a real path, from `openRoot`). Never throws for what lies in the tree. */
-export async function* walk(root: string, options: WalkOptions): AsyncGenerator<Sight> {
+/**
+ * Walks the tree below `root` (a real path, from `openRoot`). Sights come several at a time, and others have their turn
+ * in between. Never throws for what lies in the tree.
+ */
+export async function* walk(root: string, options: WalkOptions): AsyncGenerator<readonly Sight[]> {
   const { wants, links, directories, twins, lineBreaks, onRules } = options;
-  const wanting: Wanting = {
-    wants,
-    links: links === 'follow' ? new Links(root) : (links ?? 'skip'),
-    twins: twins ?? 'silent',
-    lineBreaks: lineBreaks ?? 'unfit',
-  };
-  yield* walkDirectory(
-    {
-      root,
-      disk: diskOf(root),
-      wanting,
-      directories: directories ?? 'silent',
-      onRules: onRules ?? (() => {}),
+  const walker = new Walker({
+    root,
+    disk: diskOf(root),
+    wanting: {
+      wants,
+      links: links === 'follow' ? new Links(root) : (links ?? 'skip'),
+      twins: twins ?? 'silent',
+      lineBreaks: lineBreaks ?? 'unfit',
     },
-    { path: '', at: '', rules: IgnoreRules.NONE, above: [], twin: undefined },
-  );
+    directories: directories ?? 'silent',
+    onRules: onRules ?? (() => {}),
+  });
+  await walker.begin();
+  while (!walker.isOver) {
+    const sights = await walker.next();
+    if (sights.length > 0) yield sights;
+    await walker.turns.take();
+  }
 }
+
+/** How many files are looked at (lstat) at a time, and how many sights are told at a time at the most. */
+const AT_ONCE = 256;
 
 /** What the whole walk shares. */
 interface Walk {
@@ -147,74 +153,143 @@ interface Directory {
   readonly path: string;
   /** Where it really lies: other than `path` below a link that was followed. */
   readonly at: string;
-  /** Of the `.ferryignore` files above it. */
+  /** Of the `.ferryignore` files above it; its own included once it was entered. */
   readonly rules: IgnoreRules;
-  /** Identities of the directories above it; empty where links are not followed. */
+  /** Identities of the directories above it, itself included once it was entered; empty where links are not followed. */
   readonly above: readonly string[];
   readonly twin: Twin | undefined;
 }
 
-async function* walkDirectory(walk: Walk, directory: Directory): AsyncGenerator<Sight> {
-  const { root, disk, wanting } = walk;
-  const links = typeof wanting.links === 'string' ? undefined : wanting.links;
-  const { path: own, twin } = directory;
-  let entries: Dirent[];
-  let { above, rules } = directory;
-  try {
-    entries = await disk.readdir(`${root}/${directory.at}`);
-    if (links !== undefined) above = [...above, identityOf(await disk.stat(`${root}/${directory.at}`))];
-    await proveUnmoved(walk, directory);
-    if (entries.some(({ name }) => name === IGNORE_FILE)) {
-      rules = await rulesIn(walk, directory);
-      walk.onRules(own, rules);
-    }
-  } catch (error) {
-    const code = codeOf(error);
-    if (error instanceof LocalError) yield { kind: 'unreadable', path: own, code, message: error.message };
-    // Deleted since its parent was read: as if it had never been seen. The root itself must be there.
-    else if (own === '' || (code !== 'ENOENT' && code !== 'ENOTDIR')) yield unreadable(own, error);
-    return;
-  }
-  if (walk.directories === 'told' && own !== '')
-    yield { kind: 'directory', path: own, ...(twin === undefined ? {} : { twin }) };
-  if (directory.at !== own) links?.entered();
-  const met = await meet(entries, { ...directory, above, rules }, wanting);
+/** A directory that was entered: its entries, and how far the walk has come. */
+interface Entered {
+  readonly directory: Directory;
+  readonly met: readonly Met[];
+  next: number;
+  /** What looking at the files from `next` on has shown, the last of them first. */
+  looked: Looked[];
+}
 
-  let looked: ReadonlyMap<string, Looked> = new Map();
-  for (const [place, entry] of met.entries()) {
-    if (place % LOOKS_AT_ONCE === 0) looked = await look(walk, met.slice(place, place + LOOKS_AT_ONCE));
-    const { path, at, what, instead } = entry;
-    if (instead !== undefined) yield instead;
-    else if (what.isSymbolicLink()) yield* linkSight(walk, entry);
-    else if (what.isDirectory())
-      yield* walkDirectory(walk, { path, at: `${at}/`, rules, above, twin: entry.twin });
-    else {
-      const stats = looked.get(path);
-      if (stats === undefined || 'error' in stats) {
-        // Deleted between readdir and lstat: as if it had never been seen.
-        if (stats !== undefined && codeOf(stats.error) !== 'ENOENT') yield unreadable(path, stats.error);
-      } else if (stats.isFile()) {
-        const seen = { path, ...fingerprintOf(stats), device: stats.dev };
-        const file = at === path ? seen : { ...seen, at };
-        yield { kind: 'file', file, ...(entry.twin === undefined ? {} : { twin: entry.twin }) };
+class Walker {
+  readonly turns = new Turns();
+  readonly #walk: Walk;
+  /** From the root down to where the walk is. */
+  readonly #entered: Entered[] = [];
+  #sights: Sight[] = [];
+
+  constructor(walk: Walk) {
+    this.#walk = walk;
+  }
+
+  get isOver(): boolean {
+    return this.#entered.length === 0 && this.#sights.length === 0;
+  }
+
+  async begin(): Promise<void> {
+    await this.#enter({ path: '', at: '', rules: IgnoreRules.NONE, above: [], twin: undefined });
+  }
+
+  /** The next sights; fewer where others are to have their turn first. */
+  async next(): Promise<readonly Sight[]> {
+    for (let here = this.#entered.at(-1); here !== undefined; here = this.#entered.at(-1)) {
+      const entry = here.met[here.next];
+      if (entry === undefined) this.#entered.pop();
+      else if (entry.instead === undefined && entry.what.isFile()) {
+        if (here.looked.length === 0) await this.#look(here);
+        here.next += 1;
+        this.#tellFile(entry, here.looked.pop());
+      } else {
+        here.next += 1;
+        await this.#tellOther(entry, here.directory);
       }
+      if (this.#sights.length >= AT_ONCE || this.turns.isDue) break;
+    }
+    const sights = this.#sights;
+    this.#sights = [];
+    return sights;
+  }
+
+  async #tellOther(entry: Met, { rules, above }: Directory): Promise<void> {
+    const { path, at, what, instead, twin } = entry;
+    if (instead !== undefined) this.#sights.push(instead);
+    else if (what.isSymbolicLink()) await this.#tellLink(entry);
+    else await this.#enter({ path, at: `${at}/`, rules, above, twin });
+  }
+
+  async #enter(directory: Directory): Promise<void> {
+    const { root, disk, wanting, directories, onRules } = this.#walk;
+    const links = typeof wanting.links === 'string' ? undefined : wanting.links;
+    const { path, at, twin } = directory;
+    let entries: readonly Dirent[];
+    let { above, rules } = directory;
+    try {
+      entries = await disk.readdir(`${root}/${at}`);
+      if (links !== undefined) above = [...above, identityOf(await disk.stat(`${root}/${at}`))];
+      await proveUnmoved(this.#walk, directory);
+      if (entries.some(({ name }) => name === IGNORE_FILE)) {
+        rules = await rulesIn(this.#walk, directory);
+        onRules(path, rules);
+      }
+    } catch (error) {
+      const code = codeOf(error);
+      if (error instanceof LocalError) {
+        this.#sights.push({ kind: 'unreadable', path, code, message: error.message });
+      }
+      // Deleted since its parent was read: as if it had never been seen. The root itself must be there.
+      else if (path === '' || (code !== 'ENOENT' && code !== 'ENOTDIR')) {
+        this.#sights.push(unreadable(path, error));
+      }
+      return;
+    }
+    if (directories === 'told' && path !== '') this.#sights.push(withTwin({ kind: 'directory', path }, twin));
+    if (at !== path) links?.entered();
+    const entered = { ...directory, above, rules };
+    const met = await meet(entries, entered, wanting, this.turns);
+    this.#entered.push({ directory: entered, met, next: 0, looked: [] });
+  }
+
+  /** Looks at the next files of the directory, up to the first entry that is none. */
+  async #look(here: Entered): Promise<void> {
+    const { root, disk } = this.#walk;
+    const paths: string[] = [];
+    for (let place = here.next; place < here.met.length && paths.length < AT_ONCE; place += 1) {
+      const entry = here.met[place];
+      if (entry === undefined || entry.instead !== undefined || !entry.what.isFile()) break;
+      paths.push(`${root}/${entry.at}`);
+    }
+    here.looked = [...(await disk.lstatAll(paths))].reverse();
+  }
+
+  #tellFile({ path, at, twin }: Met, looked: Looked | undefined): void {
+    if (looked === undefined) return;
+    if ('error' in looked) {
+      // Deleted between readdir and lstat: as if it had never been seen.
+      if (codeOf(looked.error) !== 'ENOENT') this.#sights.push(unreadable(path, looked.error));
+    } else if (looked.isFile()) {
+      const { size, mtimeMs, ctimeMs, ino, dev } = looked;
+      const seen = { path, sizeBytes: size, mtimeMs, ctimeMs, inode: ino, device: dev };
+      this.#sights.push(withTwin({ kind: 'file', file: at === path ? seen : { ...seen, at } }, twin));
+    }
+  }
+
+  async #tellLink({ path, at, twin }: Met): Promise<void> {
+    const { root, disk } = this.#walk;
+    try {
+      const leadsTo = await textAt(disk, `${root}/${at}`);
+      if (leadsTo === undefined) return;
+      if (!leadsTo.includes('\ufffd')) {
+        this.#sights.push(withTwin({ kind: 'link', link: { path, leadsTo } }, twin));
+        return;
+      }
+      const message = `${path} is a link, and the name that it leads to is not valid UTF-8: it is not sent. Make it anew, or exclude it.`;
+      this.#sights.push({ kind: 'unfit', path, code: 'link-text', message });
+    } catch (error) {
+      this.#sights.push(unreadable(path, error));
     }
   }
 }
 
-async function* linkSight({ root, disk }: Walk, { path, at, twin }: Met): AsyncGenerator<Sight> {
-  try {
-    const leadsTo = await textAt(disk, `${root}/${at}`);
-    if (leadsTo === undefined) return;
-    if (!leadsTo.includes('\ufffd')) {
-      yield { kind: 'link', link: { path, leadsTo }, ...(twin === undefined ? {} : { twin }) };
-      return;
-    }
-    const message = `${path} is a link, and the name that it leads to is not valid UTF-8: it is not sent. Make it anew, or exclude it.`;
-    yield { kind: 'unfit', path, code: 'link-text', message };
-  } catch (error) {
-    yield unreadable(path, error);
-  }
+function withTwin(sight: Exclude<Sight, Remark>, twin: Twin | undefined): Sight {
+  return twin === undefined ? sight : { ...sight, twin };
 }
 
 /** A directory may have been swapped for a link since its parent was read: then what was read lies elsewhere. */
@@ -239,10 +314,4 @@ async function rulesIn({ root }: Walk, { path, at, rules }: Directory): Promise<
     );
   }
   return rules.with(path, lines);
-}
-
-async function look({ root, disk }: Walk, met: readonly Met[]): Promise<ReadonlyMap<string, Looked>> {
-  const files = met.filter(({ what, instead }) => instead === undefined && what.isFile());
-  const looked = await disk.lstatAll(files.map(({ at }) => `${root}/${at}`));
-  return new Map(files.map(({ path }, place) => [path, looked[place] ?? { error: undefined }]));
 }

@@ -144,11 +144,12 @@ export function sameTime(
  * Orders paths by the bytes of their UTF-8 form, which is how SQLite's BINARY collation orders them.
  * A walk that sorts directories as `name/` yields its files in exactly this order.
  *
+ * @param alike so many of the first characters are known to be the same
  * @returns negative, zero or positive, as `Array.prototype.sort` wants it
  */
-export function comparePaths(a: string, b: string): number {
+export function comparePaths(a: string, b: string, alike = 0): number {
   const length = Math.min(a.length, b.length);
-  for (let i = 0; i < length; i += 1) {
+  for (let i = alike; i < length; i += 1) {
     const x = a.charCodeAt(i);
     const y = b.charCodeAt(i);
     if (x !== y) return utf8Rank(x) - utf8Rank(y);

@@ -33,35 +33,49 @@ export interface Meeting<Local, Remote> {
   readonly known: Known | undefined;
 }
 
-/** The sides that are looked at; a side that is not is left out. */
+/** The sides that are looked at, each telling several things at a time; a side that is not is left out. */
 export interface Sides<Local, Remote> {
-  readonly local?: AsyncIterable<Told<Local>> | undefined;
-  readonly remote?: AsyncIterable<Told<Remote>> | undefined;
+  readonly local?: AsyncIterable<readonly Told<Local>[]> | undefined;
+  readonly remote?: AsyncIterable<readonly Told<Remote>[]> | undefined;
 }
+
+/** How many paths are brought together at a time. */
+const AT_ONCE = 256;
 
 const ABSENT = { kind: 'absent' } as const;
 const UNASKED = { kind: 'unasked' } as const;
 
-/** Brings together what belongs to one path. All that is given must come in order. */
+/**
+ * Brings together what belongs to one path. All that is given must come in order. Meetings come as many at a time as
+ * can be had without waiting for a side: a promise for each path would cost more than the path.
+ */
 export async function* march<Local, Remote>(
   sides: Sides<Local, Remote>,
   ledger: Iterator<Known>,
-): AsyncGenerator<Meeting<Local, Remote>> {
+): AsyncGenerator<readonly Meeting<Local, Remote>[]> {
   const local = new Side(sides.local);
   const remote = new Side(sides.remote);
   try {
-    await Promise.all([local.advance(), remote.advance()]);
+    await Promise.all([local.refill(), remote.refill()]);
     let known = ledger.next();
+    let isMet = false;
     for (;;) {
-      const path = least(local.path, remote.path, known.done === true ? undefined : known.value.path);
-      if (path === undefined) return;
-      const row = known.done !== true && known.value.path === path ? known.value : undefined;
-      const meeting = { path, local: local.at(path), remote: remote.at(path), known: row };
-      if (local.path === path) await local.advance();
-      if (remote.path === path) await remote.advance();
-      yield meeting;
-      // After the meeting was dealt with, so that the ledger is read as late as can be.
-      if (row !== undefined) known = ledger.next();
+      const meetings: Meeting<Local, Remote>[] = [];
+      while (meetings.length < AT_ONCE && !local.isEmpty && !remote.isEmpty) {
+        // Only when it is needed, so that the ledger is read as late as can be.
+        if (isMet) known = ledger.next();
+        const path = least(local.path, remote.path, known.done === true ? undefined : known.value.path);
+        isMet = false;
+        if (path === undefined) break;
+        const row = known.done !== true && known.value.path === path ? known.value : undefined;
+        isMet = row !== undefined;
+        meetings.push({ path, local: local.at(path), remote: remote.at(path), known: row });
+        if (local.path === path) local.advance();
+        if (remote.path === path) remote.advance();
+      }
+      if (meetings.length > 0) yield meetings;
+      else if (!local.isEmpty && !remote.isEmpty) return;
+      await Promise.all([local.refill(), remote.refill()]);
     }
   } finally {
     ledger.return?.();
@@ -75,45 +89,71 @@ const FEW_PLACES = 64;
 
 /** One side, read one item ahead; the places where it is blind are kept for as long as paths may lie in them. */
 class Side<Item> {
-  readonly #told: AsyncIterator<Told<Item>> | undefined;
+  readonly #telling: AsyncIterator<readonly Told<Item>[]> | undefined;
+  /** What was told last, and how much of it was heard. */
+  #told: readonly Told<Item>[] = [];
+  #heard = 0;
+  #isOver: boolean;
   #next: Extract<Told<Item>, { kind: 'there' }> | undefined;
   /** Found by name: a path lies in few places, however many there are and in whatever order they were told. */
   readonly #blind = new Map<string, Blindness>();
   #manyPlaces = FEW_PLACES;
   #last: RelativePath | undefined;
 
-  constructor(told: AsyncIterable<Told<Item>> | undefined) {
-    this.#told = told?.[Symbol.asyncIterator]();
+  constructor(told: AsyncIterable<readonly Told<Item>[]> | undefined) {
+    this.#telling = told?.[Symbol.asyncIterator]();
+    this.#isOver = this.#telling === undefined;
   }
 
-  /** The path of the next item; undefined at the end. */
+  /** The path of the next item; undefined at the end, and where the side is empty. */
   get path(): RelativePath | undefined {
     return this.#next?.path;
   }
 
-  async advance(): Promise<void> {
-    this.#next = undefined;
-    while (this.#told !== undefined) {
-      const { done, value } = await this.#told.next();
-      if (done === true) return;
-      if (value.kind === 'there') {
-        // Out of order it would look as if what was skipped were not there.
-        if (this.#last !== undefined && comparePaths(value.path, this.#last) <= 0) {
-          throw new Error(
-            `The scan came to ${value.path} behind ${this.#last}: nothing can be planned by that.`,
-          );
-        }
-        this.#last = value.path;
-        this.#next = value;
+  /** True where nobody knows what comes next before `refill`. */
+  get isEmpty(): boolean {
+    return this.#next === undefined && !this.#isOver;
+  }
+
+  /** Makes sure that the side is not empty. */
+  async refill(): Promise<void> {
+    while (this.isEmpty) {
+      const told = await this.#telling?.next();
+      if (told === undefined || told.done === true) {
+        this.#isOver = true;
         return;
       }
-      this.#blind.set(value.path.endsWith('/') ? value.path.slice(0, -1) : value.path, value.why);
+      this.#told = told.value;
+      this.#heard = 0;
+      this.advance();
+    }
+  }
+
+  /** Goes on to the next item of those that were told. */
+  advance(): void {
+    this.#next = undefined;
+    while (this.#heard < this.#told.length) {
+      const one = this.#told[this.#heard];
+      this.#heard += 1;
+      if (one?.kind === 'there') {
+        // Out of order it would look as if what was skipped were not there.
+        if (this.#last !== undefined && comparePaths(one.path, this.#last) <= 0) {
+          throw new Error(
+            `The scan came to ${one.path} behind ${this.#last}: nothing can be planned by that.`,
+          );
+        }
+        this.#last = one.path;
+        this.#next = one;
+        return;
+      }
+      if (one !== undefined)
+        this.#blind.set(one.path.endsWith('/') ? one.path.slice(0, -1) : one.path, one.why);
     }
   }
 
   at(path: RelativePath): Sight<Item> {
-    if (this.#told === undefined) return UNASKED;
-    if (this.#next?.path === path) return { kind: 'there', item: this.#next.item };
+    if (this.#telling === undefined) return UNASKED;
+    if (this.#next?.path === path) return this.#next;
     if (this.#blind.size === 0) return ABSENT;
     this.#leaveBehind(path);
     const why = this.#whyBlindAt(path);
@@ -139,7 +179,7 @@ class Side<Item> {
   }
 
   async end(): Promise<void> {
-    await this.#told?.return?.();
+    await this.#telling?.return?.();
   }
 }
 
@@ -148,10 +188,16 @@ function isBehind(path: RelativePath, place: string): boolean {
   return comparePaths(path, `${place}0`) >= 0;
 }
 
-function least(...paths: readonly (RelativePath | undefined)[]): RelativePath | undefined {
-  let first: RelativePath | undefined;
-  for (const path of paths) {
-    if (path !== undefined && (first === undefined || comparePaths(path, first) < 0)) first = path;
-  }
-  return first;
+function least(
+  local: RelativePath | undefined,
+  remote: RelativePath | undefined,
+  known: RelativePath | undefined,
+): RelativePath | undefined {
+  return lesser(lesser(local, remote), known);
+}
+
+function lesser(a: RelativePath | undefined, b: RelativePath | undefined): RelativePath | undefined {
+  // Nearly always they are the same, which is told apart sooner than which of them comes first.
+  if (a === undefined || a === b) return b;
+  return b === undefined || comparePaths(a, b) < 0 ? a : b;
 }

@@ -19,15 +19,21 @@ export type Filter = (path: string) => boolean;
 export function filterOf(job: Pick<Job, 'include' | 'exclude' | 'hidden'>): Filter {
   // `s`: a name with a line break is matched like any other, and then told; else it would stay behind in silence.
   const options = { dot: true, nonegate: true, flags: 's' };
-  const included = picomatch([...job.include], options);
-  const excluded = picomatch([...job.exclude], options);
+  // As most jobs have it: nothing is asked then.
+  const included = job.include.includes('**') ? () => true : picomatch([...job.include], options);
+  const excluded = job.exclude.length === 0 ? () => false : picomatch([...job.exclude], options);
   const shows = job.hidden === 'include' ? () => true : (path: string) => !/(^|\/)\./.test(path);
   return (path) => {
-    if (nameOf(path) === IGNORE_FILE || !shows(path)) return false;
-    const bare = path.endsWith('/') ? path.slice(0, -1) : path;
-    if (isTrash(bare) || isTemporary(bare) || excluded(bare)) return false;
-    return path.endsWith('/') || included(path);
+    const isDirectory = path.endsWith('/');
+    const bare = isDirectory ? path.slice(0, -1) : path;
+    if (isOwn(bare) || !shows(path) || excluded(bare)) return false;
+    return isDirectory || included(path);
   };
+}
+
+/** What no job ever wants. All of these names have ferry in them, which few others have. */
+function isOwn(path: string): boolean {
+  return path.includes('ferry') && (nameOf(path) === IGNORE_FILE || isTrash(path) || isTemporary(path));
 }
 
 /**

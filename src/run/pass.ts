@@ -76,12 +76,15 @@ export class Pass {
     const crew = this.#crew(this.#workers());
     if (crew.ended) return crew.finish();
     try {
-      for await (const verdict of this.#scan()) {
+      for await (const verdicts of this.#scan()) {
+        for (const verdict of verdicts) {
+          if (crew.ended) break;
+          const task = this.#taskOf(verdict);
+          if (task === undefined) continue;
+          if (isTransfer(task)) this.#carrier.intend(task);
+          await crew.add([task]);
+        }
         if (crew.ended) break;
-        const task = this.#taskOf(verdict);
-        if (task === undefined) continue;
-        if (isTransfer(task)) this.#carrier.intend(task);
-        await crew.add([task]);
       }
     } catch (error) {
       await crew.abandon();
@@ -144,7 +147,7 @@ export class Pass {
     return uploads ? remote.appetite : (remote.fetches ?? job.server.connections);
   }
 
-  #scan(): AsyncGenerator<Verdict> {
+  #scan(): AsyncGenerator<readonly Verdict[]> {
     const { job, context, binding, policy, memory, placement, root, weigh } = this.#voyage;
     return scanJob({
       job,

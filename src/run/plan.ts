@@ -61,9 +61,11 @@ export async function* planJob(job: Job, context: PlanContext): AsyncGenerator<V
       context.onFinding(finding);
     },
   });
-  for await (const verdict of verdicts) {
-    if (verdict.kind === 'remove') released.count(verdict);
-    yield verdict;
+  for await (const some of verdicts) {
+    for (const verdict of some) {
+      if (verdict.kind === 'remove') released.count(verdict);
+      yield verdict;
+    }
   }
   const remembered = {
     here: binding === undefined ? 0 : (ledger?.countKnown(binding) ?? 0),

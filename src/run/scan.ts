@@ -6,6 +6,7 @@ import type { Job } from '../job/job.js';
 import type { LedgerReader } from '../ledger/reader.js';
 import { IGNORE_FILE_CODE, IgnoreMap, IgnoreRules, readIgnoreFile } from '../local/ignore.js';
 import type { Twin } from '../local/sight.js';
+import { Turns } from '../local/turns.js';
 import type { Upload, Verdict } from '../plan/action.js';
 import {
   isDirectory,
@@ -68,8 +69,8 @@ export function looksAt({ mode, direction, compare, deletes }: Job): { local: bo
   };
 }
 
-/** The verdicts of a run, in the order of the paths. */
-export function scanJob(scan: Scan): AsyncGenerator<Verdict> {
+/** The verdicts of a run, in the order of the paths, as many at a time as can be had without waiting. */
+export function scanJob(scan: Scan): AsyncGenerator<readonly Verdict[]> {
   return new Scanner(scan).verdicts();
 }
 
@@ -93,7 +94,7 @@ class Scanner {
       wanted(path) && (ready === undefined || path.endsWith('/') || !isMarker(path, ready));
   }
 
-  async *verdicts(): AsyncGenerator<Verdict> {
+  async *verdicts(): AsyncGenerator<readonly Verdict[]> {
     const { job, root, ledger, binding, onFinding, placement } = this.#scan;
     const wants = this.#wants;
     const ignored = this.#ignored;
@@ -112,12 +113,33 @@ class Scanner {
       : undefined;
     const rows: Iterator<Known> =
       ledger === undefined || binding === undefined ? [].values() : ledger.known(binding);
-    for await (const met of march<LocalItem, RemoteEntry>({ local, remote }, rows)) {
-      if (met.remote.kind === 'there' && isLink<RemoteEntry>(met.remote.item)) this.#links.note(met.path);
-      // Waited for only where somebody has to be asked: each wait is paid by every path.
-      if (this.#leftOut(met)) yield { kind: 'left-out', path: met.path };
-      else yield this.#judge(this.#mayBeHidden(met) ? await this.#lookedFor(met) : met);
+    const turns = new Turns();
+    for await (const meetings of march<LocalItem, RemoteEntry>({ local, remote }, rows)) {
+      let verdicts: Verdict[] = [];
+      for (const met of meetings) {
+        const verdict = this.#verdictOn(met);
+        if ('kind' in verdict) {
+          verdicts.push(verdict);
+          continue;
+        }
+        // Somebody has to be asked: what is known goes on before.
+        if (verdicts.length > 0) yield verdicts;
+        verdicts = [await verdict];
+      }
+      yield verdicts;
+      await turns.take();
     }
+  }
+
+  #verdictOn(met: Met): Verdict | Promise<Verdict> {
+    const { path, remote } = met;
+    if (remote.kind === 'there' && isLink<RemoteEntry>(remote.item)) this.#links.note(path);
+    if (this.#leftOut(met)) return { kind: 'left-out', path };
+    return this.#mayBeHidden(met) ? this.#judgedAnew(met) : this.#judge(met);
+  }
+
+  async #judgedAnew(met: Met): Promise<Verdict> {
+    return this.#judge(await this.#lookedFor(met));
   }
 
   /**

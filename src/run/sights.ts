@@ -3,8 +3,9 @@
  * the places named at which it is blind. Judges nothing; what a person should hear of goes to `onFinding`.
  */
 import type { Job } from '../job/job.js';
-import { IGNORE_FILE_CODE, type IgnoreMap, Turns } from '../local/ignore.js';
-import type { Remark, Twin } from '../local/sight.js';
+import { IGNORE_FILE_CODE, type IgnoreMap } from '../local/ignore.js';
+import type { Remark, Sight, Twin } from '../local/sight.js';
+import { Turns } from '../local/turns.js';
 import { walk, whichRoot } from '../local/walk.js';
 import {
   comparePaths,
@@ -50,7 +51,7 @@ export interface LocalView {
  * @throws {RunEnded} where another directory stands in its place in the end: the disk was unmounted meanwhile, and all
  *   that had not been looked at yet seems to be gone
  */
-export async function* localSights(view: LocalView): AsyncGenerator<Told<LocalItem>> {
+export async function* localSights(view: LocalView): AsyncGenerator<readonly Told<LocalItem>[]> {
   const { root, job, wants, ignored } = view;
   const which = await whichRoot(root);
   const sights = walk(root, {
@@ -61,35 +62,33 @@ export async function* localSights(view: LocalView): AsyncGenerator<Told<LocalIt
     lineBreaks: job.names === 'encode' ? 'fit' : 'unfit',
     onRules: (directory, rules) => ignored.note(directory, rules),
   });
-  for await (const sight of sights) {
-    switch (sight.kind) {
-      case 'file':
-        yield { kind: 'there', path: sight.file.path, item: withTwin(sight.file, sight.twin) };
-        break;
-      case 'link':
-        yield { kind: 'there', path: sight.link.path, item: withTwin(sight.link, sight.twin) };
-        break;
-      case 'directory': {
-        const { path } = sight;
-        yield { kind: 'there', path, item: withTwin({ path, directory: true }, sight.twin) };
-        break;
-      }
-      case 'ignored':
-      case 'unfit':
-        view.onFinding(sight);
-        yield { kind: 'blind', path: sight.path, why: 'foreign' };
-        break;
-      case 'unreadable':
-        view.onFinding(sight);
-        yield { kind: 'blind', path: sight.path, why: 'unreadable' };
-    }
-  }
+  for await (const some of sights) yield some.map((sight) => toldOf(sight, view));
   if ((await whichRoot(root)) === which) return;
   throw new RunEnded(
     'failed',
     'root-replaced',
     `${root} was unmounted or replaced while it was looked at, so nobody knows what is gone there: nothing is deleted. Is its disk mounted?`,
   );
+}
+
+function toldOf(sight: Sight, { onFinding }: LocalView): Told<LocalItem> {
+  switch (sight.kind) {
+    case 'file':
+      return { kind: 'there', path: sight.file.path, item: withTwin(sight.file, sight.twin) };
+    case 'link':
+      return { kind: 'there', path: sight.link.path, item: withTwin(sight.link, sight.twin) };
+    case 'directory': {
+      const { path } = sight;
+      return { kind: 'there', path, item: withTwin({ path, directory: true }, sight.twin) };
+    }
+    case 'ignored':
+    case 'unfit':
+      onFinding(sight);
+      return { kind: 'blind', path: sight.path, why: 'foreign' };
+    case 'unreadable':
+      onFinding(sight);
+      return { kind: 'blind', path: sight.path, why: 'unreadable' };
+  }
 }
 
 function withTwin(entry: LocalEntry, twin: Twin | undefined): LocalItem {
@@ -115,9 +114,9 @@ export interface RemoteView {
 }
 
 /** The remote side. Asks for one listing a directory. */
-export async function* remoteSights(view: RemoteView): AsyncGenerator<Told<RemoteEntry>> {
+export async function* remoteSights(view: RemoteView): AsyncGenerator<readonly Told<RemoteEntry>[]> {
   const root = await listRoot(view);
-  if (root === undefined) yield { kind: 'blind', path: '', why: 'unproven' };
+  if (root === undefined) yield [{ kind: 'blind', path: '', why: 'unproven' }];
   else yield* listed(view, '', root);
 }
 
@@ -138,6 +137,9 @@ export function asksFor({ links }: Pick<Job, 'links'>): Pick<ListOptions, 'links
   return links === 'preserve' ? { links: 'told' } : {};
 }
 
+/** How many things of a listing are told at a time. */
+const AT_ONCE = 256;
+
 /** One thing of a listing. `key` is its path as the march orders it. */
 interface Entry {
   readonly key: string;
@@ -152,8 +154,9 @@ async function* listed(
   view: RemoteView,
   directory: RelativePath | '',
   { files, directories, links = [], others, complete, proven }: RemoteDirectory,
-): AsyncGenerator<Told<RemoteEntry>> {
+): AsyncGenerator<readonly Told<RemoteEntry>[]> {
   const { remote, job, pathOf, onFinding } = view;
+  let told: Told<RemoteEntry>[] = [];
   if (!complete) {
     onFinding({
       kind: 'unreadable',
@@ -162,7 +165,7 @@ async function* listed(
       message: `The server's listing of ${directory === '' ? remote.label : directory} is incomplete or has names that no file can have here; only what it shows is known.`,
     });
   }
-  if (!proven) yield { kind: 'blind', path: pathOf(directory), why: 'unproven' };
+  if (!proven) told.push({ kind: 'blind', path: pathOf(directory), why: 'unproven' });
   const entries = await inOrder(view, [
     ...files.map((file) => ({ key: pathOf(file.path), what: { file } })),
     ...links.map((link) => ({ key: pathOf(link.path), what: { link } })),
@@ -180,22 +183,30 @@ async function* listed(
         message: `The server lists ${key} twice, or two names for which this is one: only the first is looked at, and nothing is deleted there.`,
       });
       // Before all that lies in it: what only the second of them has is not gone.
-      yield { kind: 'blind', path: key, why: 'unreadable' };
+      told.push({ kind: 'blind', path: key, why: 'unreadable' });
     }
     if ('file' in what) {
-      yield { kind: 'there', path: key, item: what.file };
+      told.push({ kind: 'there', path: key, item: what.file });
     } else if ('link' in what) {
-      yield { kind: 'there', path: key, item: what.link };
+      told.push({ kind: 'there', path: key, item: what.link });
     } else if ('other' in what) {
       onFinding({ kind: 'ignored', path: key, message: `${key} is no regular file on the server.` });
-      yield { kind: 'blind', path: key, why: 'foreign' };
+      told.push({ kind: 'blind', path: key, why: 'foreign' });
     } else {
       if (job.emptyDirectories === 'keep') {
-        yield { kind: 'there', path: key, item: { path: `${what.directory}/`, directory: true } };
+        told.push({ kind: 'there', path: key, item: { path: `${what.directory}/`, directory: true } });
       }
+      // Before the server is asked for the next listing, which takes its time.
+      if (told.length > 0) yield told;
+      told = [];
       yield* listedBelow(view, what.directory);
     }
+    if (told.length >= AT_ONCE) {
+      yield told;
+      told = [];
+    }
   }
+  if (told.length > 0) yield told;
 }
 
 async function inOrder({ wants }: RemoteView, all: readonly Entry[]): Promise<Entry[]> {
@@ -212,11 +223,14 @@ async function inOrder({ wants }: RemoteView, all: readonly Entry[]): Promise<En
 const LONGEST_PATH_BYTES = 4_095;
 
 /** A directory that the server does not list is told, and does not keep the others from being looked at. */
-async function* listedBelow(view: RemoteView, directory: RelativePath): AsyncGenerator<Told<RemoteEntry>> {
+async function* listedBelow(
+  view: RemoteView,
+  directory: RelativePath,
+): AsyncGenerator<readonly Told<RemoteEntry>[]> {
   if (Buffer.byteLength(directory) > LONGEST_PATH_BYTES) {
     const message = `${directory.slice(0, 80)}... is deeper than any path can be: does the server show a directory below itself? It is not looked into.`;
     view.onFinding({ kind: 'unreadable', path: directory, code: 'ENAMETOOLONG', message });
-    yield { kind: 'blind', path: `${view.pathOf(directory)}/`, why: 'unreadable' };
+    yield [{ kind: 'blind', path: `${view.pathOf(directory)}/`, why: 'unreadable' }];
     return;
   }
   let listing: RemoteDirectory;
@@ -226,7 +240,7 @@ async function* listedBelow(view: RemoteView, directory: RelativePath): AsyncGen
     if (endsScan(error)) throw error;
     const { code, message } = judge(error);
     view.onFinding({ kind: 'unreadable', path: directory, code, message });
-    yield { kind: 'blind', path: `${view.pathOf(directory)}/`, why: 'unreadable' };
+    yield [{ kind: 'blind', path: `${view.pathOf(directory)}/`, why: 'unreadable' }];
     return;
   }
   yield* listed(view, directory, listing);

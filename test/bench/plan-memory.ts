@@ -199,10 +199,12 @@ async function remember(
     const baseline = { path, local, sha256, remoteModifiedMs: MODIFIED_MS };
     ledger.record({ kind: 'adopted', bindingId, baseline, temporary: undefined });
   };
-  for await (const sight of walk(tree, { wants: () => true })) {
-    if (sight.kind !== 'file') continue;
-    const { path, sizeBytes, mtimeMs, ctimeMs, inode } = sight.file;
-    adopt(path, { sizeBytes, mtimeMs, ctimeMs, inode });
+  for await (const sights of walk(tree, { wants: () => true })) {
+    for (const sight of sights) {
+      if (sight.kind !== 'file') continue;
+      const { path, sizeBytes, mtimeMs, ctimeMs, inode } = sight.file;
+      adopt(path, { sizeBytes, mtimeMs, ctimeMs, inode });
+    }
   }
   for (const path of goneOnes(size))
     adopt(path, { sizeBytes: 0, mtimeMs: MODIFIED_MS, ctimeMs: 0, inode: 1 });

@@ -43,15 +43,17 @@ export async function rememberTree(job: Job, file: string): Promise<void> {
 
 async function adoptAll(ledger: Ledger, bindingId: number, root: string): Promise<number> {
   let count = 0;
-  for await (const sight of walk(root, { wants: () => true })) {
-    if (sight.kind !== 'file') continue;
-    const { path, sizeBytes, mtimeMs, ctimeMs, inode } = sight.file;
-    const content = sizeBytes === 0 ? undefined : readFileSync(join(root, path));
-    const sha256 = content === undefined ? OF_NOTHING : createHash('sha256').update(content).digest('hex');
-    const local = { sizeBytes, mtimeMs, ctimeMs, inode };
-    const baseline = { path, local, sha256, remoteModifiedMs: Math.floor(mtimeMs / 1000) * 1000 };
-    ledger.record({ kind: 'adopted', bindingId, baseline, temporary: undefined });
-    count += 1;
+  for await (const sights of walk(root, { wants: () => true })) {
+    for (const sight of sights) {
+      if (sight.kind !== 'file') continue;
+      const { path, sizeBytes, mtimeMs, ctimeMs, inode } = sight.file;
+      const content = sizeBytes === 0 ? undefined : readFileSync(join(root, path));
+      const sha256 = content === undefined ? OF_NOTHING : createHash('sha256').update(content).digest('hex');
+      const local = { sizeBytes, mtimeMs, ctimeMs, inode };
+      const baseline = { path, local, sha256, remoteModifiedMs: Math.floor(mtimeMs / 1000) * 1000 };
+      ledger.record({ kind: 'adopted', bindingId, baseline, temporary: undefined });
+      count += 1;
+    }
   }
   return count;
 }

@@ -155,7 +155,8 @@ describe('known paths', () => {
   });
 
   it.each([
-    'known',
+    'baselines',
+    'skipsBehind',
     'twin',
     'isKnown',
     'isKnownBelow',

@@ -7,7 +7,7 @@ import { IgnoreMap, IgnoreRules, readIgnoreFile } from '../../src/local/ignore.j
 import { diskOf } from '../../src/local/mounts.js';
 import { walk } from '../../src/local/walk.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
-import { localError, openBelow, pathOf, systemError } from './support.js';
+import { localError, openBelow, pathOf, sightsOf, systemError } from './support.js';
 
 let root: TemporaryDirectory;
 beforeEach(async () => {
@@ -160,9 +160,7 @@ describe('the map of all files', () => {
           directories: 'told',
           onRules: (directory, of) => map.note(directory, of),
         });
-        for await (const sight of walking) {
-          seen.add(pathOf(sight));
-        }
+        for (const sight of await sightsOf(walking)) seen.add(pathOf(sight));
         for (const directory of Object.keys(rules)) await fs.rm(root.join(directory, '.ferryignore'));
         for (const path of all) expect(map.ignores(path), path).toBe(!seen.has(path));
         leftOut += all.length - seen.size;
@@ -200,9 +198,9 @@ it('many rules and a large directory keep nobody else from working', async () =>
     return rulesOf({ '': rules.join('\n') }).ignores(path);
   });
   let files = 0;
-  for await (const sight of walking) {
+  for await (const sights of walking) {
     working = false;
-    if (sight.kind === 'file') files += 1;
+    files += sights.filter(({ kind }) => kind === 'file').length;
   }
   expect(files).toBe(600);
   // Once where it was asked for, and then in the pauses between the first path and the last.
@@ -298,7 +296,7 @@ besideGit('beside git', () => {
         const expected = all.split('\0').filter((path) => path !== '' && !/(^|\/)\.ferryignore$/.test(path));
         const found: string[] = [];
         const wants = (path: string): boolean => !path.endsWith('.ferryignore');
-        for await (const sight of walk(at, { wants })) {
+        for (const sight of await sightsOf(walk(at, { wants }))) {
           if (sight.kind !== 'file') throw new Error(JSON.stringify(sight));
           found.push(sight.file.path);
         }
@@ -331,9 +329,7 @@ describe('a file that cannot be used', () => {
     for (const path of ['data/.ferryignore', 'data/secret', 'z'])
       await fs.writeFile(root.join(path), 'secret');
     vi.spyOn(diskOf(root.path), 'open').mockRejectedValue(systemError('ENOENT'));
-    const seen: unknown[] = [];
-    for await (const sight of walk(root.path, { wants: () => true })) seen.push(sight);
-    expect(seen).toMatchObject([
+    expect(await sightsOf(walk(root.path, { wants: () => true }))).toMatchObject([
       {
         kind: 'unreadable',
         path: 'data/',

@@ -6,7 +6,7 @@ import { moveFile, removeFile } from '../../src/local/tree.js';
 import { liesAt, type Sight, standsAt, walk } from '../../src/local/walk.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
 import { describeMounted, mounted } from './mounted.js';
-import { localError, openBelow } from './support.js';
+import { localError, openBelow, sightsOf } from './support.js';
 
 let root: TemporaryDirectory;
 beforeEach(async () => {
@@ -32,9 +32,7 @@ function place(path: string, leadsTo: string, other: Partial<LinkPlacing> = {}):
 }
 
 async function sights(wants: (path: string) => boolean = () => true): Promise<Sight[]> {
-  const found: Sight[] = [];
-  for await (const sight of walk(root.path, { wants, links: 'preserve', twins: 'told' })) found.push(sight);
-  return found;
+  return sightsOf(walk(root.path, { wants, links: 'preserve', twins: 'told' }));
 }
 
 describe('the walk', () => {

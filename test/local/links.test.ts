@@ -6,7 +6,7 @@ import { diskOf } from '../../src/local/mounts.js';
 import { LocalSource } from '../../src/local/source.js';
 import { lookAt, openRoot, type Sight, walk } from '../../src/local/walk.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
-import { localError, openBelow, pathOf, systemError } from './support.js';
+import { localError, openBelow, pathOf, sightsOf, systemError } from './support.js';
 
 let place: TemporaryDirectory;
 let root: string;
@@ -29,9 +29,7 @@ async function put(path: string, content = path): Promise<void> {
 const link = (target: string, path: string): Promise<void> => fs.symlink(target, `${root}/${path}`);
 
 async function sights(wants: (path: string) => boolean = () => true): Promise<Sight[]> {
-  const all: Sight[] = [];
-  for await (const sight of walk(root, { wants, links: 'follow' })) all.push(sight);
-  return all;
+  return sightsOf(walk(root, { wants, links: 'follow' }));
 }
 
 /** One line a sight: a file and where it lies, or what is told of it. */

@@ -13,6 +13,13 @@ export function pathOf(sight: Sight): string {
   return sight.kind === 'link' ? sight.link.path : sight.path;
 }
 
+/** What a walk tells, one after the other. */
+export async function sightsOf(walking: AsyncIterable<readonly Sight[]>): Promise<Sight[]> {
+  const all: Sight[] = [];
+  for await (const sights of walking) all.push(...sights);
+  return all;
+}
+
 /** The LocalError that the work ends with; anything else fails the test. */
 export async function localError(work: Promise<unknown>): Promise<LocalError> {
   const error = await work.then(

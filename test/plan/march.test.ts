@@ -21,8 +21,11 @@ const known = (path: string): Known => ({ path, baseline: undefined, skip: undef
 const there = (path: string): Told<Item> => ({ kind: 'there', path, item: `item of ${path}` });
 const blind = (path: string, why: Blindness = 'unreadable'): Told<Item> => ({ kind: 'blind', path, why });
 
-async function* tell(told: readonly Told<Item>[]): AsyncGenerator<Told<Item>> {
-  yield* told;
+/** As sides tell: one at a time, a few at a time, nothing now and then. */
+async function* tell(told: readonly Told<Item>[]): AsyncGenerator<readonly Told<Item>[]> {
+  for (let next = 0, some = 1; next < told.length; next += some, some = (some + 1) % 5) {
+    yield told.slice(next, next + some);
+  }
 }
 
 async function allOf(
@@ -31,7 +34,7 @@ async function allOf(
 ): Promise<Met[]> {
   const met: Met[] = [];
   const told = { local: sides.local && tell(sides.local), remote: sides.remote && tell(sides.remote) };
-  for await (const meeting of march(told, ledger.map(known).values())) met.push(meeting);
+  for await (const meetings of march(told, ledger.map(known).values())) met.push(...meetings);
   return met;
 }
 
@@ -52,13 +55,12 @@ describe('three sides', () => {
       { local: [there('a'), there('b'), there('d')], remote: [there('b'), there('c')] },
       ['b', 'd', 'e'],
     );
-    const item = (path: string) => ({ kind: 'there', item: `item of ${path}` });
     const absent = { kind: 'absent' };
     expect(met).toEqual([
-      { path: 'a', local: item('a'), remote: absent, known: undefined },
-      { path: 'b', local: item('b'), remote: item('b'), known: known('b') },
-      { path: 'c', local: absent, remote: item('c'), known: undefined },
-      { path: 'd', local: item('d'), remote: absent, known: known('d') },
+      { path: 'a', local: there('a'), remote: absent, known: undefined },
+      { path: 'b', local: there('b'), remote: there('b'), known: known('b') },
+      { path: 'c', local: absent, remote: there('c'), known: undefined },
+      { path: 'd', local: there('d'), remote: absent, known: known('d') },
       { path: 'e', local: absent, remote: absent, known: known('e') },
     ]);
   });
@@ -185,9 +187,11 @@ describe('a blind place', () => {
     const absent: string[] = [];
     let unseen = 0;
     const ledger = names.flatMap((name) => [name, `${name}.gone`, `${name}/below`]).map(known);
-    for await (const { path, local } of march({ local: tell(told) }, ledger.values())) {
-      if (local.kind === 'absent') absent.push(path);
-      if (local.kind === 'unseen') unseen += 1;
+    for await (const meetings of march({ local: tell(told) }, ledger.values())) {
+      for (const { path, local } of meetings) {
+        if (local.kind === 'absent') absent.push(path);
+        if (local.kind === 'unseen') unseen += 1;
+      }
     }
     expect(unseen).toBe(2 * names.length);
     expect(absent).toEqual(names.map((name) => `${name}.gone`));
@@ -238,7 +242,9 @@ function toldBy(made: NonNullable<Side>): Told<Item>[] {
 
 function naiveSight(made: Side, path: string): Sight<Item> {
   if (made === undefined) return { kind: 'unasked' };
-  if (made.items.includes(path)) return { kind: 'there', item: `item of ${path}` };
+  // What a side told of it is its sight.
+  const shown = { kind: 'there', path, item: `item of ${path}` } as const;
+  if (made.items.includes(path)) return shown;
   const around = made.places
     .map(({ path: place, why }) => ({ place: bare(place), why }))
     .filter(({ place }) => place === '' || `${path}/`.startsWith(`${place}/`))
@@ -295,12 +301,12 @@ describe('what it reads', () => {
     log: Log,
     name: string,
     told: readonly (Told<Item> | Error)[],
-  ): AsyncGenerator<Told<Item>> {
+  ): AsyncGenerator<readonly Told<Item>[]> {
     try {
       for (const one of told) {
         if (one instanceof Error) throw one;
         log.read.push(`${name} ${one.path}`);
-        yield one;
+        yield [one];
       }
     } finally {
       log.ended.push(name);
@@ -329,13 +335,13 @@ describe('what it reads', () => {
     };
     const met = march(sides, rows(log, ['b', 'c', 'd']));
     expect(log.read).toEqual([]);
-    expect((await met.next()).value).toMatchObject({ path: 'a', known: undefined });
-    expect(log.read).toEqual(['local a', 'remote d', 'ledger b', 'local c']);
-    expect((await met.next()).value).toMatchObject({ path: 'b', local: { kind: 'absent' } });
-    // What the run does about b may still change the ledger behind it.
-    expect(log.read.slice(4)).toEqual([]);
+    expect((await met.next()).value).toMatchObject([{ path: 'a', known: undefined }]);
+    expect(log.read).toEqual(['local a', 'remote d', 'ledger b']);
+    expect((await met.next()).value).toMatchObject([{ path: 'b', local: { kind: 'absent' } }, { path: 'c' }]);
+    // What the run does about c may still change the ledger behind it.
+    expect(log.read.slice(3)).toEqual(['local c', 'ledger c']);
     await met.next();
-    expect(log.read.slice(4)).toEqual(['ledger c', 'local e']);
+    expect(log.read.slice(5)).toEqual(['local e', 'ledger d']);
     await met.return(undefined);
   });
 
@@ -345,8 +351,8 @@ describe('what it reads', () => {
       local: logged(log, 'local', [there('a'), there('b'), there('c')]),
       remote: logged(log, 'remote', [there('x'), there('y')]),
     };
-    for await (const { path } of march(sides, rows(log, ['a', 'b', 'c']))) {
-      if (path === 'a') break;
+    for await (const meetings of march(sides, rows(log, ['a', 'b', 'c']))) {
+      if (meetings.some(({ path }) => path === 'a')) break;
     }
     expect(log.ended.sort()).toEqual(['ledger', 'local', 'remote']);
     expect(log.read).not.toContain('local c');
@@ -359,18 +365,18 @@ describe('what it reads', () => {
     const ledger = rows(log, ['a', broken === 'ledger' ? new Error('ledger broke') : 'b', 'c']);
     const paths: string[] = [];
     const marched = (async () => {
-      for await (const { path } of march({ local: told('local'), remote: told('remote') }, ledger))
-        paths.push(path);
+      for await (const meetings of march({ local: told('local'), remote: told('remote') }, ledger))
+        paths.push(...meetings.map(({ path }) => path));
     })();
     await expect(marched).rejects.toThrow(`${broken} broke`);
     expect(log.ended.sort()).toEqual(['ledger', 'local', 'remote']);
-    expect(paths).toEqual(broken === 'ledger' ? ['a'] : []);
+    expect(paths).toEqual(['a']);
   });
 
   it('is let go of where one of them cannot even be ended', async () => {
     const log = logOf();
-    const items = [there('a'), there('b')][Symbol.iterator]();
-    const stubborn: AsyncIterable<Told<Item>> = {
+    const items = [[there('a')], [there('b')]][Symbol.iterator]();
+    const stubborn: AsyncIterable<readonly Told<Item>[]> = {
       [Symbol.asyncIterator]: () => ({
         next: async () => items.next(),
         return: async () => {
