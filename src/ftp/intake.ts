@@ -12,6 +12,7 @@ const BUFFER_BYTES = 1024 * 1024;
 /** A piece is the sink's own until its promise resolves, and is filled anew then. */
 export type Sink = (piece: Buffer) => Promise<void>;
 
+/** Buffers for one download: the socket's side is `room` and `took`, or `take`, and `end`; the sink's side is `drain`. */
 export class Intake {
   /** Changes only in `took`, since a socket that reads into it asks for the next one there and nowhere else. */
   #filling: Buffer<ArrayBufferLike> = Buffer.allocUnsafeSlow(FIRST_BUFFER_BYTES);
