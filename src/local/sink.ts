@@ -102,7 +102,13 @@ export class LocalSink {
   }
 
   async write(chunk: Buffer): Promise<void> {
+    const written = this.#put(chunk);
+    // While the disk is at it.
     this.#hash.update(chunk);
+    await written;
+  }
+
+  async #put(chunk: Buffer): Promise<void> {
     try {
       for (let rest = chunk; rest.length > 0; ) {
         const bytesWritten =

@@ -10,6 +10,7 @@ import type { Disk, OpenFile } from './disk.js';
 import { codeOf, LocalError, localSentence } from './error.js';
 import { fingerprintOf } from './fingerprint.js';
 import { createHasher, digestOf } from './hasher.js';
+import { longHash } from './long-hash.js';
 import { diskOf } from './mounts.js';
 
 const READ_BYTES = 1024 * 1024;
@@ -133,12 +134,13 @@ export class LocalSource {
   }
 
   async *#inPieces(fromByte: number, also: HashAlgorithm | undefined): AsyncGenerator<Buffer, Digests> {
-    const hash = createHasher('SHA-256');
+    using hash = longHash(this.sizeBytes);
     const other = also === undefined ? undefined : createHasher(also);
     const sizeBytes = Math.min(READ_BYTES, this.sizeBytes + 1);
-    // Two buffers in turn: one is being sent while the other is filled.
-    let filling = Buffer.allocUnsafe(sizeBytes);
-    let sending = Buffer.allocUnsafe(sizeBytes);
+    // Two buffers in turn: one is being sent and hashed while the other is filled.
+    let filling = hash.room(sizeBytes);
+    let sending = hash.room(sizeBytes);
+    let hashed: Promise<void> = Promise.resolve();
     let position = 0;
     let next = this.#readBeside(filling, position);
     for (;;) {
@@ -148,16 +150,19 @@ export class LocalSource {
       position += bytesRead;
       if (position > this.sizeBytes) throw changed(this.#file);
       const chunk = filling.subarray(0, bytesRead);
-      hash.update(chunk);
-      other?.update(chunk);
       [filling, sending] = [sending, filling];
+      // It was sent when this chunk was asked for.
+      await hashed;
       next = this.#readBeside(filling, position);
-      // Where the consumer leaves early, nobody awaits this read; its failure is then of no interest.
+      // Where the consumer leaves early, nobody awaits these; their failure is then of no interest.
       next.catch(() => {});
+      hashed = hash.update(chunk);
+      hashed.catch(() => {});
+      other?.update(chunk);
       if (skipped < bytesRead) yield chunk.subarray(skipped);
     }
     if (position !== this.sizeBytes) throw changed(this.#file);
-    return { sha256: hash.digest(), also: other?.digest() };
+    return { sha256: await hash.digest(), also: other?.digest() };
   }
 
   /**
