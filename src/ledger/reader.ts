@@ -87,6 +87,14 @@ interface PlannedRow extends DeletionRow {
   readonly approved: 0 | 1;
 }
 
+/** Which part of what is known of a binding is asked for. */
+interface Stretch {
+  readonly bindingId: number;
+  readonly from: string;
+  readonly to: string;
+  readonly limit: number;
+}
+
 /** Which part of a binding's deletions is asked for. */
 interface DeletionPage {
   readonly bindingId: number;
@@ -113,22 +121,26 @@ const countHeld = (kind: PlannedDeletion['kind']) => `
   (SELECT count(*) FROM deletion d
     WHERE d.binding_id = h.binding_id AND d.stage = ${STAGE_OF_HOLD} AND d.kind = '${kind}')`;
 
-/**
- * Statements that are prepared once; a test holds that none of them sorts or walks a whole table. Both halves of
- * `known` walk their primary key and are merged.
- */
-export const READING = {
-  known: `
+/** Baselines with their skips, and skips without a baseline, of the paths that `bounds` takes. */
+const knownWhere = (bounds: (path: string) => string) => `
     SELECT b.path AS path, b.size_bytes, b.mtime_ms, b.ctime_ms, b.inode, b.sha256, b.remote_modified_ms,
       b.target, b.leads_to, ${SKIP_HALF}
     FROM baseline b LEFT JOIN skip s ON s.binding_id = b.binding_id AND s.path = b.path
-    WHERE b.binding_id = @bindingId AND b.path > @after
+    WHERE b.binding_id = @bindingId AND ${bounds('b.path')}
     UNION ALL
     SELECT s.path, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, ${SKIP_HALF}
     FROM skip s
-    WHERE s.binding_id = @bindingId AND s.path > @after
+    WHERE s.binding_id = @bindingId AND ${bounds('s.path')}
       AND NOT EXISTS (SELECT 1 FROM baseline b WHERE b.binding_id = s.binding_id AND b.path = s.path)
-    ORDER BY path LIMIT @limit`,
+    ORDER BY path LIMIT @limit`;
+
+/**
+ * Statements that are prepared once; a test holds that none of them sorts or walks a whole table. Both halves of
+ * `known` and `knownBetween` walk their primary key and are merged.
+ */
+export const READING = {
+  known: knownWhere((path) => `${path} > @after`),
+  knownBetween: knownWhere((path) => `${path} >= @from AND ${path} < @to`),
   baselineLocal: `
     SELECT size_bytes, mtime_ms, ctime_ms, inode FROM baseline WHERE binding_id = ? AND path = ?`,
   countKnown: 'SELECT count(*) FROM baseline WHERE binding_id = ?',
@@ -200,6 +212,7 @@ export const READING = {
 function prepareAll(database: Database.Database) {
   return {
     known: database.prepare<[{ bindingId: number; after: string; limit: number }], KnownRow>(READING.known),
+    knownBetween: database.prepare<[Stretch], KnownRow>(READING.knownBetween),
     baselineLocal: database.prepare<[number, string], FingerprintRow>(READING.baselineLocal),
     countKnown: database.prepare<[number], number>(READING.countKnown).pluck(),
     twin: database.prepare<[{ bindingId: number; path: string; fold: string }], string>(READING.twin).pluck(),
@@ -299,6 +312,26 @@ export class LedgerReader {
       const last = rows.at(-1);
       if (last === undefined || rows.length < PAGE_ROWS) return;
       rows = page(last.path);
+    }
+  }
+
+  /** As `known`, for the paths from `from` on that stand before `to`. */
+  *knownBetween(
+    bindingId: number,
+    { from, to }: { readonly from: string; readonly to: string },
+  ): Generator<Known, void, undefined> {
+    const page = (first: string) => {
+      this.settle();
+      return this.attempt(() =>
+        this.#statements.knownBetween.all({ bindingId, from: first, to, limit: PAGE_ROWS }),
+      );
+    };
+    for (let rows = page(from); ; ) {
+      for (const row of rows) yield knownFrom(row);
+      const last = rows.at(-1);
+      if (last === undefined || rows.length < PAGE_ROWS) return;
+      // The next string that there can be.
+      rows = page(`${last.path}\0`);
     }
   }
 

@@ -28,6 +28,11 @@ export interface WalkOptions {
   readonly twins?: 'told' | 'silent';
   /** Whether a name with a line break can go across; `unfit` unless told. */
   readonly lineBreaks?: 'fit' | 'unfit';
+  /**
+   * False for what is not to be looked at this time, in the form of `wants`: it is no sight, and still somebody's twin.
+   * Left out: everything is looked at.
+   */
+  readonly heeds?: (path: string) => boolean;
   /** Hears of each directory that has a `.ferryignore` (its path ends with `/`, `''` is the root), before its sights. */
   readonly onRules?: (directory: string, rules: IgnoreRules) => void;
 }
@@ -110,7 +115,7 @@ export async function lookAt(
 
 /** Walks the tree below `root` (a real path, from `openRoot`). Never throws for what lies in the tree. */
 export async function* walk(root: string, options: WalkOptions): AsyncGenerator<Sight> {
-  const { wants, links, directories, twins, lineBreaks, onRules } = options;
+  const { wants, links, directories, twins, lineBreaks, heeds, onRules } = options;
   const wanting: Wanting = {
     wants,
     links: links === 'follow' ? new Links(root) : (links ?? 'skip'),
@@ -118,7 +123,7 @@ export async function* walk(root: string, options: WalkOptions): AsyncGenerator<
     lineBreaks: lineBreaks ?? 'unfit',
   };
   yield* walkDirectory(
-    { root, wanting, directories: directories ?? 'silent', onRules: onRules ?? (() => {}) },
+    { root, wanting, directories: directories ?? 'silent', heeds, onRules: onRules ?? (() => {}) },
     { path: '', at: '', rules: IgnoreRules.NONE, above: [], twin: undefined },
   );
 }
@@ -128,6 +133,7 @@ interface Walk {
   readonly root: string;
   readonly wanting: Wanting;
   readonly directories: 'told' | 'silent';
+  readonly heeds: ((path: string) => boolean) | undefined;
   readonly onRules: (directory: string, rules: IgnoreRules) => void;
 }
 
@@ -167,7 +173,9 @@ async function* walkDirectory(walk: Walk, directory: Directory): AsyncGenerator<
   if (walk.directories === 'told' && own !== '')
     yield { kind: 'directory', path: own, ...(twin === undefined ? {} : { twin }) };
   if (directory.at !== own) links?.entered();
-  const met = await meet(entries, { ...directory, above, rules }, wanting);
+  const all = await meet(entries, { ...directory, above, rules }, wanting);
+  const { heeds } = walk;
+  const met = heeds === undefined ? all : all.filter(({ path }) => heeds(path));
 
   let looked = new Map<string, Stats | { error: unknown }>();
   for (const [place, entry] of met.entries()) {

@@ -19,6 +19,7 @@ import { judge } from '../remote/failure.js';
 import type { ListOptions, Remote, RemoteDirectory } from '../remote/remote.js';
 import { RunEnded } from './end.js';
 import type { Filter } from './filter.js';
+import type { Scope } from './scope.js';
 
 /** Something in the source that is no file to send, or none yet: it waits for its marker. */
 export type Finding =
@@ -42,6 +43,8 @@ export interface LocalView {
   /** Is told the rules of each `.ferryignore` on the way. */
   readonly ignored: IgnoreMap;
   readonly onFinding: OnFinding;
+  /** Undefined: everything. */
+  readonly scope?: Scope | undefined;
 }
 
 /**
@@ -51,7 +54,7 @@ export interface LocalView {
  *   that had not been looked at yet seems to be gone
  */
 export async function* localSights(view: LocalView): AsyncGenerator<Told<LocalItem>> {
-  const { root, job, wants, ignored } = view;
+  const { root, job, wants, ignored, scope } = view;
   const which = await whichRoot(root);
   const sights = walk(root, {
     wants,
@@ -60,6 +63,7 @@ export async function* localSights(view: LocalView): AsyncGenerator<Told<LocalIt
     twins: 'told',
     lineBreaks: job.names === 'encode' ? 'fit' : 'unfit',
     onRules: (directory, rules) => ignored.note(directory, rules),
+    ...(scope === undefined ? {} : { heeds: (path) => scope.leadsTo(path) }),
   });
   for await (const sight of sights) {
     switch (sight.kind) {
@@ -71,6 +75,8 @@ export async function* localSights(view: LocalView): AsyncGenerator<Told<LocalIt
         break;
       case 'directory': {
         const { path } = sight;
+        // It only lies on the way.
+        if (scope?.has(path) === false) break;
         yield { kind: 'there', path, item: withTwin({ path, directory: true }, sight.twin) };
         break;
       }

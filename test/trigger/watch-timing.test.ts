@@ -658,7 +658,8 @@ describe('watchTrigger', () => {
     change();
     const noticedMs = performance.now();
     vi.advanceTimersByTime(1_000);
-    expect(asked).toEqual([{ trigger: 'start-up scan' }, { trigger: 'watch', noticedMs }]);
+    const places = new Set(['a.gz']);
+    expect(asked).toEqual([{ trigger: 'start-up scan' }, { trigger: 'watch', noticedMs, places }]);
   });
 
   it('has started after five seconds, also where the root does not answer', async () => {

@@ -1,0 +1,104 @@
+/*
+ * The narrow run: where a watch can tell what has changed, only that is looked at, so that the work does not grow with
+ * the tree. It sends and replaces, and takes nothing away: a thing that is gone, and whatever else asks for a view of
+ * the whole (the guard's counts, a skip, a file in a directory's place), makes it a run over everything before it has
+ * done anything. Only the run after a good one may be narrow, so its `ok` says the same as any other.
+ */
+import type { Job } from '../job/job.js';
+import type { RunRecord } from '../ledger/record.js';
+import { IGNORE_FILE } from '../local/ignore.js';
+import type { Verdict } from '../plan/action.js';
+import type { Memory, RunContext } from './context.js';
+import { looksAt } from './scan.js';
+import { Scope } from './scope.js';
+import type { Finding, OnFinding } from './sights.js';
+
+/** What is known when a run begins to look. */
+export interface Outset {
+  readonly job: Job;
+  readonly context: Pick<RunContext, 'only' | 'skipped'>;
+  readonly binding: number;
+  readonly memory: Memory;
+  /** The run before. */
+  readonly last: RunRecord | undefined;
+  /** Whether an earlier run has left something in the middle. */
+  readonly left: 'nothing' | 'something';
+}
+
+/**
+ * The part of the tree that a run has to look at.
+ *
+ * @param places where something has changed; undefined where that may be anywhere
+ * @returns undefined where it has to be everything
+ */
+export function scopeOf(outset: Outset, places: ReadonlySet<string> | undefined): Scope | undefined {
+  if (places === undefined || !isFitFor(outset.job) || !followsGoodRun(outset)) return undefined;
+  // What it leaves out lies around it.
+  const concernsMore = (place: string): boolean => place.slice(place.lastIndexOf('/') + 1) === IGNORE_FILE;
+  return [...places].some(concernsMore) ? undefined : new Scope(places);
+}
+
+/** True where each path can be judged by itself, and only what an event has told of can want another verdict. */
+function isFitFor(job: Job): boolean {
+  const { mode, links, ready, age, before } = job;
+  const ledgerKnowsTarget = looksAt(job).local && !looksAt(job).remote;
+  const isPlain = mode === 'copy' || mode === 'mirror';
+  // A link shows one file at two places, a marker tells of another file, ages change by themselves, hooks make files.
+  const changesElsewhere =
+    links === 'follow' ||
+    ready !== undefined ||
+    age.minMs !== undefined ||
+    age.maxMs !== undefined ||
+    before !== undefined;
+  return ledgerKnowsTarget && isPlain && !changesElsewhere;
+}
+
+/** What was left open then would not be made good by a look at something else, and must not be called well. */
+function followsGoodRun({ context, binding, memory, last, left }: Outset): boolean {
+  if (context.only !== undefined || context.skipped !== undefined) return false;
+  if (memory !== 'settled' || left === 'something') return false;
+  return last?.state === 'ended' && last.outcome === 'ok' && last.bindingId === binding;
+}
+
+/** What was found at the places: verdicts in the order of the paths, and what is left out on purpose. */
+export interface Found {
+  readonly verdicts: readonly Verdict[];
+  readonly findings: readonly Finding[];
+}
+
+/** With more entries than these a look at everything costs little more. */
+const MANY_ENTRIES = 1_000;
+
+/**
+ * Looks at the places and changes nothing.
+ *
+ * @param scan begins a scan of them
+ * @returns undefined where everything has to be looked at
+ */
+export async function lookAround(
+  scan: (onFinding: OnFinding) => AsyncIterable<Verdict>,
+): Promise<Found | undefined> {
+  const verdicts: Verdict[] = [];
+  const findings: Finding[] = [];
+  for await (const verdict of scan((finding) => findings.push(finding))) {
+    verdicts.push(verdict);
+    const isTooMuch = verdicts.length + findings.length > MANY_ENTRIES;
+    if (isTooMuch || !isPlain(verdict)) return undefined;
+  }
+  return findings.every(({ kind }) => kind === 'ignored') ? { verdicts, findings } : undefined;
+}
+
+function isPlain(verdict: Verdict): boolean {
+  switch (verdict.kind) {
+    case 'upload':
+    case 'make-directory':
+      return verdict.after !== 'deletions';
+    case 'examine':
+    case 'unchanged':
+    case 'left-out':
+    case 'kept':
+      return true;
+    default:
+      return false;
+  }
+}
