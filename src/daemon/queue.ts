@@ -33,10 +33,10 @@ export interface QueueOptions {
 }
 
 /**
- * To be told when the run begins to look at both sides: it finds all that has changed until then in the places that are
- * returned; undefined is everything.
+ * To be told when the run begins to look at both sides, and whether places are enough for it: it finds all that has
+ * changed until then in those that are returned. Undefined is everything.
  */
-export type OnScan = () => ReadonlySet<string> | undefined;
+export type OnScan = (least: 'everything' | 'places') => ReadonlySet<string> | undefined;
 
 /** What the queue is doing, for people. */
 export type Doing =
@@ -128,7 +128,7 @@ export class JobQueue {
 
   async #run(cause: Cause): Promise<void> {
     const beganMs = performance.now();
-    const report = await this.#options.run(cause, () => this.#scans());
+    const report = await this.#options.run(cause, (least) => this.#scans(least));
     const state = this.#state;
     if (state.kind !== 'running') return;
     // What it was to look at, and did not or not with success, is not known any more.
@@ -149,16 +149,16 @@ export class JobQueue {
   }
 
   /** What was asked for so far, while the run waited for its slot or its hook, is in its scan; schedules count runs. */
-  #scans(): ReadonlySet<string> | undefined {
+  #scans(least: 'everything' | 'places'): ReadonlySet<string> | undefined {
     const state = this.#state;
     if (state.kind !== 'running' || state.scan !== undefined) return undefined;
     const { pending } = state;
     const counts = pending !== undefined && (isScheduled(pending) || pending.covers !== undefined);
     const kept = counts ? pending : undefined;
     const places = this.#due.take();
-    const of = places === undefined ? 'everything' : 'places';
+    const of = places === undefined ? 'everything' : least;
     this.#become({ ...state, pending: kept, scan: { atMs: performance.now(), of } });
-    return places;
+    return of === 'everything' ? undefined : places;
   }
 
   #wait(cause: Cause, waitMs: number, why: 'locked' | 'out-of-reach'): void {

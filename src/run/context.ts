@@ -41,10 +41,11 @@ export interface RunContext {
   /** Aborted: reset what is in flight. */
   readonly cut?: AbortSignal | undefined;
   /**
-   * Told once the `before` hook is over, when the run begins to look at both sides. Returns the places where something
-   * has changed, paths below the local root; undefined where that may be anywhere, as it is without this.
+   * Told once the `before` hook is over, when the run begins to look at both sides; `places` where it is enough for it
+   * to look at those where something has changed. Returns them, paths below the local root; undefined where something
+   * may have changed anywhere, as it is without this.
    */
-  readonly onScan?: (() => ReadonlySet<string> | undefined) | undefined;
+  readonly onScan?: ((least: 'everything' | 'places') => ReadonlySet<string> | undefined) | undefined;
   /** `again`: ask once more for the files that the server refused before. */
   readonly skipped?: 'again' | undefined;
   /** Undefined: whatever the scan finds is carried out. */

@@ -1,10 +1,11 @@
 /*
  * The narrow run: where a watch can tell what has changed, only that is looked at, so that the work does not grow with
- * the tree. It sends and replaces, and takes nothing away: a thing that is gone, and whatever else asks for a view of
- * the whole (the guard's counts, a skip, a file in a directory's place), makes it a run over everything before it has
- * done anything. Only the run after a good one may be narrow, so its `ok` says the same as any other.
+ * the tree. It sends and replaces, and takes nothing away: a thing that is gone, for which the guard has to see the
+ * whole, a skip, a file in a directory's place, and whatever else is out of the common, make it a run over everything
+ * before it has done anything. Only the run after a good one may be narrow, so its `ok` says the same as any other.
  */
 import type { Job } from '../job/job.js';
+import type { LedgerReader } from '../ledger/reader.js';
 import type { RunRecord } from '../ledger/record.js';
 import { IGNORE_FILE } from '../local/ignore.js';
 import type { Verdict } from '../plan/action.js';
@@ -16,9 +17,13 @@ import type { Finding, OnFinding } from './sights.js';
 /** What is known when a run begins to look. */
 export interface Outset {
   readonly job: Job;
-  readonly context: Pick<RunContext, 'only' | 'skipped'>;
+  readonly context: Pick<RunContext, 'only' | 'skipped'> & {
+    readonly ledger: Pick<LedgerReader, 'provenAtMs'>;
+  };
   readonly binding: number;
   readonly memory: Memory;
+  /** Milliseconds since 1970. */
+  readonly startedAtMs: number;
   /** The run before. */
   readonly last: RunRecord | undefined;
   /** Whether an earlier run has left something in the middle. */
@@ -26,13 +31,15 @@ export interface Outset {
 }
 
 /**
- * The part of the tree that a run has to look at.
+ * The part of the tree that a run has to look at, which begins to look now.
  *
- * @param places where something has changed; undefined where that may be anywhere
  * @returns undefined where it has to be everything
  */
-export function scopeOf(outset: Outset, places: ReadonlySet<string> | undefined): Scope | undefined {
-  if (places === undefined || !isFitFor(outset.job) || !followsGoodRun(outset)) return undefined;
+export function scopeOf(outset: Outset, onScan: RunContext['onScan']): Scope | undefined {
+  const isEnough = isFitFor(outset.job) && followsGoodRun(outset) && isProvenLately(outset);
+  const least = isEnough ? 'places' : 'everything';
+  const places = onScan?.(least);
+  if (least === 'everything' || places === undefined) return undefined;
   // What it leaves out lies around it.
   const concernsMore = (place: string): boolean => place.slice(place.lastIndexOf('/') + 1) === IGNORE_FILE;
   return [...places].some(concernsMore) ? undefined : new Scope(places);
@@ -58,6 +65,14 @@ function followsGoodRun({ context, binding, memory, last, left }: Outset): boole
   if (context.only !== undefined || context.skipped !== undefined) return false;
   if (memory !== 'settled' || left === 'something') return false;
   return last?.state === 'ended' && last.outcome === 'ok' && last.bindingId === binding;
+}
+
+/** A narrow run proves nothing: where a person is told when nothing does, a run over everything comes in time. */
+function isProvenLately({ job, context, startedAtMs }: Outset): boolean {
+  const { freshnessMs } = job.expect;
+  if (freshnessMs === undefined) return true;
+  const provenMs = context.ledger.provenAtMs(job.name) ?? Number.NEGATIVE_INFINITY;
+  return provenMs <= startedAtMs && startedAtMs < provenMs + freshnessMs / 2;
 }
 
 /** What was found at the places: verdicts in the order of the paths, and what is left out on purpose. */
@@ -96,7 +111,6 @@ function isPlain(verdict: Verdict): boolean {
     case 'examine':
     case 'unchanged':
     case 'left-out':
-    case 'kept':
       return true;
     default:
       return false;

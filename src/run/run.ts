@@ -149,7 +149,7 @@ async function sail(begun: Begun): Promise<RunFailure | undefined> {
       context.ledger.beginPlan(voyage.binding);
       await checkMarker(voyage, (marker) => lister.stat(marker));
       const left = await recover(voyage, carrier);
-      const scope = scopeOf({ ...voyage, last: begun.last, left }, context.onScan?.());
+      const scope = scopeOf({ ...voyage, last: begun.last, left }, context.onScan);
       const pass = new Pass(voyage, { carrier, lister, number: 1 });
       if (scope !== undefined && (await pass.carryPart(scope)) === 'carried')
         begun.extent.places = scope.size;

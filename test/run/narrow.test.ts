@@ -112,18 +112,24 @@ describe('a run that is told where to look', () => {
   });
 
   it('heeds the .ferryignore of the directories on the way, and what the job leaves out', async () => {
-    await delivered(
-      { ...TREE, 'd/.ferryignore': '*.log\n', x: 'x' },
-      { exclude: ['**/*.tmp'], hidden: 'leave-out' as never },
-    ).catch(() => undefined);
-    await world[Symbol.asyncDispose]();
-    world = await World.open({ job: { exclude: ['**/*.tmp'] } });
+    await delivered({ a: 'a' }, { exclude: ['**/*.tmp'] });
     await world.put('d/.ferryignore', '*.log\nsecret/\n');
-    await world.put('a');
     await world.run();
     for (const path of ['d/x.log', 'd/secret/y', 'd/z.tmp', 'd/w']) await world.put(path);
     expect(await told('d/x.log', 'd/secret', 'd/z.tmp', 'd/w')).toMatchObject({ outcome: 'ok', places: 4 });
     expect(Object.keys(world.held())).toEqual(['a', 'd/w']);
+  });
+
+  it('takes a link along as one', async () => {
+    world = await World.open({ job: { links: 'preserve' } });
+    const tree = new MemoryTree();
+    const accounts = { of: async () => ({ remote: () => new MemoryRemote({ tree }) }) };
+    await world.put('d/a');
+    await world.run({ accounts });
+    await symlink('a', world.local('d/link'));
+    const report = await world.run({ accounts, onScan: () => new Set(['d/link']) });
+    expect(report).toMatchObject({ outcome: 'ok', places: 1, tally: { uploaded: 1 } });
+    expect(await world.run({ accounts })).toMatchObject({ outcome: 'ok', tally: { uploaded: 0 } });
   });
 
   it('sees a twin beside what it looks at', async () => {
@@ -155,16 +161,23 @@ describe('a run that is told where to look looks at everything', () => {
     world.expectConverged();
   });
 
-  it.each(['mirror', 'copy'] as const)('where a file stands in a directory’s place, mode %s', async (mode) => {
-    await delivered(TREE, { mode });
-    await rm(world.local('d'), { recursive: true });
-    await world.put('d', 'a file now', LATER);
-    const report = await told('d');
-    if (mode === 'mirror') {
-      expect(report).toMatchObject({ outcome: 'ok', places: undefined, tally: { uploaded: 1, deleted: 2 } });
-      world.expectConverged();
-    } else expect(report.tally).toMatchObject({ uploaded: 0, deleted: 0, skipped: 1 });
-  });
+  it.each(['mirror', 'copy'] as const)(
+    'where a file stands in a directory’s place, mode %s',
+    async (mode) => {
+      await delivered(TREE, { mode });
+      await rm(world.local('d'), { recursive: true });
+      await world.put('d', 'a file now', LATER);
+      const report = await told('d');
+      if (mode === 'mirror') {
+        expect(report).toMatchObject({
+          outcome: 'ok',
+          places: undefined,
+          tally: { uploaded: 1, deleted: 2 },
+        });
+        world.expectConverged();
+      } else expect(report.tally).toMatchObject({ uploaded: 0, deleted: 0, skipped: 1 });
+    },
+  );
 
   it('where the guard has to count: nothing goes that a run over everything would hold', async () => {
     await delivered(TREE, { ...MIRROR, ...deleting({ limit: { percent: 0, files: 1 }, policy: 'delete' }) });
@@ -189,6 +202,23 @@ describe('a run that is told where to look looks at everything', () => {
     expect(await world.run()).toMatchObject({ outcome: 'ok' });
     await rm(world.local('a'));
     expect(await told('a')).toMatchObject({ outcome: 'held', failure: { code: 'source-empty' } });
+  });
+
+  it('where something is gone that a copy keeps: the disk may be', async () => {
+    await delivered({ a: 'a', b: 'b' });
+    for (const path of ['a', 'b']) await rm(world.local(path));
+    expect(await told('a', 'b')).toMatchObject({ outcome: 'held', failure: { code: 'source-empty' } });
+    expect(world.held()).toEqual({ a: 'a', b: 'b' });
+  });
+
+  it('where that is needed to be fresh in time', async () => {
+    const hourMs = 3_600_000;
+    await delivered(TREE, { expect: { freshnessMs: 2 * hourMs } });
+    const proven = world.ledger.provenAtMs('nightly') ?? 0;
+    const later = (ms: number): Promise<RunReport> =>
+      world.run({ onScan: () => new Set(['a']), now: () => proven + ms });
+    expect(await later(0.9 * hourMs)).toMatchObject({ outcome: 'ok', places: 1 });
+    expect(await later(1.1 * hourMs)).toMatchObject({ outcome: 'ok', places: undefined });
   });
 
   it('where the marker is missing, and then it does nothing', async () => {
@@ -254,7 +284,7 @@ describe('a run that is told where to look looks at everything', () => {
     'compare: checksum': { compare: 'checksum' },
     'deletes.extraneous': { mode: 'mirror', ...deleting({ extraneous: true, policy: 'delete' }) },
     'links: follow': { links: 'follow' },
-    'ready markers': { ready: { before: '', part: 'name', behind: '.ok' } as never },
+    'ready markers': { ready: { before: '', part: 'name', behind: '.ok' } },
     ages: { age: { minMs: undefined, maxMs: 1_000_000_000_000 } },
   };
 
@@ -267,15 +297,6 @@ describe('a run that is told where to look looks at everything', () => {
     const second = await told('a');
     expect(second).toMatchObject({ outcome: 'ok' });
     expect(second.places).toBeUndefined();
-  });
-
-  it('where links are followed, and not where they are kept', async () => {
-    await delivered({ a: 'a' }, { links: 'preserve' });
-    await symlink('a', world.local('link'));
-    const report = await told('link');
-    // The scripted server keeps no links.
-    expect(report.outcome).toBe('partial');
-    expect(report.tally.skipped).toBe(1);
   });
 });
 
