@@ -120,10 +120,11 @@ export async function* walk(root: string, options: WalkOptions): AsyncGenerator<
     wants,
     links: links === 'follow' ? new Links(root) : (links ?? 'skip'),
     twins: twins ?? 'silent',
+    heeds,
     lineBreaks: lineBreaks ?? 'unfit',
   };
   yield* walkDirectory(
-    { root, wanting, directories: directories ?? 'silent', heeds, onRules: onRules ?? (() => {}) },
+    { root, wanting, directories: directories ?? 'silent', onRules: onRules ?? (() => {}) },
     { path: '', at: '', rules: IgnoreRules.NONE, above: [], twin: undefined },
   );
 }
@@ -133,7 +134,6 @@ interface Walk {
   readonly root: string;
   readonly wanting: Wanting;
   readonly directories: 'told' | 'silent';
-  readonly heeds: ((path: string) => boolean) | undefined;
   readonly onRules: (directory: string, rules: IgnoreRules) => void;
 }
 
@@ -173,9 +173,7 @@ async function* walkDirectory(walk: Walk, directory: Directory): AsyncGenerator<
   if (walk.directories === 'told' && own !== '')
     yield { kind: 'directory', path: own, ...(twin === undefined ? {} : { twin }) };
   if (directory.at !== own) links?.entered();
-  const all = await meet(entries, { ...directory, above, rules }, wanting);
-  const { heeds } = walk;
-  const met = heeds === undefined ? all : all.filter(({ path }) => heeds(path));
+  const met = await meet(entries, { ...directory, above, rules }, wanting);
 
   let looked = new Map<string, Stats | { error: unknown }>();
   for (const [place, entry] of met.entries()) {

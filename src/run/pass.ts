@@ -13,9 +13,9 @@ import { Crew } from './crew.js';
 import { RunEnded } from './end.js';
 import type { Lister } from './lister.js';
 import { lookAround } from './narrow.js';
-import { scanJob } from './scan.js';
+import { type Scan, scanJob } from './scan.js';
 import type { Scope } from './scope.js';
-import { type Finding, hidesFiles, type OnFinding } from './sights.js';
+import { type Finding, hidesFiles } from './sights.js';
 import { isTransfer, type Task, type Transfer } from './task.js';
 
 /** How many files may be planned ahead of the workers, for each connection. */
@@ -169,7 +169,7 @@ export class Pass {
     return uploads ? remote.appetite : (remote.fetches ?? job.server.connections);
   }
 
-  #scan(onFinding: OnFinding, scope?: Scope): AsyncGenerator<Verdict> {
+  #scan(onFinding: Scan['onFinding'], scope?: Scope): AsyncGenerator<Verdict> {
     const { job, context, binding, policy, memory, placement, root, weigh } = this.#voyage;
     return scanJob({
       job,
