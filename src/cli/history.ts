@@ -93,6 +93,7 @@ function runJson(run: RunRecord): object {
     endedAt: new Date(run.endedAtMs).toISOString(),
     outcome: run.outcome,
     ...run.tally,
+    places: run.places ?? null,
     failure: run.failure ?? null,
   };
 }

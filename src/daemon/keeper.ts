@@ -6,7 +6,7 @@
 import type { Job } from '../job/job.js';
 import { notBegun, type RunReport } from '../run/context.js';
 import type { Cause, Coverage, Fire, Trigger } from '../trigger/trigger.js';
-import { type Doing, JobQueue } from './queue.js';
+import { type Doing, JobQueue, type OnScan } from './queue.js';
 import type { Reach } from './reach.js';
 
 export interface KeeperOptions {
@@ -30,8 +30,7 @@ export interface KeeperOptions {
 export interface RunSignals {
   readonly stop: AbortSignal;
   readonly cut: AbortSignal;
-  /** Told when the run begins to look at both sides. */
-  readonly onScan: () => void;
+  readonly onScan: OnScan;
 }
 
 export class Keeper {
@@ -109,7 +108,7 @@ export class Keeper {
     return moments.length === 0 ? undefined : new Date(Math.min(...moments));
   }
 
-  async #run(cause: Cause, onScan: () => void): Promise<RunReport> {
+  async #run(cause: Cause, onScan: OnScan): Promise<RunReport> {
     const { run } = this.#options;
     const job = this.#job;
     if (this.#stop.signal.aborted) return notBegun(job);

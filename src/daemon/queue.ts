@@ -9,19 +9,19 @@
  * | waiting | the server is out of reach, or another process runs the job | time, a schedule, or another job that reaches the server -> running |
  * | stopped | stop() | never |
  *
- * The state changes in `#become` only.
+ * The state changes in `#become` only. What is to be looked at is gathered apart from why a run is asked for, and handed
+ * over when its scan begins: places where there is nothing else, and everything as soon as one cause names none, or
+ * after a run that did not end well.
  */
 import type { RunReport } from '../run/context.js';
+import { Places } from '../trigger/places.js';
 import type { Cause } from '../trigger/trigger.js';
 import { timerDelayMs } from '../trigger/trigger.js';
 import type { Reach } from './reach.js';
 
 export interface QueueOptions {
-  /**
-   * Runs the job once. Must not reject. `onScan`: it begins to look at both sides, and finds all that has changed
-   * until then.
-   */
-  readonly run: (cause: Cause, onScan: () => void) => Promise<RunReport>;
+  /** Runs the job once. Must not reject. */
+  readonly run: (cause: Cause, onScan: OnScan) => Promise<RunReport>;
   /** Hears that a further run is put off, in a sentence. */
   readonly onWaiting: (message: string) => void;
   /** Hears of each change of state. */
@@ -31,6 +31,12 @@ export interface QueueOptions {
   /** Longest pause of the job's retries: the first wait after a run that did not reach its server. */
   readonly firstWaitMs: () => number;
 }
+
+/**
+ * To be told when the run begins to look at both sides, and whether places are enough for it: it finds all that has
+ * changed until then in those that are returned. Undefined is everything.
+ */
+export type OnScan = (least: 'everything' | 'places') => ReadonlySet<string> | undefined;
 
 /** What the queue is doing, for people. */
 export type Doing =
@@ -48,8 +54,8 @@ type State =
       readonly cause: Cause;
       readonly pending: Cause | undefined;
       readonly sinceMs: number;
-      /** When its scan began, on the monotonic clock. */
-      readonly scanMs: number | undefined;
+      /** Its scan, once that has begun: when, on the monotonic clock, and of what. */
+      readonly scan: { readonly atMs: number; readonly of: 'everything' | 'places' } | undefined;
     }
   | {
       readonly kind: 'waiting';
@@ -66,6 +72,8 @@ export class JobQueue {
   readonly #options: QueueOptions;
   #state: State = { kind: 'idle' };
   #running: Promise<void> = Promise.resolve();
+  /** What no scan has begun to look at since it was asked for. */
+  readonly #due = new Places();
 
   constructor(options: QueueOptions) {
     this.#options = options;
@@ -74,6 +82,8 @@ export class JobQueue {
   /** Asks for a run. It starts now, or after the one under way, or with the one that is waited for. */
   ask(cause: Cause): void {
     const state = this.#state;
+    if (state.kind === 'running' && isCovered(cause, state.scan)) return;
+    this.#due.add(cause.places);
     switch (state.kind) {
       case 'idle': {
         const remainingMs = this.#options.reach().remainingMs;
@@ -83,7 +93,6 @@ export class JobQueue {
         return;
       }
       case 'running':
-        if (isCovered(cause, state.scanMs)) return;
         this.#become({ ...state, pending: merge(state.pending, cause) });
         return;
       case 'waiting': {
@@ -113,15 +122,17 @@ export class JobQueue {
   }
 
   #start(cause: Cause): void {
-    this.#become({ kind: 'running', cause, pending: undefined, sinceMs: Date.now(), scanMs: undefined });
+    this.#become({ kind: 'running', cause, pending: undefined, sinceMs: Date.now(), scan: undefined });
     this.#running = this.#run(cause);
   }
 
   async #run(cause: Cause): Promise<void> {
     const beganMs = performance.now();
-    const report = await this.#options.run(cause, () => this.#scans());
+    const report = await this.#options.run(cause, (least) => this.#scans(least));
     const state = this.#state;
     if (state.kind !== 'running') return;
+    // What it was to look at, and did not or not with success, is not known any more.
+    if (report.outcome !== 'ok') this.#due.add(undefined);
     const kind = report.failure?.kind;
     if (kind === 'locked') {
       this.#wait(merge(cause, state.pending), LOCKED_WAIT_MS, 'locked');
@@ -138,13 +149,16 @@ export class JobQueue {
   }
 
   /** What was asked for so far, while the run waited for its slot or its hook, is in its scan; schedules count runs. */
-  #scans(): void {
+  #scans(least: 'everything' | 'places'): ReadonlySet<string> | undefined {
     const state = this.#state;
-    if (state.kind !== 'running' || state.scanMs !== undefined) return;
+    if (state.kind !== 'running' || state.scan !== undefined) return undefined;
     const { pending } = state;
     const counts = pending !== undefined && (isScheduled(pending) || pending.covers !== undefined);
     const kept = counts ? pending : undefined;
-    this.#become({ ...state, pending: kept, scanMs: performance.now() });
+    const places = this.#due.take();
+    const of = places === undefined ? 'everything' : least;
+    this.#become({ ...state, pending: kept, scan: { atMs: performance.now(), of } });
+    return of === 'everything' ? undefined : places;
   }
 
   #wait(cause: Cause, waitMs: number, why: 'locked' | 'out-of-reach'): void {
@@ -192,10 +206,13 @@ function isScheduled(cause: Cause): boolean {
   return cause.scheduledAtMs !== undefined;
 }
 
-/** A change that was noticed before the scan began is in it, also where it is asked for only afterwards. */
-function isCovered(cause: Cause, scanMs: number | undefined): boolean {
-  if (isScheduled(cause) || cause.noticedMs === undefined || scanMs === undefined) return false;
-  return cause.noticedMs < scanMs;
+/** A change that was noticed before a scan of everything began is in it, also where it is asked for only afterwards. */
+function isCovered(
+  cause: Cause,
+  scan: { readonly atMs: number; readonly of: 'everything' | 'places' } | undefined,
+): boolean {
+  if (isScheduled(cause) || cause.noticedMs === undefined || scan?.of !== 'everything') return false;
+  return cause.noticedMs < scan.atMs;
 }
 
 /** Two requests in one: a schedule is the stronger reason, since it is what has to be covered. */

@@ -92,6 +92,7 @@ const SQL = {
   endRun: `
     UPDATE run SET ended_at_ms = @endedAtMs, outcome = @outcome, uploaded = @uploaded, downloaded = @downloaded,
       deleted = @deleted, renamed = @renamed, skipped = @skipped, unchanged = @unchanged, bytes = @bytes,
+      places = @places,
       failure_kind = @failureKind, failure_message = @failureMessage, failure_code = @failureCode
     WHERE id = @id AND ended_at_ms IS NULL`,
   // A clock that jumps back takes nothing back.
@@ -147,7 +148,7 @@ interface RecordedRow {
   readonly bytes: number;
 }
 
-type RunEndRow = { id: number; outcome: string; endedAtMs: number } & Tally & {
+type RunEndRow = { id: number; outcome: string; endedAtMs: number; places: number | null } & Tally & {
     failureKind: string | null;
     failureMessage: string | null;
     failureCode: string | null;
@@ -377,16 +378,16 @@ export class Ledger extends LedgerReader {
   }
 
   /**
-   * Closes a run, in one transaction with what is queued. One that went through to its end (`ok`, `partial`) settles its
-   * binding; one that ended `ok` has proven it.
+   * Closes a run, in one transaction with what is queued. One that looked at everything and went through to its end
+   * (`ok`, `partial`) settles its binding; one that ended `ok` has proven it.
    *
    * @throws Error where the run is not open (a bug of the caller)
    */
   endRun(id: number, end: RunEnd): void {
     this.#queue.flush(() => {
       this.#close(id, end);
-      const { outcome, endedAtMs } = end;
-      if (outcome !== 'ok' && outcome !== 'partial') return;
+      const { outcome, endedAtMs, places } = end;
+      if (places !== undefined || (outcome !== 'ok' && outcome !== 'partial')) return;
       this.#statements.settle.run({ id, atMs: endedAtMs, proven: outcome === 'ok' ? 1 : 0 });
     });
   }
@@ -527,6 +528,7 @@ export class Ledger extends LedgerReader {
       id,
       outcome: end.outcome,
       endedAtMs: end.endedAtMs,
+      places: end.places ?? null,
       ...end.tally,
       failureKind: end.failure?.kind ?? null,
       failureMessage: end.failure?.message ?? null,

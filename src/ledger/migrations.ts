@@ -225,6 +225,10 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE intent ADD COLUMN leads_to TEXT CHECK (leads_to <> '');
   ALTER TABLE deletion ADD COLUMN leads_to TEXT CHECK (leads_to <> '');
   `,
+  // How many places of the tree a run looked at; NULL where it was everything.
+  `
+  ALTER TABLE run ADD COLUMN places INTEGER;
+  `,
 ];
 
 /** The schema that this ferryd reads and writes. */

@@ -90,6 +90,14 @@ interface PlannedRow extends DeletionRow {
   readonly approved: 0 | 1;
 }
 
+/** Which part of what is known of a binding is asked for. */
+interface Stretch {
+  readonly bindingId: number;
+  readonly from: string;
+  readonly to: string;
+  readonly limit: number;
+}
+
 /** Which part of a binding's deletions is asked for. */
 interface DeletionPage {
   readonly bindingId: number;
@@ -111,13 +119,21 @@ const countHeld = (kind: PlannedDeletion['kind']) => `
   (SELECT count(*) FROM deletion d
     WHERE d.binding_id = h.binding_id AND d.stage = ${STAGE_OF_HOLD} AND d.kind = '${kind}')`;
 
+const BASELINE =
+  'path, size_bytes, mtime_ms, ctime_ms, inode, lower(hex(sha256)), remote_modified_ms, target, leads_to';
+
 /** Statements that are prepared once; a test holds that none of them sorts or walks a whole table. */
 export const READING = {
   baselines: `
-    SELECT path, size_bytes, mtime_ms, ctime_ms, inode, lower(hex(sha256)), remote_modified_ms, target, leads_to
-    FROM baseline WHERE binding_id = @bindingId AND path > @after ORDER BY path LIMIT @limit`,
+    SELECT ${BASELINE} FROM baseline WHERE binding_id = @bindingId AND path > @after ORDER BY path LIMIT @limit`,
   skipsBehind: `
     SELECT * FROM skip WHERE binding_id = @bindingId AND path > @after ORDER BY path LIMIT @limit`,
+  baselinesBetween: `
+    SELECT ${BASELINE} FROM baseline WHERE binding_id = @bindingId AND path >= @from AND path < @to
+    ORDER BY path LIMIT @limit`,
+  skipsBetween: `
+    SELECT * FROM skip WHERE binding_id = @bindingId AND path >= @from AND path < @to
+    ORDER BY path LIMIT @limit`,
   baselineLocal: `
     SELECT size_bytes, mtime_ms, ctime_ms, inode FROM baseline WHERE binding_id = ? AND path = ?`,
   countKnown: 'SELECT count(*) FROM baseline WHERE binding_id = ?',
@@ -190,6 +206,8 @@ function prepareAll(database: Database.Database) {
   return {
     baselines: database.prepare<[Behind], BaselineRow>(READING.baselines).raw(),
     skipsBehind: database.prepare<[Behind], SkipRow>(READING.skipsBehind),
+    baselinesBetween: database.prepare<[Stretch], BaselineRow>(READING.baselinesBetween).raw(),
+    skipsBetween: database.prepare<[Stretch], SkipRow>(READING.skipsBetween),
     baselineLocal: database.prepare<[number, string], FingerprintRow>(READING.baselineLocal),
     countKnown: database.prepare<[number], number>(READING.countKnown).pluck(),
     twin: database.prepare<[{ bindingId: number; path: string; fold: string }], string>(READING.twin).pluck(),
@@ -281,17 +299,41 @@ export class LedgerReader {
    */
   *known(bindingId: number): Generator<Known, void, undefined> {
     const { baselines, skipsBehind } = this.#statements;
-    for (let after: string | undefined = ''; after !== undefined; ) {
+    yield* this.#known((after) => {
+      const page: Behind = { bindingId, after: after ?? '', limit: PAGE_ROWS };
+      return [baselines.all(page), skipsBehind.all(page)];
+    });
+  }
+
+  /** As `known`, for the paths from `from` on that stand before `to`. */
+  *knownBetween(
+    bindingId: number,
+    { from, to }: { readonly from: string; readonly to: string },
+  ): Generator<Known, void, undefined> {
+    const { baselinesBetween, skipsBetween } = this.#statements;
+    yield* this.#known((after) => {
+      // Behind a path stands the next string that there can be.
+      const first = after === undefined ? from : `${after}\0`;
+      const page: Stretch = { bindingId, from: first, to, limit: PAGE_ROWS };
+      return [baselinesBetween.all(page), skipsBetween.all(page)];
+    });
+  }
+
+  /** @param pageBehind reads a page of both behind a path; undefined: the first */
+  *#known(
+    pageBehind: (after: string | undefined) => readonly [readonly BaselineRow[], readonly SkipRow[]],
+  ): Generator<Known, void, undefined> {
+    let after: string | undefined;
+    do {
       this.settle();
-      const page: Behind = { bindingId, after, limit: PAGE_ROWS };
       // In one transaction: what another process moves from one to the other must not be missing in both.
-      const read = this.database.transaction(() => [baselines.all(page), skipsBehind.all(page)] as const);
-      const [agreed, skipped] = this.attempt(() => read.deferred());
+      const read = this.database.transaction(pageBehind);
+      const [agreed, skipped] = this.attempt(() => read.deferred(after));
       // Behind the end of a full page there may be more, and its neighbour's rows have to wait for them.
       const ends = [lastOf(agreed, ([path]) => path), lastOf(skipped, ({ path }) => path)];
       after = ends.filter((path) => path !== undefined).sort(comparePaths)[0];
       yield* sideBySide(agreed, skipped, after);
-    }
+    } while (after !== undefined);
   }
 
   /** What the local file of one path looked like when both sides agreed last; undefined where they never did. */

@@ -150,6 +150,8 @@ export interface RunStart {
 export interface RunEnd {
   readonly outcome: Outcome;
   readonly tally: Tally;
+  /** How many places of the tree it looked at; undefined where it was everything. */
+  readonly places?: number | undefined;
   readonly failure: RunFailure | undefined;
   readonly endedAtMs: number;
 }
@@ -215,6 +217,7 @@ export interface RunRow extends Tally {
   readonly started_at_ms: number;
   readonly ended_at_ms: number | null;
   readonly outcome: Outcome | null;
+  readonly places: number | null;
   readonly failure_kind: FailureKind | null;
   readonly failure_message: string | null;
   readonly failure_code: string | null;
@@ -287,6 +290,7 @@ export function runFrom(row: RunRow): RunRecord {
       unchanged: row.unchanged,
       bytes: row.bytes,
     },
+    places: row.places ?? undefined,
     failure: failureFrom(row),
   };
 }

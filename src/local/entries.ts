@@ -21,6 +21,8 @@ export interface Wanting {
   /** Who follows links, where they are followed. */
   readonly links: Links | 'skip' | 'preserve';
   readonly twins: 'told' | 'silent';
+  /** False for what is not to be looked at this time, and may still be a twin; undefined: all is. */
+  readonly heeds: ((path: string) => boolean) | undefined;
   readonly lineBreaks: 'fit' | 'unfit';
 }
 
@@ -67,7 +69,9 @@ export async function meet(
   }
   const { length } = directory.path;
   met.sort((a, b) => comparePaths(a.path, b.path, length));
-  return wanting.twins === 'told' ? withTwins(met) : met;
+  const all = wanting.twins === 'told' ? withTwins(met) : met;
+  const { heeds } = wanting;
+  return heeds === undefined ? all : all.filter(({ path }) => heeds(path));
 }
 
 function plain(entry: Dirent, directory: Above, end: '/' | ''): Met {

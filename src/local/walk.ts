@@ -32,6 +32,11 @@ export interface WalkOptions {
   readonly twins?: 'told' | 'silent';
   /** Whether a name with a line break can go across; `unfit` unless told. */
   readonly lineBreaks?: 'fit' | 'unfit';
+  /**
+   * False for what is not to be looked at this time, in the form of `wants`: it is no sight, and still somebody's twin.
+   * Left out: everything is looked at.
+   */
+  readonly heeds?: (path: string) => boolean;
   /** Hears of each directory that has a `.ferryignore` (its path ends with `/`, `''` is the root), before its sights. */
   readonly onRules?: (directory: string, rules: IgnoreRules) => void;
 }
@@ -115,7 +120,7 @@ export async function lookAt(
  * in between. Never throws for what lies in the tree.
  */
 export async function* walk(root: string, options: WalkOptions): AsyncGenerator<readonly Sight[]> {
-  const { wants, links, directories, twins, lineBreaks, onRules } = options;
+  const { wants, links, directories, twins, lineBreaks, heeds, onRules } = options;
   const walker = new Walker({
     root,
     disk: diskOf(root),
@@ -123,6 +128,7 @@ export async function* walk(root: string, options: WalkOptions): AsyncGenerator<
       wants,
       links: links === 'follow' ? new Links(root) : (links ?? 'skip'),
       twins: twins ?? 'silent',
+      heeds,
       lineBreaks: lineBreaks ?? 'unfit',
     },
     directories: directories ?? 'silent',

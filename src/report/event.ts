@@ -41,6 +41,8 @@ export type FerrydEvent = Where &
         readonly run: number;
         readonly outcome: Outcome;
         readonly tally: Tally;
+        /** How many places of the tree it looked at; undefined where it was everything. */
+        readonly places?: number | undefined;
         readonly durationMs: number;
         readonly failure: { kind: FailureKind; message: string; code: string } | undefined;
       }

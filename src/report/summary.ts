@@ -12,6 +12,8 @@ export interface RunSummary {
   readonly run: number | undefined;
   readonly outcome: Outcome;
   readonly tally: Readonly<Tally>;
+  /** How many places of the tree it looked at; undefined where it was everything. */
+  readonly places?: number | undefined;
   readonly durationMs: number;
   readonly failure: RunFailure | undefined;
 }
@@ -52,7 +54,12 @@ export function summaryLine(run: RunSummary): string {
 
 /** The summary without the job: what was done, how long it took, and why it did not end well. */
 export function runSentence(run: Omit<RunSummary, 'job' | 'run'>): string {
-  const parts = [outcomeWords(run.outcome), ...doneWords(run.tally), `in ${formatDuration(run.durationMs)}`];
+  const parts = [
+    outcomeWords(run.outcome),
+    ...doneWords(run.tally),
+    ...extentWords(run.places),
+    `in ${formatDuration(run.durationMs)}`,
+  ];
   const told = `${parts.join(', ')}.`;
   return run.failure === undefined ? told : `${told} ${fullStop(printable(run.failure.message))}`;
 }
@@ -109,6 +116,11 @@ function outcomeWords(outcome: Outcome): string {
     case 'interrupted':
       return 'interrupted';
   }
+}
+
+function extentWords(places: number | undefined): string[] {
+  if (places === undefined) return [];
+  return [`${places} ${places === 1 ? 'place' : 'places'} of the tree looked at`];
 }
 
 /** What moved; where nothing did, that it did not. */

@@ -40,8 +40,12 @@ export interface RunContext {
   readonly stop?: AbortSignal | undefined;
   /** Aborted: reset what is in flight. */
   readonly cut?: AbortSignal | undefined;
-  /** Told once the `before` hook is over, when the run begins to look at both sides. */
-  readonly onScan?: (() => void) | undefined;
+  /**
+   * Told once the `before` hook is over, when the run begins to look at both sides; `places` where it is enough for it
+   * to look at those where something has changed. Returns them, paths below the local root; undefined where something
+   * may have changed anywhere, as it is without this.
+   */
+  readonly onScan?: ((least: 'everything' | 'places') => ReadonlySet<string> | undefined) | undefined;
   /** `again`: ask once more for the files that the server refused before. */
   readonly skipped?: 'again' | undefined;
   /** Undefined: whatever the scan finds is carried out. */
@@ -61,6 +65,8 @@ export interface RunReport {
   readonly run: number | undefined;
   readonly outcome: Outcome;
   readonly tally: Tally;
+  /** How many places of the tree it looked at; undefined where it was everything. */
+  readonly places?: number | undefined;
   readonly durationMs: number;
   readonly failure: RunFailure | undefined;
 }

@@ -13,7 +13,9 @@ import { Crew } from './crew.js';
 import { RunEnded } from './end.js';
 import { intentsAtOnce } from './intents.js';
 import type { Lister } from './lister.js';
-import { scanJob } from './scan.js';
+import { lookAround } from './narrow.js';
+import { type Scan, scanJob } from './scan.js';
+import type { Scope } from './scope.js';
 import { type Finding, hidesFiles } from './sights.js';
 import { isTransfer, type Task } from './task.js';
 
@@ -72,12 +74,32 @@ export class Pass {
   }
 
   /** Scans, delivers, and collects what is to be deleted. */
-  async carry(): Promise<void> {
+  carry(): Promise<void> {
+    return this.#carry(
+      this.#scan((finding) => {
+        if (hidesFiles(finding)) this.#seen.local += 1;
+        if (this.#isFirst) this.#tell(finding);
+      }),
+    );
+  }
+
+  /** Scans a part of the tree, and delivers where that is enough to go by; else it has done nothing. */
+  async carryPart(scope: Scope): Promise<'carried' | 'not enough'> {
+    const found = await lookAround((onFinding) => this.#scan(onFinding, scope)).catch((error: unknown) => {
+      throw asEnd(error);
+    });
+    if (found === undefined) return 'not enough';
+    for (const finding of found.findings) this.#tell(finding);
+    await this.#carry([found.verdicts]);
+    return 'carried';
+  }
+
+  async #carry(verdicts: AsyncIterable<readonly Verdict[]> | Iterable<readonly Verdict[]>): Promise<void> {
     const crew = this.#crew(this.#workers());
     if (crew.ended) return crew.finish();
     try {
-      for await (const verdicts of this.#scan()) {
-        for (const verdict of verdicts) {
+      for await (const some of verdicts) {
+        for (const verdict of some) {
           if (crew.ended) break;
           const task = this.#taskOf(verdict);
           if (task === undefined) continue;
@@ -147,7 +169,7 @@ export class Pass {
     return uploads ? remote.appetite : (remote.fetches ?? job.server.connections);
   }
 
-  #scan(): AsyncGenerator<readonly Verdict[]> {
+  #scan(onFinding: Scan['onFinding'], scope?: Scope): AsyncGenerator<readonly Verdict[]> {
     const { job, context, binding, policy, memory, placement, root, weigh } = this.#voyage;
     return scanJob({
       job,
@@ -159,11 +181,9 @@ export class Pass {
       memory,
       placement,
       weigh,
+      scope,
       seen: this.#seen,
-      onFinding: (finding) => {
-        if (hidesFiles(finding)) this.#seen.local += 1;
-        if (this.#isFirst) this.#tell(finding);
-      },
+      onFinding,
     });
   }
 

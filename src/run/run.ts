@@ -17,6 +17,7 @@ import { weighOf } from './filter.js';
 import { checkMarker, judgeWhole, type Refusal, unreleased, type Whole } from './guard.js';
 import { Hooks } from './hooks.js';
 import { Lister } from './lister.js';
+import { scopeOf } from './narrow.js';
 import { Outage } from './outage.js';
 import { Pass } from './pass.js';
 import { Placement } from './placement.js';
@@ -36,13 +37,24 @@ const PASSES = 3;
 export async function runJob(job: Job, context: RunContext): Promise<RunReport> {
   const beganMs = performance.now();
   const tally = emptyTally();
+  const extent: Extent = { places: undefined };
   let run: number | undefined;
   const report = (outcome: Outcome, failure: RunFailure | undefined): RunReport => {
     const durationMs = Math.round(performance.now() - beganMs);
+    const { places } = extent;
     if (run !== undefined) {
-      context.listener({ event: 'run.ended', job: job.name, run, outcome, tally, durationMs, failure });
+      context.listener({
+        event: 'run.ended',
+        job: job.name,
+        run,
+        outcome,
+        tally,
+        places,
+        durationMs,
+        failure,
+      });
     }
-    return { job: job.name, run, outcome, tally, durationMs, failure };
+    return { job: job.name, run, outcome, tally, places, durationMs, failure };
   };
   try {
     const { ledger } = context;
@@ -56,7 +68,7 @@ export async function runJob(job: Job, context: RunContext): Promise<RunReport> 
       ledger.closeAbandonedRuns(job.name, startedAtMs);
       const resolved = resolveJob(job, startedAtMs);
       const binding = ledger.bind(bindingKey(resolved.job));
-      const brokenOff = isBrokenOff(ledger.lastRuns(job.name, 1)[0]);
+      const last = ledger.lastRuns(job.name, 1)[0];
       if (context.skipped === 'again') ledger.liftSkips(binding);
       run = ledger.startRun({
         job: job.name,
@@ -69,7 +81,7 @@ export async function runJob(job: Job, context: RunContext): Promise<RunReport> 
       const hooks = new Hooks(resolved.job, { context, run });
       const sailed =
         (await hooks.before()) ??
-        (await sail({ resolved, context, run, binding, tally, startedAtMs, brokenOff }));
+        (await sail({ resolved, context, run, binding, tally, extent, startedAtMs, last }));
       const reached = outcomeOf(tally, sailed, context);
       const afterwards = await hooks.after({ outcome: reached, failure: sailed, tally });
       // What went wrong first, or graver, is what a person has to know.
@@ -77,7 +89,7 @@ export async function runJob(job: Job, context: RunContext): Promise<RunReport> 
       const failure = spoilt ? afterwards : sailed;
       const outcome = spoilt ? 'failed' : reached;
       const kept = outcome === 'interrupted' ? undefined : failure;
-      ledger.endRun(run, { outcome, tally, failure: kept, endedAtMs: Date.now() });
+      ledger.endRun(run, { outcome, tally, ...extent, failure: kept, endedAtMs: Date.now() });
       return report(outcome, kept);
     } finally {
       lock.release();
@@ -89,9 +101,15 @@ export async function runJob(job: Job, context: RunContext): Promise<RunReport> 
 
 type Begun = Pick<Voyage, 'context' | 'run' | 'binding' | 'tally' | 'startedAtMs'> & {
   readonly resolved: Resolved;
-  /** The run before did not come to its end: what it may have left in the trash is not taken down anywhere. */
-  readonly brokenOff: boolean;
+  readonly extent: Extent;
+  /** The run before. */
+  readonly last: RunRecord | undefined;
 };
+
+/** How much a run has looked at: so many places, or everything. */
+interface Extent {
+  places: number | undefined;
+}
 
 /** @returns why the run ended early, or what went wrong with files on its way; undefined where there is neither */
 async function sail(begun: Begun): Promise<RunFailure | undefined> {
@@ -130,16 +148,20 @@ async function sail(begun: Begun): Promise<RunFailure | undefined> {
       // A run that was killed may have left deletions planned; nobody holds those.
       context.ledger.beginPlan(voyage.binding);
       await checkMarker(voyage, (marker) => lister.stat(marker));
-      await recover(voyage, carrier);
-      context.onScan?.();
-      held = await carryAll(voyage, carrier, lister);
+      const left = await recover(voyage, carrier);
+      const scope = scopeOf({ ...voyage, last: begun.last, left }, context.onScan);
+      const pass = new Pass(voyage, { carrier, lister, number: 1 });
+      if (scope !== undefined && (await pass.carryPart(scope)) === 'carried')
+        begun.extent.places = scope.size;
+      else held = await carryAll(voyage, carrier, lister);
     } catch (error) {
       endings.abandon();
       throw error;
     }
     const failure = endings.finish();
-    // A run that is held changes nothing more than it has.
-    const used = endings.trashed || begun.brokenOff ? 'used' : 'unused';
+    // A run that is held changes nothing more than it has. One that broke off may have left something in the trash
+    // that is not taken down anywhere.
+    const used = endings.trashed || isBrokenOff(begun.last) ? 'used' : 'unused';
     if (held === undefined) await pruneWhenDue(voyage, lister, used);
     return held ?? failure;
   } catch (error) {
@@ -154,8 +176,12 @@ function isBrokenOff(last: RunRecord | undefined): boolean {
   return last !== undefined && ended !== 'ok' && ended !== 'partial';
 }
 
-/** First of all: bring what an earlier run left in the middle to a known state. */
-async function recover(voyage: Voyage, carrier: Carrier): Promise<void> {
+/**
+ * First of all: bring what an earlier run left in the middle to a known state.
+ *
+ * @returns whether there was something
+ */
+async function recover(voyage: Voyage, carrier: Carrier): Promise<'nothing' | 'something'> {
   const { context, binding, job } = voyage;
   const intents = [...context.ledger.openIntents(binding)];
   const ofFiles = intents.filter((intent) => emptyingOf(intent) === undefined);
@@ -172,6 +198,7 @@ async function recover(voyage: Voyage, carrier: Carrier): Promise<void> {
     await crew.add(some.map((intent) => ({ kind: 'recover', path: intent.path, intent, attempt: 1 })));
     await crew.finish();
   }
+  return intents.length === 0 ? 'nothing' : 'something';
 }
 
 /**

@@ -29,6 +29,7 @@ import { type Filter, type Fit, filterOf, type Measures } from './filter.js';
 import { Lookup } from './lookup.js';
 import type { Placement } from './placement.js';
 import { isMarker, waitsFor } from './ready.js';
+import type { Scope } from './scope.js';
 import { type Lists, type LocalItem, localSights, type OnFinding, remoteSights } from './sights.js';
 
 /** What a scan needs to know of the remote besides listings. */
@@ -45,7 +46,9 @@ export interface Scan {
   readonly root: string;
   readonly remote: () => Promise<Asks>;
   /** Undefined where there is no ledger yet. */
-  readonly ledger: Pick<LedgerReader, 'known' | 'twinOf' | 'standsInTheWay' | 'linkAbove'> | undefined;
+  readonly ledger:
+    | Pick<LedgerReader, 'known' | 'knownBetween' | 'twinOf' | 'standsInTheWay' | 'linkAbove'>
+    | undefined;
   /** Undefined where the ledger has never seen this job. */
   readonly binding: number | undefined;
   readonly policy: Policy;
@@ -56,6 +59,8 @@ export interface Scan {
   readonly weigh: (file: Measures) => Fit;
   /** Hears what is left out, and why. */
   readonly onFinding: OnFinding;
+  /** What of the local side and the ledger is looked at; left out: everything. Not where the remote is listed. */
+  readonly scope?: Scope | undefined;
   /** How many files each side has shown so far, those included that are left out by their size or age. */
   readonly seen: { local: number; remote: number };
 }
@@ -95,12 +100,13 @@ class Scanner {
   }
 
   async *verdicts(): AsyncGenerator<readonly Verdict[]> {
-    const { job, root, ledger, binding, onFinding, placement } = this.#scan;
+    const { job, root, onFinding, placement } = this.#scan;
     const wants = this.#wants;
     const ignored = this.#ignored;
     const looks = looksAt(job);
     if (!looks.local && !(await this.#heedsRoot())) return;
-    const local = looks.local ? localSights({ root, job, wants, ignored, onFinding }) : undefined;
+    const { scope } = this.#scan;
+    const local = looks.local ? localSights({ root, job, wants, ignored, onFinding, scope }) : undefined;
     const remote = looks.remote
       ? remoteSights({
           remote: await this.#scan.remote(),
@@ -111,10 +117,8 @@ class Scanner {
           onFinding,
         })
       : undefined;
-    const rows: Iterator<Known> =
-      ledger === undefined || binding === undefined ? [].values() : ledger.known(binding);
     const turns = new Turns();
-    for await (const meetings of march<LocalItem, RemoteEntry>({ local, remote }, rows)) {
+    for await (const meetings of march<LocalItem, RemoteEntry>({ local, remote }, this.#rows())) {
       let verdicts: Verdict[] = [];
       for (const met of meetings) {
         const verdict = this.#verdictOn(met);
@@ -136,6 +140,12 @@ class Scanner {
     if (remote.kind === 'there' && isLink<RemoteEntry>(remote.item)) this.#links.note(path);
     if (this.#leftOut(met)) return { kind: 'left-out', path };
     return this.#mayBeHidden(met) ? this.#judgedAnew(met) : this.#judge(met);
+  }
+
+  #rows(): Iterator<Known> {
+    const { ledger, binding, scope } = this.#scan;
+    if (ledger === undefined || binding === undefined) return [].values();
+    return scope === undefined ? ledger.known(binding) : scope.known(ledger, binding);
   }
 
   async #judgedAnew(met: Met): Promise<Verdict> {

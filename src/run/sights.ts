@@ -20,6 +20,7 @@ import { judge } from '../remote/failure.js';
 import type { ListOptions, Remote, RemoteDirectory } from '../remote/remote.js';
 import { RunEnded } from './end.js';
 import type { Filter } from './filter.js';
+import type { Scope } from './scope.js';
 
 /** Something in the source that is no file to send, or none yet: it waits for its marker. */
 export type Finding =
@@ -43,6 +44,8 @@ export interface LocalView {
   /** Is told the rules of each `.ferryignore` on the way. */
   readonly ignored: IgnoreMap;
   readonly onFinding: OnFinding;
+  /** Undefined: everything. */
+  readonly scope?: Scope | undefined;
 }
 
 /**
@@ -52,7 +55,7 @@ export interface LocalView {
  *   that had not been looked at yet seems to be gone
  */
 export async function* localSights(view: LocalView): AsyncGenerator<readonly Told<LocalItem>[]> {
-  const { root, job, wants, ignored } = view;
+  const { root, job, wants, ignored, scope } = view;
   const which = await whichRoot(root);
   const sights = walk(root, {
     wants,
@@ -61,8 +64,16 @@ export async function* localSights(view: LocalView): AsyncGenerator<readonly Tol
     twins: 'told',
     lineBreaks: job.names === 'encode' ? 'fit' : 'unfit',
     onRules: (directory, rules) => ignored.note(directory, rules),
+    ...(scope === undefined ? {} : { heeds: (path) => scope.leadsTo(path) }),
   });
-  for await (const some of sights) yield some.map((sight) => toldOf(sight, view));
+  for await (const some of sights) {
+    // A directory that only lies on the way is not told.
+    const looked =
+      scope === undefined
+        ? some
+        : some.filter((sight) => sight.kind !== 'directory' || scope.has(sight.path));
+    yield looked.map((sight) => toldOf(sight, view));
+  }
   if ((await whichRoot(root)) === which) return;
   throw new RunEnded(
     'failed',

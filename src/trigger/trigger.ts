@@ -17,6 +17,11 @@ export interface Cause {
    * began later has found it, so no further run is needed for it. Left out where the moment of asking is meant.
    */
   readonly noticedMs?: number;
+  /**
+   * Where something changed: paths below the root of the job's local side, each with all that may lie below it. Left
+   * out where it may be anywhere, and so everything has to be looked at.
+   */
+  readonly places?: ReadonlySet<string>;
 }
 
 /** Asks for a run. May be called at any time between `start()` and `stop()`, never after. */

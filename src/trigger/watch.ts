@@ -1,13 +1,15 @@
 /*
- * The watch trigger. Events are hints and nothing more: they say that a full scan is worth while, never what it will
- * find. inotify loses events without a word (protocol.md, "Local side"), so a scan also follows the start, an error,
- * the return of the directory, and every interval; and with each interval the watcher is built anew, because a
- * directory whose creation went unseen is not watched. Where events cannot be trusted (watch/ground.ts) or had, the tree
+ * The watch trigger. Events are hints and nothing more: they say where a scan is worth while, never what it will find.
+ * inotify loses events without a word (protocol.md, "Local side"), so a scan of everything also follows the start, an
+ * error, a directory that went away, the return of the root, and every interval; and with each interval the watcher is
+ * built anew, because a directory whose creation went unseen is not watched. Where events cannot be trusted (watch/ground.ts) or had, the tree
  * is looked at instead (watch/poll.ts). A tree for which the system's watches do not suffice gives all of them back, so
  * that other trees, and other programs, have them. Symbolic links are not followed; the root itself may be one.
  */
 import { lstat } from 'node:fs/promises';
+import { Places } from './places.js';
 import {
+  type Cause,
   type Coverage,
   type Covered,
   type Fire,
@@ -324,7 +326,7 @@ class WatchTrigger implements Trigger {
         root,
         ignores: (path) => polled.has(path) || ignored?.(path) === true,
         onReady: () => this.#opened(eyes, 'events'),
-        onHint: (vanished) => this.#hints.add(vanished),
+        onHint: (hint) => this.#hints.add(tellsAll(eyes) ? hint : { ...hint, place: undefined }),
         onRootGone: () => void this.#look(),
         onStorm: (kind) => (kind === 'noise' ? this.#shutOut(eyes) : this.#pause(eyes)),
         onError: (error) => this.#fail(eyes, error),
@@ -430,10 +432,11 @@ class WatchTrigger implements Trigger {
     );
   }
 
-  async #ripe({ noticedMs, vanished }: Ripe): Promise<void> {
+  async #ripe(ripe: Ripe): Promise<void> {
+    const { vanished } = ripe;
     // The scan that follows the renewal covers these hints too.
     if (vanished.size > 0 && (await this.#renewIfBack(vanished)) === 'renewed') return;
-    if (this.#isRunning()) this.#ask('watch', noticedMs);
+    if (this.#isRunning()) this.#ask('watch', ripe);
   }
 
   /** chokidar does not notice that a directory was deleted and made again at once, and watches the dead one. */
@@ -549,12 +552,16 @@ class WatchTrigger implements Trigger {
     };
   }
 
-  /** The scan covers what was hinted so far. */
-  #ask(trigger: string, noticedMs?: number): void {
-    const vanished = this.#hints.clear();
-    if (vanished.size > 0) void this.#renewIfBack(vanished);
+  /**
+   * The scan covers what was hinted so far.
+   *
+   * @param ripe what it is asked for by; left out: everything is to be looked at
+   */
+  #ask(trigger: string, ripe?: Ripe): void {
+    const later = this.#hints.clear();
+    if (later !== undefined && later.vanished.size > 0) void this.#renewIfBack(later.vanished);
     try {
-      this.#fire(noticedMs === undefined ? { trigger } : { trigger, noticedMs });
+      this.#fire(ripe === undefined ? { trigger } : { trigger, ...both(ripe, later) });
     } catch (error) {
       this.#tell(
         `The run that the watch on ${this.#spec.root} asked for could not be started: ${reasonOf(error)}.`,
@@ -569,6 +576,21 @@ class WatchTrigger implements Trigger {
       // A listener that throws must not end the watch; there is nobody left to tell.
     }
   }
+}
+
+/** True where the system reports each change, and has been heard from the start: what no event names has not changed. */
+function tellsAll(eyes: Eyes): boolean {
+  return eyes.progress === 'open' && !eyes.stale && coveredBy(eyes) === 'events';
+}
+
+/** What two lots of hints say of a cause, the second of them the newer. */
+function both(ripe: Ripe, later: Ripe | undefined): Pick<Cause, 'noticedMs' | 'places'> {
+  const gathered = new Places();
+  gathered.add(ripe.places);
+  if (later !== undefined) gathered.add(later.places);
+  const places = gathered.take();
+  const { noticedMs } = later ?? ripe;
+  return places === undefined ? { noticedMs } : { noticedMs, places };
 }
 
 function coveredBy(eyes: Eyes): Covered {

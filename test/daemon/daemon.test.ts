@@ -2,7 +2,7 @@
  * The daemon in this process, with jobs made by hand, a real ledger and the scripted server: schedules that were
  * missed, who may work on a ledger, and a stop that keeps its word and leaves nothing behind.
  */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Daemon, DaemonLocked } from '../../src/daemon/daemon.js';
 import type { AgentSettings, Job, TriggerSpec } from '../../src/job/job.js';
@@ -304,6 +304,38 @@ describe('runs', () => {
     await writeFile(directory.join('source/b.txt'), 'more');
     await heard('file.uploaded', 2);
     expect(await arrived('b.txt')).toBe('more');
+  });
+
+  test('a file that changes is sent by a run that looks there and nowhere else', async () => {
+    for (let i = 0; i < 40; i += 1) {
+      await mkdir(directory.join(`source/${i}`));
+      await writeFile(directory.join(`source/${i}/file`), `${i}`);
+    }
+    await start([jobOf([{ ...WATCH, settleMs: 100 }], { mode: 'mirror' })]);
+    await heard('run.ended');
+    expect(named('run.ended')[0]).toMatchObject({ places: undefined, tally: { uploaded: 41 } });
+
+    await writeFile(directory.join('source/7/file'), 'changed');
+    await heard('run.ended', 2);
+    expect(await arrived('7/file')).toBe('changed');
+    const alone = { uploaded: 1, unchanged: 0, deleted: 0, skipped: 0 };
+    expect(named('run.ended')[1]).toMatchObject({ places: 1, tally: alone });
+
+    // A mirror deletes by a look at everything.
+    await rm(directory.join('source/8/file'));
+    await heard('run.ended', 3);
+    const all = { uploaded: 0, unchanged: 40, deleted: 1 };
+    expect(named('run.ended')[2]).toMatchObject({ places: undefined, outcome: 'ok', tally: all });
+
+    await writeFile(directory.join('source/9/.ferryignore'), 'nothing');
+    await heard('run.ended', 4);
+    expect(named('run.ended')[3]).toMatchObject({ places: undefined, tally: { unchanged: 40 } });
+    expect(ledger.lastRuns('nightly', 4).map(({ trigger }) => trigger)).toEqual([
+      'watch',
+      'watch',
+      'watch',
+      'start-up scan',
+    ]);
   });
 
   test('a hook that writes into the tree that is watched does not run its job for ever', async () => {

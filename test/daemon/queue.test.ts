@@ -38,8 +38,8 @@ class Bench {
   readonly queue: JobQueue;
   readonly reach: Reach;
   began: () => void = () => undefined;
-  /** The scan of the run under way begins. */
-  scan: () => void = () => undefined;
+  /** The scan of the run under way begins; returns where it has to look. */
+  scan: (least?: 'everything' | 'places') => ReadonlySet<string> | undefined = () => undefined;
   #end: ((report: RunReport) => void) | undefined;
   atOnce = 0;
 
@@ -48,7 +48,7 @@ class Bench {
     this.queue = new JobQueue({
       run: (cause, onScan) => {
         this.causes.push(cause);
-        this.scan = onScan;
+        this.scan = (least = 'places') => onScan(least);
         this.began();
         this.atOnce += 1;
         expect(this.atOnce).toBe(1);
@@ -182,6 +182,96 @@ describe('idle and running', () => {
       expect(bench.waits).toEqual([]);
     },
   );
+});
+
+describe('what a run looks at', () => {
+  const at = (...places: string[]): Cause => ({ trigger: 'watch', places: new Set(places) });
+
+  test('is where something has changed, gathered until its scan begins', async () => {
+    const bench = new Bench();
+    bench.queue.ask(at('a'));
+    bench.queue.ask(at('b/c'));
+    expect(bench.scan()).toEqual(new Set(['a', 'b/c']));
+    bench.queue.ask(at('d'));
+    expect(bench.queue.doing).toMatchObject({ more: true });
+    await bench.end();
+    expect(bench.scan()).toEqual(new Set(['d']));
+  });
+
+  test.each([
+    ['a cause that cannot tell', watch('rescan')],
+    ['a schedule', cron(1000)],
+  ])('is everything as soon as %s comes along', async (_, other) => {
+    const bench = new Bench();
+    for (const cause of [at('a'), other, at('b')]) bench.queue.ask(cause);
+    expect(bench.scan()).toBeUndefined();
+    bench.queue.ask(at('c'));
+    await bench.end();
+    // A schedule counts runs, and has one of its own.
+    expect(bench.scan()).toEqual(new Set(['c']));
+  });
+
+  test('a schedule that was in the scan of the run before looks at everything in its own', async () => {
+    const bench = new Bench();
+    for (const cause of [at('a'), cron(1000)]) bench.queue.ask(cause);
+    bench.scan();
+    await bench.end();
+    expect(bench.causes).toHaveLength(2);
+    expect(bench.scan()).toBeUndefined();
+  });
+
+  test.each(['failed', 'held', 'verification'] as const)(
+    'is everything after a run that ends %s',
+    async (kind) => {
+      const bench = new Bench();
+      bench.queue.ask(at('a'));
+      bench.scan();
+      await bench.end(kind);
+      bench.queue.ask(at('b'));
+      expect(bench.scan()).toBeUndefined();
+      await bench.end();
+      bench.queue.ask(at('c'));
+      expect(bench.scan()).toEqual(new Set(['c']));
+    },
+  );
+
+  test.each(['locked', 'unreachable'] as const)('is everything once it has waited, %s', async (kind) => {
+    const bench = new Bench();
+    bench.queue.ask(at('a'));
+    await bench.end(kind);
+    bench.queue.ask(at('b'));
+    await vi.advanceTimersByTimeAsync(FIRST_WAIT_MS);
+    expect(bench.causes).toHaveLength(2);
+    expect(bench.scan()).toBeUndefined();
+  });
+
+  test('is all that was hinted while it waited for a server that another job could not reach', async () => {
+    const bench = new Bench();
+    bench.reach.failed(performance.now(), FIRST_WAIT_MS);
+    bench.queue.ask(at('a'));
+    bench.queue.ask(at('b'));
+    expect(bench.causes).toEqual([]);
+    await vi.advanceTimersByTimeAsync(FIRST_WAIT_MS);
+    expect(bench.scan()).toEqual(new Set(['a', 'b']));
+  });
+
+  test('covers what was noticed before only where it is everything', async () => {
+    const bench = new Bench();
+    const noticed = { ...at('b'), noticedMs: performance.now() };
+    vi.advanceTimersByTime(10);
+    bench.queue.ask(at('a'));
+    bench.scan();
+    bench.queue.ask(noticed);
+    await bench.end();
+    expect(bench.scan()).toEqual(new Set(['b']));
+    await bench.end();
+    bench.queue.ask(at('a'));
+    // The run itself wants to see everything, whatever it was asked for by.
+    expect(bench.scan('everything')).toBeUndefined();
+    bench.queue.ask(noticed);
+    await bench.end();
+    expect(bench.causes).toHaveLength(3);
+  });
 });
 
 describe('waiting', () => {

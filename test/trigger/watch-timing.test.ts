@@ -658,7 +658,94 @@ describe('watchTrigger', () => {
     change();
     const noticedMs = performance.now();
     vi.advanceTimersByTime(1_000);
-    expect(asked).toEqual([{ trigger: 'start-up scan' }, { trigger: 'watch', noticedMs }]);
+    const places = new Set(['a.gz']);
+    expect(asked).toEqual([{ trigger: 'start-up scan' }, { trigger: 'watch', noticedMs, places }]);
+  });
+
+  describe('says where something has changed', () => {
+    const asked: Cause[] = [];
+
+    /** Ready, and the start-up scan forgotten. */
+    async function telling(spec: Partial<WatchSpec> = {}): Promise<void> {
+      trigger = watchTrigger(
+        { root, settleMs: 500, rescanMs: 3_600_000, ...spec },
+        (cause) => void asked.push(cause),
+        (message) => void problems.push(message),
+      );
+      await trigger.start();
+      newest().emit('ready');
+      expect(asked.splice(0).map(({ places }) => places)).toEqual([undefined]);
+    }
+
+    /** The places of all that was asked for since this was last called. */
+    async function places(): Promise<(readonly string[] | undefined)[]> {
+      vi.advanceTimersByTime(1_000);
+      await until(() => asked.length > 0);
+      return asked.splice(0).map((cause) => cause.places && [...cause.places]);
+    }
+
+    it('by the names that the events have, each once', async () => {
+      await telling({ ignored: (path) => path.endsWith('.tmp') });
+      for (const name of ['a', 'a', 'b', 'c.tmp']) change(name, join(root, 'd\\e'));
+      newest().emit('raw', 'rename', 'new', { watchedPath: root });
+      newest().emit('all', 'addDir', 'new');
+      newest().emit('all', 'addDir', 'new/deep');
+      expect(await places()).toEqual([['d\\e/a', 'd\\e/b', 'new', 'new/deep']]);
+      change('c');
+      expect(await places()).toEqual([['c']]);
+    });
+
+    it.each<[string, () => void]>([
+      ['an event without a name', () => newest().emit('raw', 'change', null, {})],
+      ['a name that is no UTF-8', () => change('\ufffd')],
+      [
+        'a directory that went away',
+        () => newest().emit('raw', 'rename', 'd', { watchedPath: join(root, 'd') }),
+      ],
+      ['whatever else the watcher says', () => newest().emit('all', 'unlinkDir', 'd')],
+      ['the root itself', () => newest().emit('all', 'addDir', '')],
+    ])('and not with %s among them', async (_, happen) => {
+      await telling();
+      change('a');
+      happen();
+      change('b');
+      expect(await places()).toEqual([undefined]);
+      change('c');
+      expect(await places()).toEqual([['c']]);
+    });
+
+    it('and not where the watcher has met something that it could not watch', async () => {
+      await telling();
+      fail('EACCES');
+      expect(await places()).toEqual([undefined]);
+      change('a');
+      expect(await places()).toEqual([undefined]);
+    });
+
+    it('and not for what came while the watcher was opened, nor for a rescan', async () => {
+      await telling({ rescanMs: 4_000 });
+      vi.advanceTimersByTime(3_900);
+      change('a');
+      vi.advanceTimersByTime(100);
+      change('b');
+      // Not ready: the patience is over first.
+      vi.advanceTimersByTime(6_000);
+      expect(await places()).toEqual([undefined]);
+      newest().emit('ready');
+      expect(await places()).toEqual([undefined]);
+      change('c');
+      expect(await places()).toEqual([['c']]);
+    });
+
+    it('and not in a storm', async () => {
+      await telling();
+      for (let i = 0; i < 64; i += 1) change(`${i}`);
+      vi.advanceTimersByTime(1_000);
+      newest().emit('ready');
+      expect(await places()).toEqual([undefined]);
+      change('c');
+      expect(await places()).toEqual([['c']]);
+    });
   });
 
   it('has started after five seconds, also where the root does not answer', async () => {

@@ -28,6 +28,8 @@ describe('watchTrigger on real directories', () => {
   const problems: string[] = [];
   const triggers: Trigger[] = [];
   const causes: string[] = [];
+  /** Of the last fire. */
+  let places: ReadonlySet<string> | undefined;
   let woken: () => void = () => undefined;
   let base = '';
   let root = '';
@@ -50,6 +52,7 @@ describe('watchTrigger on real directories', () => {
       { root, settleMs: SETTLE_MS, rescanMs: 3_600_000, ...spec },
       (cause) => {
         causes.push(cause.trigger);
+        places = cause.places;
         woken();
       },
       (message) => void problems.push(message),
@@ -123,6 +126,28 @@ describe('watchTrigger on real directories', () => {
     causes.length = 0;
     await writeFile(join(root, 'a', 'b', 'c.gz'), 'c');
     await fired('watch');
+  });
+
+  it('says where something has changed, and that it cannot tell where a directory has gone', async () => {
+    await started();
+    const within = async (): Promise<string[]> => {
+      await fired('watch');
+      return [...(places ?? ['everything'])].sort();
+    };
+    await writeFile(join(root, 'sub', 'new.gz'), 'new');
+    expect(await within()).toEqual(['sub/new.gz']);
+    await rename(join(root, 'sub', 'new.gz'), join(root, 'sub', 'other.gz'));
+    expect(await within()).toEqual(['sub/new.gz', 'sub/other.gz']);
+    await mkdir(join(root, 'a', 'b'), { recursive: true });
+    const made = await within();
+    expect(made).toContain('a');
+    expect(['a', 'a/b']).toEqual(expect.arrayContaining(made));
+    while (!(await isWatched(join(root, 'a', 'b')))) await new Promise((resolve) => setImmediate(resolve));
+    await quiet();
+    await writeFile(join(root, 'a', 'b', 'c.gz'), 'c');
+    expect(await within()).toEqual(['a/b/c.gz']);
+    await rename(join(root, 'a'), join(root, 'z'));
+    expect(await within()).toEqual(['everything']);
   });
 
   it.runIf(process.platform === 'linux')('watches directories, no files, and follows no link', async () => {

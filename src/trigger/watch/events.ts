@@ -1,11 +1,13 @@
 /*
  * The system's events for one tree, by chokidar (the only importer). Only directories are watched, never single files:
- * one kernel watch each instead of one a file. Symbolic links are not followed. It says "something changed" and no more,
- * and it says nothing at all for what the kernel dropped (protocol.md, "Local side"): the kernel keeps 16,384 events and
- * forgets the rest without a word to Node, so a storm of events is told, long before that many, and the caller scans.
+ * one kernel watch each instead of one a file. Symbolic links are not followed. It says where something changed, if it
+ * knows, and never what; and it says nothing at all for what the kernel dropped (protocol.md, "Local side"): the kernel
+ * keeps 16,384 events and forgets the rest without a word to Node, so a storm of events is told, long before that many,
+ * and the caller scans.
  */
 import { basename, join, relative, sep } from 'node:path';
 import { type FSWatcher, watch } from 'chokidar';
+import type { Hint } from './hints.js';
 
 /**
  * chokidar reads a whole directory again for an event in it, back to back while events go on (measured: 3,000 new files
@@ -21,8 +23,7 @@ export interface EventsOptions {
   readonly ignores: (path: string) => boolean;
   /** All directories are watched. */
   readonly onReady: () => void;
-  /** Something changed. Gets the path of a watched directory where that itself went away. */
-  readonly onHint: (vanished?: string) => void;
+  readonly onHint: (hint: Hint) => void;
   /** The root went away. */
   readonly onRootGone: () => void;
   /** More happens than can be listened to. `noise`: all of it with what is ignored. */
@@ -56,7 +57,8 @@ export class Events {
         (stats !== undefined && !stats.isDirectory()) || this.#ignores(relative(shown, path)),
     });
     this.#watcher.on('ready', () => options.onReady());
-    this.#watcher.on('all', () => options.onHint());
+    // Of files the kernel's own events tell; that a directory is watched from now on is told here alone.
+    this.#watcher.on('all', (kind, path) => options.onHint(kind === 'addDir' ? this.#at(path) : {}));
     this.#watcher.on('raw', (kind, name, details) => this.#raw(kind, name, details));
     this.#watcher.on('error', (error) => options.onError(error));
     // Its own environment variable overrules what chokidar is told; it would not see a file change in place.
@@ -82,13 +84,24 @@ export class Events {
       // With the directory's own name the kernel says that the directory itself went away.
       if (kind === 'rename' && name === basename(directory)) {
         if (directory === root) onRootGone();
-        onHint(directory);
-      } else if (this.#ignores(relative(root, join(directory, name)))) {
-        this.#count('noise');
-        return;
-      } else onHint();
-    } else onHint();
+        onHint({ vanished: directory });
+      } else {
+        const path = relative(root, join(directory, name));
+        if (this.#ignores(path)) {
+          this.#count('noise');
+          return;
+        }
+        onHint(this.#at(path));
+      }
+    } else onHint({});
     this.#count('change');
+  }
+
+  /** @param path below the root, as the system writes it */
+  #at(path: string): Hint {
+    // A name that is not UTF-8 cannot be looked for by what is left of it.
+    const isPlace = path !== '' && path !== '.' && path.split(sep)[0] !== '..' && !path.includes('\ufffd');
+    return isPlace ? { place: sep === '/' ? path : path.replaceAll(sep, '/') } : {};
   }
 
   #count(what: 'change' | 'noise'): void {

@@ -1,9 +1,10 @@
 /*
- * Hints that something changed, gathered until the tree is quiet. Events do not say more than "look", so however many
- * come, they are one. A tree that is never quiet is ripe after ten settle times, and not before one second.
+ * Hints that something changed, gathered until the tree is quiet. Events do not say more than "look there", so however
+ * many come, they are one. A tree that is never quiet is ripe after ten settle times, and not before one second.
  * It knows nothing of watchers; while these are blind (closed, opening, or between two looks that differ), quiet means
  * nothing, and only the patience counts.
  */
+import { Places } from '../places.js';
 import { timerDelayMs } from '../trigger.js';
 
 const PATIENCE_SETTLES = 10;
@@ -21,18 +22,29 @@ export interface HintsOptions {
   readonly onRipe: (ripe: Ripe) => void;
 }
 
+/** That something changed; neither of the two where nobody can tell where. */
+export interface Hint {
+  /** Where: a path below the root. */
+  readonly place?: string | undefined;
+  /** A watched directory that itself went away: what happened around it may have gone unseen. */
+  readonly vanished?: string;
+}
+
 /** What was gathered. */
 export interface Ripe {
   /** When the last hint came, on the monotonic clock. */
   readonly noticedMs: number;
   /** Watched directories that went away, at most MANY_VANISHED. */
   readonly vanished: ReadonlySet<string>;
+  /** Where something changed; undefined where that may be anywhere. */
+  readonly places: ReadonlySet<string> | undefined;
 }
 
 interface Pending {
   readonly firstMs: number;
   lastMs: number;
   readonly vanished: Set<string>;
+  readonly places: Places;
   timer: NodeJS.Timeout | undefined;
 }
 
@@ -44,15 +56,21 @@ export class Hints {
     this.#options = options;
   }
 
-  /** @param vanished a watched directory that went away */
-  add(vanished?: string): void {
+  add({ place, vanished }: Hint = {}): void {
     const nowMs = performance.now();
     if (this.#pending === undefined) {
-      this.#pending = { firstMs: nowMs, lastMs: nowMs, vanished: new Set(), timer: undefined };
+      this.#pending = {
+        firstMs: nowMs,
+        lastMs: nowMs,
+        vanished: new Set(),
+        places: new Places(),
+        timer: undefined,
+      };
       this.#await(this.#pending);
     }
     const pending = this.#pending;
     pending.lastMs = nowMs;
+    pending.places.add(place === undefined ? undefined : [place]);
     if (vanished !== undefined && pending.vanished.size < MANY_VANISHED) pending.vanished.add(vanished);
   }
 
@@ -61,21 +79,23 @@ export class Hints {
     if (this.#pending !== undefined) this.#await(this.#pending);
   }
 
-  /** Forgets which directories went away: a new watcher does not know them. */
+  /** A new watcher does not know the directories that went away, and nobody knows what happened before it stands. */
   renewed(): void {
     this.#pending?.vanished.clear();
+    this.#pending?.places.add(undefined);
   }
 
   /**
    * Forgets all hints: a scan that begins now covers them.
    *
-   * @returns the watched directories that went away
+   * @returns them; undefined where there are none
    */
-  clear(): ReadonlySet<string> {
-    const vanished = this.#pending?.vanished ?? new Set();
-    clearTimeout(this.#pending?.timer);
+  clear(): Ripe | undefined {
+    const pending = this.#pending;
+    if (pending === undefined) return undefined;
+    clearTimeout(pending.timer);
     this.#pending = undefined;
-    return vanished;
+    return ripeOf(pending);
   }
 
   #await(pending: Pending): void {
@@ -96,6 +116,10 @@ export class Hints {
       return;
     }
     this.#pending = undefined;
-    this.#options.onRipe({ noticedMs: pending.lastMs, vanished: pending.vanished });
+    this.#options.onRipe(ripeOf(pending));
   }
+}
+
+function ripeOf({ lastMs, vanished, places }: Pending): Ripe {
+  return { noticedMs: lastMs, vanished, places: places.take() };
 }

@@ -39,7 +39,7 @@ export interface VoyageOptions {
 }
 
 type RunOptions = Partial<
-  Pick<RunContext, 'stop' | 'cut' | 'skipped' | 'accounts' | 'listener' | 'now' | 'only'>
+  Pick<RunContext, 'stop' | 'cut' | 'onScan' | 'skipped' | 'accounts' | 'listener' | 'now' | 'only'>
 > & {
   readonly job?: Job;
 };
