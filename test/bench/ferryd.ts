@@ -54,12 +54,14 @@ export function ferryd(task: Task, words: readonly string[]): Invocation {
 export const YARDSTICK: Contestant = {
   name: 'node sockets',
   role: 'yardstick',
-  can: ({ work, protocol }) => (work === 'push-one' || work === 'pull-one') && protocol !== 'sftp',
+  can: ({ work, protocol, connections }) =>
+    work !== 'unchanged' && protocol !== 'sftp' && connections === undefined,
   prepare: (task) => {
     const { host, port, user, password, protocol } = task.harbour;
     const program = resolve(import.meta.dirname, 'sockets.js');
-    const file = join(task.local, DIRECTORY, ONE_FILE);
-    const words = [task.work, protocol, host, String(port), user, password, file, `${DIRECTORY}/${ONE_FILE}`];
+    const below = task.work === 'push-small' ? [] : [ONE_FILE];
+    const sides = [join(task.local, DIRECTORY, ...below), [DIRECTORY, ...below].join('/')];
+    const words = [task.work, protocol, host, String(port), user, password, ...sides];
     return started(task, [process.execPath, program, ...words]);
   },
 };
