@@ -54,7 +54,7 @@ export interface Precompiled {
   readonly code: Readonly<Partial<Record<Form, string>>>;
 }
 
-const require = createRequire(import.meta.url);
+const fromPackage = createRequire(import.meta.url);
 
 const FORMATS = Object.fromEntries(
   Object.entries(checks).map(([name, check]) => [
@@ -95,7 +95,7 @@ export function explaining(form: Form): ValidateFunction {
 
 /** What the build leaves: for each form the text of a function that says yes or no. */
 export function precompile(): Precompiled {
-  const standalone = require('ajv/dist/standalone/index.js') as typeof import('ajv/dist/standalone/index.js');
+  const standalone = fromPackage('ajv/dist/standalone/index.js') as typeof import('ajv/dist/standalone/index.js');
   const ajv = newAjv({ allErrors: false, verbose: false, messages: false });
   const code = Object.entries(SCHEMAS).map(([form, schema]) => [
     form,
@@ -113,7 +113,7 @@ function precompiled(form: Form): ((data: unknown) => boolean) | undefined {
 /** The function that such a text makes. */
 export function functionOf(code: string): ((data: unknown) => boolean) | undefined {
   const module: { exports?: (data: unknown) => boolean } = {};
-  compileFunction(code, ['module', 'require', 'formats', 'bounds'])(module, require, FORMATS, BOUNDS);
+  compileFunction(code, ['module', 'require', 'formats', 'bounds'])(module, fromPackage, FORMATS, BOUNDS);
   return module.exports;
 }
 
@@ -136,7 +136,7 @@ function digestOfSchemas(): string {
  * Schemas are trusted unless `options` has `validateSchema`, which takes a tenth of a second more; a test does that.
  */
 export function newAjv(options: Options = {}): Ajv {
-  const { Ajv, _ } = require('ajv') as typeof import('ajv');
+  const { Ajv, _ } = fromPackage('ajv') as typeof import('ajv');
   const ajv = new Ajv({
     meta: options.validateSchema === true,
     validateSchema: false,

@@ -22,11 +22,11 @@ const MAX_LINES = 10_000;
 /** Non-blocking, so that a pipe of that name does not hang the open. */
 const OPEN_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-const require = createRequire(import.meta.url);
+const fromPackage = createRequire(import.meta.url);
 
 /** The library is loaded with the first file of rules; most trees have none. */
 function noRules(): Ignore {
-  const ignore = require('ignore') as typeof import('ignore');
+  const ignore = fromPackage('ignore') as typeof import('ignore');
   return ignore({ ignorecase: false });
 }
 
