@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import ts from 'typescript';
 
 const compilerOptions = {
@@ -14,7 +15,7 @@ const compilerOptions = {
 };
 
 /** How a module asks for another one of ours. */
-const OWN = /\brequire\("(\.{1,2}\/[^"]+)\.js"\)/g;
+const OWN = /\brequire\(["'](\.{1,2}\/[^"']+)\.js["']\)/g;
 
 /**
  * @param entry path of a TypeScript module without `await` at its top
@@ -31,7 +32,8 @@ export function bundle(entry: string): string {
       add(other);
       return `own(${JSON.stringify(other)})`;
     });
-    modules.set(file, text);
+    // There is no import.meta in what is no module.
+    modules.set(file, text.replaceAll('import.meta.url', JSON.stringify(pathToFileURL(file).href)));
   };
   add(resolve(entry));
   const functions = [...modules].map(

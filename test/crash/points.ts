@@ -37,6 +37,13 @@ const points: Point[] = [];
 let watching: Watching | undefined;
 let state = 0;
 
+/** As it was before it was wrapped. */
+const { writeSync } = fs;
+
+function say(line: string): void {
+  writeSync(1, line);
+}
+
 /** From now on points are counted. */
 export function watch(how: Watching): void {
   watching = how;
@@ -58,7 +65,7 @@ export async function install(): Promise<void> {
 function meet(when: Point['when'], kind: Kind, what: string): void {
   if (watching === undefined) return;
   if (points.length === watching.killAt) {
-    fs.writeSync(1, `${when} ${kind} ${what}\n`);
+    say(`${when} ${kind} ${what}\n`);
     process.kill(process.pid, 'SIGKILL');
   }
   points.push({ when, kind, what, state });
@@ -208,17 +215,76 @@ function wrapData(socket: net.Socket): void {
   );
 }
 
-/** Under which name a handle was opened. */
-const names = new WeakMap<object, string>();
-
+/** A disk is asked at once or in the thread pool: both ways are wrapped. */
 async function wrapDisk(): Promise<void> {
-  const { O_CREAT } = fs.constants;
+  wrapDirect();
+  await wrapPooled();
+}
+
+/** Who holds a lock is told to people only; and the ledger's own directory is no step of a run. */
+function isNote([path, how]: readonly unknown[]): boolean {
+  return String(path).includes('.locks/') || Object(how).recursive === true;
+}
+
+function makes(flags: unknown): boolean {
+  return typeof flags === 'number' && (flags & fs.constants.O_CREAT) !== 0;
+}
+
+function wrapDirect(): void {
+  /** Under which name a descriptor was opened. */
+  const names = new Map<unknown, string>();
+  replace(fs, 'openSync', (old, _, args) => {
+    const [path, flags] = args;
+    if (isNote(args)) return old(...args);
+    const open = (): unknown => old(...args);
+    const fd = makes(flags) ? around('disk', `create ${nameOf(path)}`, open) : open();
+    names.set(fd, nameOf(path));
+    return fd;
+  });
+  replace(fs, 'closeSync', (old, _, args) => {
+    names.delete(args[0]);
+    return old(...args);
+  });
+  for (const name of ['renameSync', 'linkSync', 'unlinkSync', 'mkdirSync', 'rmdirSync']) {
+    replace(fs, name, (old, _, args) =>
+      isNote(args) ? old(...args) : around('disk', wordsOf(name.slice(0, -4), args), () => old(...args)),
+    );
+  }
+  for (const [name, verb] of [
+    ['writeSync', 'write'],
+    ['fchmodSync', 'chmod'],
+    ['futimesSync', 'utimes'],
+  ] as const) {
+    replace(fs, name, (old, _, args) => {
+      const file = names.get(args[0]);
+      return file === undefined ? old(...args) : around('disk', `${verb} ${file}`, () => old(...args));
+    });
+  }
+  for (const [name, verb] of [
+    ['write', 'write'],
+    ['fsync', 'sync'],
+  ] as const) {
+    replace(fs, name, (old, _, args) => {
+      const file = names.get(args[0]);
+      const done = args.at(-1);
+      if (file === undefined || typeof done !== 'function') return old(...args);
+      meet('before', 'disk', `${verb} ${file}`);
+      return old(...args.slice(0, -1), (...given: unknown[]) => {
+        pass();
+        meet('after', 'disk', `${verb} ${file}`);
+        Reflect.apply(done, undefined, given);
+      });
+    });
+  }
+}
+
+async function wrapPooled(): Promise<void> {
+  /** Under which name a handle was opened. */
+  const names = new WeakMap<object, string>();
   replace(fs.promises, 'open', async (old, _, args) => {
     const name = nameOf(args[0]);
-    const [, flags] = args;
-    const makes = typeof flags === 'number' && (flags & O_CREAT) !== 0;
     const open = async (): Promise<unknown> => old(...args);
-    const handle = await (makes ? aroundAsync('disk', `create ${name}`, open) : open());
+    const handle = await (makes(args[1]) ? aroundAsync('disk', `create ${name}`, open) : open());
     names.set(Object(handle), name);
     return handle;
   });
@@ -226,13 +292,6 @@ async function wrapDisk(): Promise<void> {
     replace(fs.promises, name, (old, _, args) =>
       aroundAsync('disk', wordsOf(name, args), async () => old(...args)),
     );
-  }
-  for (const name of ['renameSync', 'linkSync', 'unlinkSync']) {
-    replace(fs, name, (old, _, args) => {
-      // Who holds a lock is told to people only.
-      const note = String(args[0]).includes('.locks/');
-      return note ? old(...args) : around('disk', wordsOf(name.slice(0, -4), args), () => old(...args));
-    });
   }
   const handle = await fs.promises.open('/dev/null');
   const prototype = Object.getPrototypeOf(handle) as object;

@@ -264,9 +264,9 @@ describe('flat memory', () => {
     const cut = new AbortController();
     const running = world.run({ cut: cut.signal });
     await world.server.until(() => stall.fired === 2);
-    // Three in hand for each connection, 32 for each of them queued, and one batch of 64 that waits for room.
+    // For each connection three in hand and one and a half commits of 64 queued, and one that waits for room.
     for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
-    expect(world.intents().length).toBeLessThanOrEqual(2 * 3 + 2 * 32 + 64);
+    expect(world.intents().length).toBeLessThanOrEqual(2 * 3 + 2 * 96 + 1);
     expect(world.intents().length).toBeGreaterThan(2);
     cut.abort();
     expect(await running).toMatchObject({ outcome: 'interrupted' });
