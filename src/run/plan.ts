@@ -7,6 +7,7 @@ import type { Job } from '../job/job.js';
 import type { HeldPlan } from '../ledger/deletion.js';
 import type { LedgerReader } from '../ledger/reader.js';
 import type { Removal, Verdict } from '../plan/action.js';
+import { comparePaths } from '../plan/entry.js';
 import { settingsIdentity } from '../remote/account.js';
 import { doomedBy } from './carry.js';
 import { bindingKey, type Harbour, memoryOf, policyOf } from './context.js';
@@ -29,7 +30,7 @@ export interface PlanContext {
 }
 
 /**
- * The verdicts of a run of this job, in the order of the paths.
+ * The verdicts of a run of this job, and what is found besides, in the order of the paths.
  *
  * @throws RunEnded where the local side cannot be used or the marker is missing; what asking the server throws
  */
@@ -45,6 +46,15 @@ export async function* planJob(job: Job, context: PlanContext): AsyncGenerator<V
   await checkMarker({ job: resolved.job, root }, async (marker) => (await remote()).stat(marker));
   const seen = { local: 0, remote: 0 };
   const released = new Released(resolved.job.name, ledger, binding);
+  // The scan finds several hundred paths ahead of their verdicts; a person reads them in the order of the paths.
+  const found: Finding[] = [];
+  const tellUpTo = (path: string | undefined): void => {
+    for (let [next] = found; next !== undefined; [next] = found) {
+      if (path !== undefined && comparePaths(next.path, path) > 0) return;
+      context.onFinding(next);
+      found.shift();
+    }
+  };
   const verdicts = scanJob({
     job: resolved.job,
     root,
@@ -58,15 +68,17 @@ export async function* planJob(job: Job, context: PlanContext): AsyncGenerator<V
     seen,
     onFinding: (finding) => {
       if (hidesFiles(finding)) seen.local += 1;
-      context.onFinding(finding);
+      found.push(finding);
     },
   });
   for await (const some of verdicts) {
     for (const verdict of some) {
+      tellUpTo(verdict.path);
       if (verdict.kind === 'remove') released.count(verdict);
       yield verdict;
     }
   }
+  tellUpTo(undefined);
   const remembered = {
     here: binding === undefined ? 0 : (ledger?.countKnown(binding) ?? 0),
     elsewhere: binding === undefined ? 0 : (ledger?.rememberedElsewhere(binding) ?? 0),

@@ -71,7 +71,7 @@ it('a download: intent, directory, bytes, name, ledger', async () => {
       'COMMIT',
     ]);
   }
-  const first = steps.findIndex((step) => /^create/.test(step));
+  const first = steps.findIndex((step) => new RegExp(`^create ${PART}$`).test(step));
   const written = steps.slice(0, first);
   // Whatever was committed last before the first byte, it was the intent: nothing else comes behind the listing.
   expect(written.slice(written.findIndex((step) => /^MLSD/.test(step)))).toContain('COMMIT');
