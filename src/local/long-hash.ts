@@ -79,6 +79,7 @@ class ThreadedHash implements LongHash {
       .on('message', (answer: string | undefined) => {
         if (this.#state === 'starting') this.#state = 'at-work';
         this.#asking.shift()?.resolve(answer);
+        if (this.#asking.length === 0) this.#thread.unref();
       })
       .on('error', (error) => this.#lost(error))
       .on('exit', () => this.#lost(new Error('the thread that hashes has ended')));
@@ -107,6 +108,8 @@ class ThreadedHash implements LongHash {
       return 'here' in this.#state ? done(this.#state.here, what) : Promise.reject(this.#state.error);
     return new Promise((resolve, reject) => {
       this.#asking.push({ what, resolve, reject });
+      // Where nothing else is under way the process would end here, without a word.
+      this.#thread.ref();
       this.#thread.postMessage(what);
     });
   }

@@ -1,7 +1,7 @@
 /* The hash of a long content is that of the content, wherever it is computed, and leaves no thread behind. */
 import { createHash } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { longHash } from '../../src/local/long-hash.js';
 
 describe.each([
@@ -61,4 +61,16 @@ test('a thread that ends in between takes the hash with it', async () => {
   await hash.update(hash.room(10));
   await thread.terminate();
   await expect(hash.digest()).rejects.toThrow('has ended');
+});
+
+test('a process lasts until it has its hash, and no longer', async () => {
+  const ref = vi.spyOn(Worker.prototype, 'ref');
+  const unref = vi.spyOn(Worker.prototype, 'unref');
+  using hash = longHash(1024 * 1024 * 1024);
+  expect(unref).toHaveBeenCalledTimes(1);
+  const digest = hash.digest();
+  expect(ref).toHaveBeenCalledTimes(1);
+  await digest;
+  expect(unref).toHaveBeenCalledTimes(2);
+  vi.restoreAllMocks();
 });
