@@ -1,7 +1,8 @@
 /*
  * SHA-256 of a long content while it is being sent: beside the main thread, which has enough to do with sockets. A thread
  * costs as much as some ten megabytes are hashed in, so it is for long contents, and ends with its own. Where there is
- * one processor only it would gain nothing, and the main thread does it.
+ * one processor only it would gain nothing, and where none can be started (the system's limit of threads, or memory) it
+ * need not be: the main thread does it then.
  */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
@@ -19,9 +20,19 @@ export interface LongHash extends Disposable {
 /** From here on a thread of its own pays. */
 const LONG_BYTES = 64 * 1024 * 1024;
 
-/** @param sizeBytes how much is going to be hashed */
-export function longHash(sizeBytes: number): LongHash {
-  return sizeBytes >= LONG_BYTES && availableParallelism() > 1 ? new ThreadedHash() : hashHere();
+/**
+ * @param sizeBytes how much is going to be hashed
+ * @param start begins a thread of PROGRAM
+ */
+export function longHash(sizeBytes: number, start: () => Worker = startThread): LongHash {
+  if (sizeBytes < LONG_BYTES || availableParallelism() === 1) return hashHere();
+  let thread: Worker;
+  try {
+    thread = start();
+  } catch {
+    return hashHere();
+  }
+  return new ThreadedHash(thread);
 }
 
 function hashHere(): LongHash {
@@ -43,21 +54,36 @@ parentPort.on('message', (chunk) => {
   else parentPort.postMessage(void hash.update(chunk));
 });`;
 
-class ThreadedHash implements LongHash {
-  readonly #thread = new Worker(PROGRAM, { eval: true });
-  /** In the order in which they asked. */
-  readonly #asking: {
-    readonly resolve: (answer: unknown) => void;
-    readonly reject: (why: unknown) => void;
-  }[] = [];
-  #ended: { readonly error: unknown } | undefined;
+function startThread(): Worker {
+  return new Worker(PROGRAM, { eval: true });
+}
 
-  constructor() {
-    this.#thread
-      .on('message', (answer: unknown) => this.#asking.shift()?.resolve(answer))
-      .on('error', (error) => this.#end(error))
-      .on('exit', () => this.#end(new Error('the thread that hashes has ended')));
-    this.#thread.unref();
+/** A chunk to be hashed, or the digest. */
+type Errand = Buffer | 'end';
+
+interface Asking {
+  readonly what: Errand;
+  readonly resolve: (answer: string | undefined) => void;
+  readonly reject: (why: unknown) => void;
+}
+
+class ThreadedHash implements LongHash {
+  readonly #thread: Worker;
+  /** In the order in which they asked. */
+  readonly #asking: Asking[] = [];
+  /** `here`: the thread ended before it had done anything, and the main thread has begun in its place. */
+  #state: 'starting' | 'at-work' | { readonly here: LongHash } | { readonly error: unknown } = 'starting';
+
+  constructor(thread: Worker) {
+    this.#thread = thread
+      .on('message', (answer: string | undefined) => {
+        if (this.#state === 'starting') this.#state = 'at-work';
+        this.#asking.shift()?.resolve(answer);
+        if (this.#asking.length === 0) this.#thread.unref();
+      })
+      .on('error', (error) => this.#lost(error))
+      .on('exit', () => this.#lost(new Error('the thread that hashes has ended')));
+    thread.unref();
   }
 
   room(bytes: number): Buffer {
@@ -73,22 +99,41 @@ class ThreadedHash implements LongHash {
   }
 
   [Symbol.dispose](): void {
+    this.#end(new Error('the hash was left'));
     void this.#thread.terminate();
   }
 
-  #ask(what: Buffer | 'end'): Promise<unknown> {
+  #ask(what: Errand): Promise<string | undefined> {
+    if (typeof this.#state === 'object')
+      return 'here' in this.#state ? done(this.#state.here, what) : Promise.reject(this.#state.error);
     return new Promise((resolve, reject) => {
-      if (this.#ended !== undefined) {
-        reject(this.#ended.error);
-        return;
-      }
-      this.#asking.push({ resolve, reject });
+      this.#asking.push({ what, resolve, reject });
+      // Where nothing else is under way the process would end here, without a word.
+      this.#thread.ref();
       this.#thread.postMessage(what);
     });
   }
 
+  #lost(error: unknown): void {
+    if (this.#state !== 'starting') {
+      this.#end(error);
+      return;
+    }
+    // Nobody has filled anew what is not hashed.
+    const here = hashHere();
+    this.#state = { here };
+    for (const { what, resolve, reject } of this.#asking.splice(0)) done(here, what).then(resolve, reject);
+  }
+
   #end(error: unknown): void {
-    this.#ended ??= { error };
+    if (typeof this.#state === 'object') return;
+    this.#state = { error };
     for (const { reject } of this.#asking.splice(0)) reject(error);
   }
+}
+
+async function done(hash: LongHash, what: Errand): Promise<string | undefined> {
+  if (what === 'end') return hash.digest();
+  await hash.update(what);
+  return undefined;
 }

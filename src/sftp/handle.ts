@@ -63,7 +63,14 @@ export class Handle {
     return quietly(async () => {
       this.#check(offset, bytes, this.#session.limits.maxReadBytes, 'READ');
       const fields = [this.bytes, BigInt(offset), bytes];
-      return this.#ask(PACKET.READ, 'READ', 'read a file', fields, dataOf(bytes), options);
+      return this.#ask(
+        PACKET.READ,
+        'READ',
+        'read a file',
+        fields,
+        dataOf(bytes, (data) => Buffer.from(data)),
+        options,
+      );
     });
   }
 

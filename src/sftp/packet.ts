@@ -66,12 +66,14 @@ export interface Packet {
   readonly type: number;
   /** The request's; of VERSION it is the version. */
   readonly id: number;
-  /** What stands behind the id. May be a view of the chunk it came in. */
+  /** What stands behind the id. May be a view of the chunk it came in; of DATA it is good until the next packet only. */
   readonly body: Buffer;
 }
 
 /** Collects bytes and hands out whole packets. */
 export class PacketParser {
+  /** Where DATA is put together, one after the other: it is large, and there is much of it. */
+  #bench: Buffer | undefined;
   #packet: Buffer | undefined;
   #filled = 0;
   #length = 0;
@@ -125,11 +127,16 @@ export class PacketParser {
         yield packetOf(chunk.subarray(at, at + length));
         at += length;
       } else {
-        this.#packet = Buffer.allocUnsafe(length);
+        this.#packet = chunk[at] === PACKET.DATA ? this.#benchOf(length) : Buffer.allocUnsafe(length);
         this.#filled = chunk.copy(this.#packet, 0, at);
         return;
       }
     }
+  }
+
+  #benchOf(bytes: number): Buffer {
+    this.#bench ??= Buffer.allocUnsafeSlow(PACKET_LIMIT_BYTES);
+    return this.#bench.subarray(0, bytes);
   }
 }
 

@@ -237,6 +237,49 @@ describe('a download', () => {
     expect(got.content().equals(content)).toBe(true);
   });
 
+  test('gives in one piece what has come while the sink was busy, in few buffers', async () => {
+    const { client, peer } = await connected({ limits: [262_144, 261_120, 261_120, 0] });
+    const file = await opened(client, peer);
+    const content = Buffer.alloc(30_000_000, sample(1_009));
+    peer.serve((asked) => peer.send(answer(readOf(asked), content)));
+    const buffers = new Set<ArrayBufferLike>();
+    const lengths: number[] = [];
+    const got = gathering();
+    await file.download(
+      async (chunk) => {
+        buffers.add(chunk.buffer);
+        lengths.push(chunk.length);
+        await turns(20);
+        await got.sink(chunk);
+      },
+      { sizeBytes: content.length },
+    );
+    expect(got.content().equals(content)).toBe(true);
+    expect(Math.max(...lengths)).toBe(4 * 261_120);
+    expect(lengths.length).toBeLessThan(40);
+    // As many as the window has room for, one at each of its ends, and one for what is left at the end of the file.
+    expect(buffers.size).toBeLessThanOrEqual(12);
+  });
+
+  test('gives what is there before it waits for more', async () => {
+    const { client, peer } = await connected();
+    const file = await opened(client, peer);
+    const content = sample(100_000);
+    let held: Read | undefined;
+    peer.serve((asked) => {
+      const read = readOf(asked);
+      if (read.offset === 65_536) held = read;
+      else peer.send(answer(read, content));
+    });
+    const got = gathering();
+    const downloaded = file.download(got.sink, { sizeBytes: 100_000 });
+    await turns(20);
+    expect(got.content().equals(content.subarray(0, 65_536))).toBe(true);
+    if (held !== undefined) peer.send(answer(held, content));
+    expect(await downloaded).toBe(100_000);
+    expect(got.content().equals(content)).toBe(true);
+  });
+
   test('runs beside others, and each gets its own', async () => {
     const { client, peer } = await connected();
     const contents = [sample(500_000), sample(400_000).reverse(), sample(300_000)];
