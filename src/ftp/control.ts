@@ -81,6 +81,8 @@ export class ControlConnection {
   #timer: NodeJS.Timeout | undefined;
   #ended: FtpError | undefined;
   #secure: tls.TLSSocket | undefined;
+  /** What came in this turn and is not read yet. */
+  readonly #gathered: Buffer[] = [];
   #trust: TlsTrust | undefined;
   /** The newest one; asked of OpenSSL for each data connection, it would be written out anew each time. */
   #ticket: Buffer | undefined;
@@ -303,9 +305,25 @@ export class ControlConnection {
     stream.on('error', () => {});
   }
 
-  readonly #onData = (chunk: Buffer): void => this.#receive(chunk);
+  /**
+   * Under TLS the records of one packet come one by one, and what waits for the first would go on before the second is
+   * there. Servers that send a reply twice are common enough: so what comes in one turn is taken together.
+   */
+  readonly #onData = (chunk: Buffer): void => {
+    if (this.#secure === undefined) {
+      this.#receive(chunk);
+      return;
+    }
+    if (this.#gathered.length === 0) setImmediate(this.#onGathered);
+    this.#gathered.push(chunk);
+  };
+
+  readonly #onGathered = (): void => {
+    for (const chunk of this.#gathered.splice(0)) if (this.#ended === undefined) this.#receive(chunk);
+  };
 
   readonly #onError = (error: Error): void => {
+    this.#onGathered();
     // Under TLS 1.3 the server judges our certificate behind the handshake.
     const trust = this.#trust;
     const refused = trust && refusedIdentity(error, this.where, 'tls', trust);
@@ -322,6 +340,7 @@ export class ControlConnection {
   };
 
   readonly #onGone = (): void => {
+    this.#onGathered();
     this.#fail('lost', `${this.where} closed the connection.`, {
       phase: this.#phase(),
       verb: this.#waiting[0]?.command.verb,
