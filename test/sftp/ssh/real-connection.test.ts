@@ -147,7 +147,9 @@ describeReal('openssh', 'a connection to a real sshd', () => {
     const idle = connect(server.port, server.host);
     await new Promise((resolve) => idle.once('data', resolve));
     const error = await refusal(open(optionsFor(server)));
-    expect(error).toMatchObject({ kind: 'lost', phase: 'handshake', code: 'TURNED-AWAY' });
+    // Its sentence is overtaken, now and then, by the reset that follows when it has not read ours.
+    const code = expect.stringMatching(/^(TURNED-AWAY|ECONNRESET)$/);
+    expect(error).toMatchObject({ kind: 'lost', phase: 'handshake', code });
     idle.destroy();
   });
 
