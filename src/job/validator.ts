@@ -95,7 +95,9 @@ export function explaining(form: Form): ValidateFunction {
 
 /** What the build leaves: for each form the text of a function that says yes or no. */
 export function precompile(): Precompiled {
-  const standalone = fromPackage('ajv/dist/standalone/index.js') as typeof import('ajv/dist/standalone/index.js');
+  const standalone = fromPackage(
+    'ajv/dist/standalone/index.js',
+  ) as typeof import('ajv/dist/standalone/index.js');
   const ajv = newAjv({ allErrors: false, verbose: false, messages: false });
   const code = Object.entries(SCHEMAS).map(([form, schema]) => [
     form,

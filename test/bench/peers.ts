@@ -30,7 +30,7 @@ const BEST: Readonly<Record<'lftp' | 'rclone' | 'curl' | 'ncftp' | 'sftp', Best>
     unchanged: { plain: 1, tls: 1, sftp: 1 },
   },
   curl: {
-    // Over TLS it loses files with any number above 1, and takes 80 ms a file with 1.
+    // Over TLS it loses files with any number above 1, and passes any limit of time with 1.
     'push-small': { plain: 4, tls: 8, sftp: 4 },
     'push-one': { plain: 1, tls: 1, sftp: 1 },
     'pull-one': { plain: 1, tls: 1, sftp: 1 },
