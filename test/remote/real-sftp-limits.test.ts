@@ -185,7 +185,8 @@ describeReal('mod-sftp', 'mod-sftp, SFTPRekey each MB', () => {
     const small = manyFiles('small');
     await Promise.all([deliverAll(berth, small), fetchAll(berth, large)]);
     expect(berth.opened).toHaveLength(1);
-    expect(count(await berth.server.log(), /Session key exchange/g)).toBeGreaterThan(10);
+    // One each MB at the most: while one is under way more than that may go by.
+    expect(count(await berth.server.log(), /Session key exchange/g)).toBeGreaterThan(5);
   });
 });
 
