@@ -72,16 +72,19 @@ describe('a process that is killed while it writes', () => {
 
 /**
  * Goes from plan to plan: each is made of 60 deletions of one size, which tells the plan; every third run deletes
- * what was released and ends, the others are held and released. Says each step that must survive.
+ * what was released and ends, the others are held and released. Says each step that must survive, and waits for
+ * leave to take the next: who kills it knows that it is in that one at most.
  */
 const PLANNER = `
+  import { createInterface } from 'node:readline';
   import { openLedger } from './src/ledger/ledger.js';
+  const leave = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
   const ledger = openLedger(process.argv[2]);
   const bindingId = ledger.bind(${JSON.stringify(BINDING)});
   const runId = ledger.startRun({ job: 'nightly', bindingId, trigger: 'test', pid: process.pid, startedAtMs: 1 });
   const say = async (what, round) => {
     process.stdout.write(what + ' ' + round + '\\n');
-    await new Promise((done) => setImmediate(done));
+    await leave.next();
   };
   for (let round = 1; ; round += 1) {
     ledger.beginPlan(bindingId);
@@ -108,7 +111,10 @@ describe('a process that is killed while it plans, holds and releases', () => {
       const file = join(directory.path, 'ledger.db');
       const child = startChild(directory.path, PLANNER, [file]);
       let said = '';
-      for (let i = 0; i < steps; i += 1) said = await child.line();
+      for (let i = 0; i < steps; i += 1) {
+        said = await child.line();
+        child.write('go on');
+      }
       await child.end('SIGKILL');
       const [step = '', round = ''] = said.split(' ');
 
@@ -117,7 +123,7 @@ describe('a process that is killed while it plans, holds and releases', () => {
       const plan = ledger.heldPlan('nightly');
       const deletions = [...ledger.heldDeletions(bindingId)];
       if (plan === undefined) {
-        // None yet, or the run that was not held has ended it; what was promised later would be there.
+        // None yet, or the run that was not held has ended it.
         expect(deletions).toEqual([]);
         expect(
           step === 'planned' || step === 'ended' || (step === 'released' && Number(round) % 3 === 0),
@@ -128,7 +134,7 @@ describe('a process that is killed while it plans, holds and releases', () => {
         expect([undefined, plan.atMs]).toContain(plan.approvedAtMs);
         expect(deletions).toHaveLength(60);
         expect(new Set(deletions.map(({ sizeBytes }) => sizeBytes))).toEqual(new Set([plan.atMs]));
-        // The child may have gone on after it spoke, never back.
+        // The child may have taken the next step, never one back.
         const promised = step === 'planned' ? Number(round) - 1 : Number(round);
         expect(plan.atMs).toBeGreaterThanOrEqual(promised);
         if (step === 'released' && plan.atMs === promised) expect(plan.approvedAtMs).toBe(promised);
