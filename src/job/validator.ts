@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { compileFunction } from 'node:vm';
 import type { Ajv, Options, ValidateFunction } from 'ajv';
+import { takenApart } from './apart.js';
 import { formats as checks } from './patterns.js';
 import {
   agentSchema,
@@ -47,12 +48,15 @@ export const PRECOMPILED = new URL('./validators.json', import.meta.url);
 
 type Form = keyof Written;
 
-/** Text of modules of CommonJS, by form, that see `formats` and `bounds` besides. */
+/** What the build leaves. */
 export interface Precompiled {
-  /** Digest of the schemas that they were compiled from. */
+  /** Digest of the schemas that it was compiled from. */
   readonly of: string;
-  readonly code: Readonly<Partial<Record<Form, string>>>;
+  /** Text of a module of CommonJS that sees `formats` and `bounds` besides; it exports a function for each form. */
+  readonly code: string;
 }
+
+type Knows = (data: unknown) => boolean;
 
 const fromPackage = createRequire(import.meta.url);
 
@@ -76,14 +80,12 @@ function holds(limit: string, text: string, inside: (bound: number, value: numbe
 }
 
 const telling = new Map<Form, ValidateFunction>();
-const knowing = new Map<Form, (data: unknown) => boolean>();
-let built: Precompiled | undefined;
+let built: Readonly<Partial<Record<Form, Knows>>> | undefined;
 
 /** True where the data has the form. */
 export function isOfForm(form: Form, data: unknown): boolean {
-  const found = knowing.get(form) ?? precompiled(form) ?? explaining(form);
-  knowing.set(form, found);
-  return found(data);
+  built ??= readBuilt();
+  return (built[form] ?? explaining(form))(data);
 }
 
 /** The function that finds all that is wrong and what is said of it; `errors` are those of its last call. */
@@ -93,40 +95,31 @@ export function explaining(form: Form): ValidateFunction {
   return found;
 }
 
-/** What the build leaves: for each form the text of a function that says yes or no. */
+/** For each form a function that says yes or no, of a text as `precompile` makes it. */
+export function functionsOf(code: string): Readonly<Partial<Record<Form, Knows>>> {
+  const exports: Partial<Record<Form, Knows>> = {};
+  compileFunction(code, ['exports', 'require', 'formats', 'bounds'])(exports, fromPackage, FORMATS, BOUNDS);
+  return exports;
+}
+
+function readBuilt(): Readonly<Partial<Record<Form, Knows>>> {
+  try {
+    const { of, code } = JSON.parse(readFileSync(PRECOMPILED, 'utf8')) as Precompiled;
+    return of === digestOfSchemas() ? functionsOf(code) : {};
+  } catch {
+    return {};
+  }
+}
+
+/** What the build leaves: for each form a function that says yes or no. */
 export function precompile(): Precompiled {
   const standalone = fromPackage(
     'ajv/dist/standalone/index.js',
   ) as typeof import('ajv/dist/standalone/index.js');
-  const ajv = newAjv({ allErrors: false, verbose: false, messages: false });
-  const code = Object.entries(SCHEMAS).map(([form, schema]) => [
-    form,
-    standalone.default(ajv, ajv.compile(schema)),
-  ]);
-  return { of: digestOfSchemas(), code: Object.fromEntries(code) };
-}
-
-function precompiled(form: Form): ((data: unknown) => boolean) | undefined {
-  built ??= readPrecompiled();
-  const code = built.code[form];
-  return code === undefined ? undefined : functionOf(code);
-}
-
-/** The function that such a text makes. */
-export function functionOf(code: string): ((data: unknown) => boolean) | undefined {
-  const module: { exports?: (data: unknown) => boolean } = {};
-  compileFunction(code, ['module', 'require', 'formats', 'bounds'])(module, fromPackage, FORMATS, BOUNDS);
-  return module.exports;
-}
-
-function readPrecompiled(): Precompiled {
-  const none = { of: '', code: {} };
-  try {
-    const read = JSON.parse(readFileSync(PRECOMPILED, 'utf8')) as Precompiled;
-    return read.of === digestOfSchemas() ? read : none;
-  } catch {
-    return none;
-  }
+  const ajv = newAjv({ allErrors: false, verbose: false, messages: false, inlineRefs: false });
+  ajv.addSchema(takenApart('forms', SCHEMAS));
+  const names = Object.keys(SCHEMAS).map((form) => [form, `forms#/definitions/${form}`]);
+  return { of: digestOfSchemas(), code: standalone.default(ajv, Object.fromEntries(names)) };
 }
 
 function digestOfSchemas(): string {

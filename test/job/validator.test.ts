@@ -1,10 +1,10 @@
 /* What the build compiles says yes and no where what is compiled here does. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { explaining, functionOf, precompile, SCHEMAS } from '../../src/job/validator.js';
+import { explaining, functionsOf, precompile, SCHEMAS } from '../../src/job/validator.js';
 
 const FORMS = Object.keys(SCHEMAS) as (keyof typeof SCHEMAS)[];
-const { code } = precompile();
+const functions = functionsOf(precompile().code);
 
 /** Right for some form or other, before parts of it are replaced. */
 const WRITTEN: readonly unknown[] = [
@@ -56,7 +56,7 @@ function replaced(data: unknown): fc.Arbitrary<unknown> {
 
 describe.each(FORMS)('a %s', (form) => {
   test('fits for both, or for neither', () => {
-    const asBuilt = functionOf(code[form] ?? '');
+    const asBuilt = functions[form];
     fc.assert(
       fc.property(fc.oneof(...WRITTEN.map((data) => fc.oneof(fc.constant(data), replaced(data)))), (data) => {
         expect(asBuilt?.(data)).toBe(explaining(form)(data));
@@ -67,6 +67,14 @@ describe.each(FORMS)('a %s', (form) => {
 });
 
 test('among the data is some that fits, and some that does not', () => {
-  const said = WRITTEN.flatMap((data) => FORMS.map((form) => functionOf(code[form] ?? '')?.(data)));
+  const said = WRITTEN.flatMap((data) => FORMS.map((form) => functions[form]?.(data)));
   expect(new Set(said)).toEqual(new Set([true, false]));
+});
+
+test('the build has no large function: Node compiles all of one when it is called', () => {
+  const lengths = precompile()
+    .code.split('function validate')
+    .map(({ length }) => length);
+  expect(lengths.length).toBeGreaterThan(50);
+  expect(Math.max(...lengths)).toBeLessThan(20_000);
 });
