@@ -46,7 +46,7 @@ export function ledgerOf({ scratch }: Task): string {
 
 /** A command of ferryd with the task's job and ledger: `['run', 'bench']`, `['status']`. */
 export function ferryd(task: Task, words: readonly string[]): Invocation {
-  const main = resolve(import.meta.dirname, '../../src/cli/main.js');
+  const main = resolve(import.meta.dirname, '../../ferryd/bin/main.js');
   const where = ['--jobs', join(task.scratch, 'jobs'), '--ledger', ledgerOf(task)];
   return started(task, [process.execPath, ...profiler(), main, ...where, ...words]);
 }

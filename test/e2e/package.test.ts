@@ -39,7 +39,8 @@ test('the packed tarball runs a job, and has what a person needs', { timeout: 12
     'jobs/README.md',
     'systemd/README.md',
     'systemd/ferryd.service',
-    'build/src/cli/main.js',
+    'build/ferryd/bin/main.js',
+    'build/ferryd/bin/validators.json',
   ]) {
     expect(paths).toContain(path);
   }

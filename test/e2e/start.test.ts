@@ -3,13 +3,16 @@
  * what is not needed must not come back by an import somewhere.
  */
 import { readFile } from 'node:fs/promises';
-import { relative, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { FERRYD } from './command.js';
 import { Stage } from './stage.js';
 
 const BUILD = resolve(import.meta.dirname, '../../build/src');
+
+/** What is published: the same program in few files. */
+const PUBLISHED = resolve(import.meta.dirname, '../../build/ferryd/bin');
 
 /** Preloaded: writes down all modules, those imported as they come, those required at the end. */
 const PROBE = `
@@ -34,15 +37,20 @@ interface Loaded {
 
 /** Runs `ferryd ARGS`, and says what it loaded. */
 async function loadedBy(stage: Stage, ...args: string[]): Promise<Loaded> {
-  const probed = stage.at(`probed-${args.join('-')}`);
+  return loaded(stage, FERRYD, args);
+}
+
+async function loaded(stage: Stage, main: string, args: readonly string[]): Promise<Loaded> {
+  const probed = stage.at(`probed-${basename(dirname(main))}-${args.join('-')}`);
   await stage.write('probe.mjs', PROBE);
-  const program = [process.execPath, '--import', stage.at('probe.mjs'), FERRYD];
-  const ended = await stage.start(args, { program, env: { PROBED: probed } }).inTime();
+  const program = [process.execPath, '--import', stage.at('probe.mjs'), main];
+  const ended = await stage.start([...args], { program, env: { PROBED: probed } }).inTime();
   expect(ended).toMatchObject({ code: 0 });
   const lines = (await readFile(probed, 'utf8')).split('\n');
   const files = lines.map((line) => (line.startsWith('file:') ? fileURLToPath(line) : line));
   const packages = files.flatMap((file) => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1] ?? []);
-  const own = files.filter((file) => file.startsWith(`${BUILD}/`)).map((file) => relative(BUILD, file));
+  const at = main === FERRYD ? BUILD : dirname(main);
+  const own = files.filter((file) => file.startsWith(`${at}/`)).map((file) => relative(at, file));
   expect(files.filter((file) => file.includes(COMPILER))).toEqual([]);
   return { packages: [...new Set(packages)].sort(), own: [...new Set(own)].sort() };
 }
@@ -85,4 +93,8 @@ test('status and a run without news load no engine, and no package that they can
   expect(unchanged.packages).toEqual([...EVERY_START, 'picomatch'].sort());
   expect(unchanged.own.filter((module) => ENGINE.test(module))).toEqual([]);
   expect(unchanged.own.length).toBeLessThan(200);
+
+  const published = await loaded(stage, join(PUBLISHED, 'main.js'), ['--json', 'run', 'nightly']);
+  expect(published.packages).toEqual(unchanged.packages);
+  expect(published.own.length).toBeLessThan(30);
 });
