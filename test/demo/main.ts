@@ -12,7 +12,7 @@ import { certificates } from '../support/certificates.js';
 import { startFtpServer } from '../support/ftp-server.js';
 import { type TemporaryDirectory, temporaryDirectory } from '../support/temporary.js';
 
-const FERRYD = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+const FERRYD = fileURLToPath(new URL('../../ferryd/bin/main.js', import.meta.url));
 
 /** Made up for this demo and known to nobody else; the server below asks for it. */
 const PASSWORD = 'only-for-the-demo';

@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 /** What `bin` of package.json points to. */
-export const FERRYD = resolve(import.meta.dirname, '../../build/src/cli/main.js');
+export const FERRYD = resolve(import.meta.dirname, '../../build/ferryd/bin/main.js');
 
 /** Ends the command when whoever runs the tests is killed and cannot sweep; where it is missing, that is left to a person. */
 const TIED_TO_US = existsSync('/usr/bin/setpriv') ? ['/usr/bin/setpriv', '--pdeathsig', 'KILL'] : [];
@@ -20,7 +20,7 @@ export interface CommandOptions {
   readonly cwd: string;
   /** The whole environment, but for PATH. */
   readonly env: Readonly<Record<string, string>>;
-  /** Program in place of `node build/src/cli/main.js`. */
+  /** Program in place of `node build/ferryd/bin/main.js`. */
   readonly program?: readonly string[];
 }
 

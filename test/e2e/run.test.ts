@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import type { FerrydEvent } from '../../src/report/event.js';
+import { FERRYD } from './command.js';
 import { PASSWORD, pathsBelow, resultOf, Stage } from './stage.js';
 
 /** Every event name that there is; the compiler holds it against the union, in both directions. */
@@ -260,9 +261,8 @@ describe('run', () => {
     await stage.writeNas(server);
     await stage.writePush('nightly');
     await stage.write('source/a.txt', 'x');
-    const main = new URL('../../build/src/cli/main.js', import.meta.url).pathname;
     const terminal = stage.start(
-      ['-qec', `'${process.execPath}' '${main}' run nightly`, stage.at('typescript')],
+      ['-qec', `'${process.execPath}' '${FERRYD}' run nightly`, stage.at('typescript')],
       { program: ['/usr/bin/script'], env: { NO_COLOR: '1' } },
     );
     const { code, stdout } = await terminal.inTime();

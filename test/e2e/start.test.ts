@@ -3,16 +3,14 @@
  * what is not needed must not come back by an import somewhere.
  */
 import { readFile } from 'node:fs/promises';
-import { basename, dirname, join, relative, resolve } from 'node:path';
+import { basename, dirname, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { FERRYD } from './command.js';
 import { Stage } from './stage.js';
 
-const BUILD = resolve(import.meta.dirname, '../../build/src');
-
-/** What is published: the same program in few files. */
-const PUBLISHED = resolve(import.meta.dirname, '../../build/ferryd/bin');
+/** The program as `tsc` leaves it, which shows what is loaded module by module. */
+const APART = resolve(import.meta.dirname, '../../build/src/cli/main.js');
 
 /** Preloaded: writes down all modules, those imported as they come, those required at the end. */
 const PROBE = `
@@ -31,25 +29,21 @@ const PROBE = `
 interface Loaded {
   /** Packages by name, in order. */
   readonly packages: readonly string[];
-  /** Modules of ours, below `src/`. */
+  /** Files of ours, below `src/`; or, of what is published, beside `main.js`. */
   readonly own: readonly string[];
 }
 
-/** Runs `ferryd ARGS`, and says what it loaded. */
-async function loadedBy(stage: Stage, ...args: string[]): Promise<Loaded> {
-  return loaded(stage, FERRYD, args);
-}
-
-async function loaded(stage: Stage, main: string, args: readonly string[]): Promise<Loaded> {
+/** Runs `ferryd ARGS` from the program's file `main`, and says what it loaded. */
+async function loadedBy(stage: Stage, main: string, ...args: string[]): Promise<Loaded> {
   const probed = stage.at(`probed-${basename(dirname(main))}-${args.join('-')}`);
   await stage.write('probe.mjs', PROBE);
   const program = [process.execPath, '--import', stage.at('probe.mjs'), main];
-  const ended = await stage.start([...args], { program, env: { PROBED: probed } }).inTime();
+  const ended = await stage.start(args, { program, env: { PROBED: probed } }).inTime();
   expect(ended).toMatchObject({ code: 0 });
   const lines = (await readFile(probed, 'utf8')).split('\n');
   const files = lines.map((line) => (line.startsWith('file:') ? fileURLToPath(line) : line));
   const packages = files.flatMap((file) => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1] ?? []);
-  const at = main === FERRYD ? BUILD : dirname(main);
+  const at = main === APART ? dirname(dirname(main)) : dirname(main);
   const own = files.filter((file) => file.startsWith(`${at}/`)).map((file) => relative(at, file));
   expect(files.filter((file) => file.includes(COMPILER))).toEqual([]);
   return { packages: [...new Set(packages)].sort(), own: [...new Set(own)].sort() };
@@ -80,21 +74,21 @@ test('status and a run without news load no engine, and no package that they can
     await using server = await stage.server();
     await stage.writeNas(server);
     await stage.writePush('nightly', { triggers });
-    const first = await loadedBy(stage, 'run', 'nightly');
+    const first = await loadedBy(stage, APART, 'run', 'nightly');
     // What the probe sees where there is something to see.
     expect(first.own.filter((module) => ENGINE.test(module))).not.toEqual([]);
   }
-  const status = await loadedBy(stage, 'status');
+  const status = await loadedBy(stage, APART, 'status');
   expect(status.packages).toEqual(EVERY_START);
   expect(status.own.filter((module) => ENGINE.test(module))).toEqual([]);
   expect(status.own.length).toBeLessThan(80);
 
-  const unchanged = await loadedBy(stage, '--json', 'run', 'nightly');
+  const unchanged = await loadedBy(stage, APART, '--json', 'run', 'nightly');
   expect(unchanged.packages).toEqual([...EVERY_START, 'picomatch'].sort());
   expect(unchanged.own.filter((module) => ENGINE.test(module))).toEqual([]);
   expect(unchanged.own.length).toBeLessThan(200);
 
-  const published = await loaded(stage, join(PUBLISHED, 'main.js'), ['--json', 'run', 'nightly']);
+  const published = await loadedBy(stage, FERRYD, '--json', 'run', 'nightly');
   expect(published.packages).toEqual(unchanged.packages);
   expect(published.own.length).toBeLessThan(30);
 });

@@ -9,7 +9,7 @@ import { parseDuration } from '../../src/job/units.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { type ServerResult, Soak, type SoakResult } from './soak.js';
 
-const FERRYD = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+const FERRYD = fileURLToPath(new URL('../../ferryd/bin/main.js', import.meta.url));
 const UNPACKED_SERVERS = fileURLToPath(new URL('../../../.servers', import.meta.url));
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
