@@ -480,8 +480,9 @@ export class FtpClient {
 
   /**
    * STOR in a convoy: the last steps of earlier uploads, this STOR and the question for the next port in one
-   * packet, sent together with the SYN of the data connection: two round trips a file. Where the port is not
-   * known, it is asked for together with the convoy: three.
+   * packet, sent together with the SYN of the data connection: two round trips a file, and three where the server
+   * waits for our word on its end of the data before its final reply (vsftpd). Where the port is not known, it is
+   * asked for together with the convoy: one more.
    *
    * @returns the number of bytes sent, and the next port where it was asked for and told
    * @throws as `store`; the steps of the convoy have heard their own ends by then

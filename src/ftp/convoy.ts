@@ -1,6 +1,6 @@
 /*
- * The convoy: the last steps of earlier uploads, which travel in the packet of a later one (or in one of their own).
- * Here stand the steps, the commands they become, and how the replies find their way back to them.
+ * The convoy: the last steps of earlier uploads, which travel in the packet of a later one (or in one of their own), and
+ * the making of the directory that this one needs. Here stand the steps, the commands they become, and how the replies find their way back to them.
  * Which step may travel is the caller's business: a rename must follow only a final reply and the right size.
  */
 import type { Answers } from './answer.js';
@@ -59,17 +59,24 @@ export interface ProveStep {
   readonly hashingMs: number;
 }
 
+/** Makes a directory, which may be there by then. */
+export interface MakeStep {
+  readonly directory: string;
+}
+
 /** Each step hears its own end, as soon as its replies are there. */
 export interface Convoy {
   readonly publish?: (PublishStep & { readonly settled: (end: Settled<void>) => void }) | undefined;
   readonly prove?: (ProveStep & { readonly settled: (end: Settled<Proof>) => void }) | undefined;
+  readonly make?: (MakeStep & { readonly settled: (end: Settled<void>) => void }) | undefined;
 }
 
 /** The commands of a convoy, in the order in which `tell` wants their replies. */
-export function convoyCommands({ publish, prove }: Convoy): Command[] {
+export function convoyCommands({ publish, prove, make }: Convoy): Command[] {
   return [
     ...(publish === undefined ? [] : renameCommands(publish)),
     ...(prove === undefined ? [] : proofCommands(prove)),
+    ...(make === undefined ? [] : [{ verb: 'MKD', argument: make.directory }]),
   ];
 }
 
@@ -114,9 +121,10 @@ export function permissionsCommand(path: string, permissions: number): Command {
 
 /** Hands the replies of a convoy to its steps. */
 export function tellConvoy(convoy: Convoy, replies: readonly Promise<Reply>[], answers: Answers): void {
-  const { publish, prove } = convoy;
+  const { publish, prove, make } = convoy;
   const rest = [...replies];
   if (publish !== undefined) settle(renamed(rest.splice(0, 2), answers), publish.settled);
+  if (make !== undefined) settle(made(rest.splice(-1), answers), make.settled);
   if (prove !== undefined) settle(proven(rest, prove, answers), prove.settled);
 }
 
@@ -130,6 +138,13 @@ export async function renamed(replies: readonly Promise<Reply>[], answers: Answe
   if (rnfr === undefined || rnto === undefined) throw new Error('a rename without its replies');
   answers.expect(rnfr, 3, 'command', 'RNFR');
   answers.renamed(rnto);
+}
+
+/** Reads the reply to MKD. @throws {FtpError} as `Answers.done`; whatever the reply rejects with */
+async function made(replies: readonly Promise<Reply>[], answers: Answers): Promise<void> {
+  const [reply] = await all(replies);
+  if (reply === undefined) throw new Error('a directory without its reply');
+  answers.done(reply, 'command', 'MKD');
 }
 
 /**

@@ -108,6 +108,7 @@ export async function handshake(options: HandshakeOptions): Promise<tls.TLSSocke
       );
     }
   }
+  rememberGroup(trust, secure);
   return secure;
 }
 
@@ -141,6 +142,16 @@ function begin(options: HandshakeOptions): tls.TLSSocket {
 /** A context costs more than the handshake that resumes a session, so there is one for each trust. It keeps no session. */
 const contexts = new WeakMap<TlsTrust, tls.SecureContext>();
 
+/**
+ * The groups to agree on a key in, as OpenSSL wants them: the one that the server took before comes first. TLS 1.3 sends
+ * a key of the first one with its first word, and a server that wants another (vsftpd: P-256) asks for that, which
+ * would cost each file a round trip.
+ */
+const groups = new WeakMap<TlsTrust, string>();
+
+/** In the order in which OpenSSL prefers them. All are offered, whichever is first. */
+const GROUPS = ['X25519', 'prime256v1', 'X448', 'secp521r1', 'secp384r1'];
+
 function contextOf(trust: TlsTrust): tls.SecureContext {
   const known = contexts.get(trust);
   if (known !== undefined) return known;
@@ -149,11 +160,30 @@ function contextOf(trust: TlsTrust): tls.SecureContext {
     ...(ca === undefined ? {} : { ca }),
     ...(identity === undefined ? {} : { cert: identity.certificate, key: identity.key }),
     ...(identity?.passphrase === undefined ? {} : { passphrase: identity.passphrase }),
+    ecdhCurve: groups.get(trust) ?? 'auto',
     minVersion: 'TLSv1.2',
     maxVersion,
   });
   contexts.set(trust, context);
   return context;
+}
+
+/** The next handshake begins with the group that this one has ended with. */
+function rememberGroup(trust: TlsTrust, secure: tls.TLSSocket): void {
+  if (secure.getProtocol() !== 'TLSv1.3') return;
+  const key = secure.getEphemeralKeyInfo();
+  const name = key !== null && 'name' in key ? key.name : undefined;
+  const first = groups.get(trust)?.split(':')[0] ?? GROUPS[0];
+  if (name === undefined || name === first || !GROUPS.includes(name)) return;
+  const order = [name, ...GROUPS.filter((other) => other !== name)].join(':');
+  try {
+    tls.createSecureContext({ ecdhCurve: order });
+  } catch {
+    // An OpenSSL that is restricted to some of them (FIPS) goes on with its own order.
+    return;
+  }
+  groups.set(trust, order);
+  contexts.delete(trust);
 }
 
 /** What is wrong with a client certificate and its key, as a sentence. Undefined where they fit. */

@@ -13,11 +13,29 @@ export interface DirectoryMaker {
 export class Directories {
   readonly #known = new Set<string>();
   readonly #making = new Map<string, Promise<void>>();
+  /** What stands above the one that was missing last. */
+  #aboveMissing: string | undefined;
 
   /** True where the directory of this file was made, or found, by an earlier upload. */
   knowsParentOf(file: string): boolean {
     const parent = parentOf(file);
     return parent === '' || this.#known.has(parent);
+  }
+
+  /**
+   * The directory of this file, where it most likely is missing: it is not known, and it would lie in one that we have
+   * made, or beside one that was missing. Whoever makes it before the file is sent is spared the refusal.
+   */
+  missingParentOf(file: string): string | undefined {
+    const parent = parentOf(file);
+    if (parent === '' || this.#known.has(parent)) return undefined;
+    const above = parentOf(parent);
+    return above === this.#aboveMissing || this.#known.has(above) ? parent : undefined;
+  }
+
+  /** This directory is there. */
+  found(directory: string): void {
+    this.#known.add(directory);
   }
 
   /**
@@ -40,6 +58,7 @@ export class Directories {
     try {
       await making;
       this.#known.add(parent);
+      this.#aboveMissing = parentOf(parent);
       return 'made';
     } finally {
       this.#making.delete(parent);

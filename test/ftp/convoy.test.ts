@@ -51,6 +51,11 @@ describe('the commands', () => {
     expect(convoyCommands({})).toEqual([]);
   });
 
+  test('the directory of the file that is sent with them is made behind all else', () => {
+    const convoy: Convoy = { prove: { ...step(), ...nobody }, make: { directory: '/b', ...nobody } };
+    expect(lines(convoyCommands(convoy))).toEqual(['SIZE /sent', 'MFMT 20220304050607 /sent', 'MKD /b']);
+  });
+
   test('of a proof: the time of arrival before anything is set, then size, hash and time', () => {
     const hash = { verb: 'XCRC', algorithm: 'CRC32' } as const;
     expect(lines(proofCommands(step({ clock: 'ask', hash, path: '/a b', form: 'SITE UTIME' })))).toEqual([

@@ -54,14 +54,16 @@ async function server(options: {
   readonly min?: 'TLSv1.2' | 'TLSv1.3';
   readonly max?: 'TLSv1.2' | 'TLSv1.3';
   readonly clientCa?: string;
+  readonly ecdhCurve?: string;
 }): Promise<{ port: number; asked: Promise<Asked> }> {
-  const { min = 'TLSv1.2', max = 'TLSv1.3', clientCa } = options;
+  const { min = 'TLSv1.2', max = 'TLSv1.3', clientCa, ecdhCurve } = options;
   const secureContext = tls.createSecureContext({
     cert: all.good.cert,
     key: all.good.key,
     minVersion: min,
     maxVersion: max,
     ...(clientCa === undefined ? {} : { ca: clientCa }),
+    ...(ecdhCurve === undefined ? {} : { ecdhCurve }),
   });
   let tell: (asked: Asked) => void = () => {};
   const asked = new Promise<Asked>((resolve) => {
@@ -111,14 +113,17 @@ function locked(passphrase: string | undefined): NonNullable<TlsTrust['identity'
 }
 
 /** Shakes hands; the socket goes when the test does. */
-async function shake(port: number, changes: Partial<TlsTrust> = {}): Promise<tls.TLSSocket> {
+const shake = (port: number, changes: Partial<TlsTrust> = {}): Promise<tls.TLSSocket> =>
+  shakeWith(port, trust(changes));
+
+async function shakeWith(port: number, trusted: TlsTrust): Promise<tls.TLSSocket> {
   const socket = net.connect(port, '127.0.0.1');
   await once(socket, 'connect');
   closing.unshift(async () => void socket.destroy());
   const secure = await handshake({
     socket,
     host: '127.0.0.1',
-    trust: trust(changes),
+    trust: trusted,
     session: undefined,
     timeoutMs: 5_000,
     phase: 'tls',
@@ -277,6 +282,44 @@ describe('versions', () => {
       expect((await again.asked).name).toBe('ferry');
     },
   );
+});
+
+describe('the group that the server agrees on a key in', () => {
+  /** How often the client says hello to a server in one handshake: twice where its first key is in no group of theirs. */
+  async function hellos(port: number, trusted: TlsTrust): Promise<number> {
+    const said: Buffer[] = [];
+    const between = await listening((socket) => {
+      const behind = net.connect(port, '127.0.0.1').on('error', () => {});
+      socket.on('data', (chunk: Buffer) => said.push(chunk)).once('close', () => behind.destroy());
+      socket.pipe(behind).pipe(socket);
+    });
+    await shakeWith(between, trusted);
+    const bytes = Buffer.concat(said);
+    let count = 0;
+    for (let at = 0; at + 5 < bytes.length; at += 5 + bytes.readUInt16BE(at + 3))
+      // A handshake record, and in it a ClientHello.
+      if (bytes[at] === 22 && bytes[at + 5] === 1) count += 1;
+    return count;
+  }
+
+  test.each(['P-256', 'P-384', 'X448'])(
+    '%s: is asked for once, and known from then on',
+    async (ecdhCurve) => {
+      const { port } = await server({ ecdhCurve });
+      const trusted = trust();
+      expect(await hellos(port, trusted)).toBe(2);
+      expect(await hellos(port, trusted)).toBe(1);
+      expect(await hellos(port, trusted)).toBe(1);
+    },
+  );
+
+  test('a server that has another one by then is spoken with as well', async () => {
+    const trusted = trust();
+    await hellos((await server({ ecdhCurve: 'P-256' })).port, trusted);
+    const { port } = await server({ ecdhCurve: 'X25519' });
+    expect(await hellos(port, trusted)).toBe(2);
+    expect(await hellos(port, trusted)).toBe(1);
+  });
 });
 
 test('rubbish in one packet with the end of the handshake never ends the process', async () => {

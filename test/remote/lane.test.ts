@@ -2,7 +2,7 @@
  * Lanes: how many packets a file costs, and that no file is lost or mixed up with another where a packet goes wrong.
  * One connection, so that the order of what is sent is known.
  */
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { judge } from '../../src/remote/failure.js';
@@ -74,6 +74,33 @@ describe('packets', () => {
         commands.filter((command) => command.verb === 'STOR' && command.connection === connection).length,
     );
     expect(Math.min(...stored)).toBeGreaterThan(5);
+  });
+
+  test('beside a directory that was missing the next ones are made in the packet of their first file', async () => {
+    await using berth = await open();
+    const paths = Array.from({ length: 12 }, (_, i) => `${Math.floor(i / 3)}/${i}`);
+    await Promise.all(paths.map((path) => berth.remote.deliver(deliveryOf(path, sourceOf(path)))));
+    expect(await filesBelow(berth.disk)).toHaveLength(paths.length);
+    const { journal } = berth.server;
+    const packetOf = (packet: number): string[] =>
+      journal.commands.filter((command) => command.packet === packet).map(({ verb }) => verb);
+    const [first, ...others] = journal.of('MKD').map(({ packet }) => packetOf(packet));
+    expect(first).toEqual(['MKD']);
+    const full = ['RNFR', 'RNTO', 'SIZE', 'MFMT', 'MKD', 'STOR', 'EPSV'];
+    expect(others).toEqual([full, full, full]);
+    // One STOR is refused, before anything is known.
+    expect(journal.of('STOR')).toHaveLength(paths.length + 1);
+    expect(journal.of('EPSV').filter(({ packet }) => packetOf(packet).length === 1)).toHaveLength(2);
+  });
+
+  test('a directory that stands already beside one that was missing is no failure, and asked for once', async () => {
+    await using berth = await open();
+    for (const directory of ['b', 'c']) await mkdir(join(berth.disk, directory));
+    const paths = ['a/1', 'b/1', 'b/2', 'c/1', 'c/2'];
+    for (const path of paths) await berth.remote.deliver(deliveryOf(path, sourceOf(path)));
+    expect(await filesBelow(berth.disk)).toEqual(paths);
+    expect(berth.server.journal.of('MKD')).toHaveLength(3);
+    expect(berth.server.journal.of('STOR')).toHaveLength(paths.length + 1);
   });
 
   test('whether something stands under the final name is asked in the packet that proves', async () => {

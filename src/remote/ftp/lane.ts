@@ -1,7 +1,7 @@
 /*
  * A lane: uploads on one connection, one behind the other, the last steps of each in the packet of a later one.
- * While file n is sent, n-1 is proven and n-2 is renamed, so a small file costs two round trips and is proven all the
- * same: a rename follows only a final reply, the right size and, where the server tells one, the right hash.
+ * While file n is sent, n-1 is proven and n-2 is renamed, so a small file costs the round trips of its data connection
+ * (two; three at vsftpd, which lingers at its end) and is proven all the same: a rename follows only a final reply, the right size and, where the server tells one, the right hash.
  *
  * | stage | what is known | the next step travels |
  * | --- | --- | --- |
@@ -189,8 +189,8 @@ export class Lane {
   }
 
   /**
-   * STOR first: the directory is nearly always there. Only when the server refuses is the parent looked after,
-   * and the file sent once more.
+   * STOR first: the directory is nearly always there, and one that most likely is not is made in the same packet. Only
+   * when the server refuses is the parent looked after, and the file sent once more.
    */
   async #sendWithParent(passage: Passage): Promise<Sent> {
     const { temporary } = passage;
@@ -219,14 +219,16 @@ export class Lane {
     const port = this.#port;
     this.#port = undefined;
     const reading = { also: this.#session.proofs.hashAlgorithm };
+    const missing = this.#missingDirectory(passage);
     const { convoy, heard } = this.#convoy();
     try {
       const { nextPort } = await this.#session.uploads.storeInConvoy(
         passage.temporary,
         () => source.chunks(reading),
-        { convoy, port, signal: passage.signal },
+        { convoy: { ...convoy, make: this.#making(missing) }, port, signal: passage.signal },
       );
       this.#port = nextPort;
+      if (missing !== undefined) this.#directories.found(missing);
       this.#names.temporaryTaken();
       return { passage, digests: await source.confirm(), fromByte: 0 };
     } finally {
@@ -235,6 +237,20 @@ export class Lane {
       await heard;
       await this.#repair();
     }
+  }
+
+  #missingDirectory({ delivery, temporary }: Passage): string | undefined {
+    if (!this.#session.uploads.convoys || this.#names.areOdd(delivery.path)) return undefined;
+    return this.#directories.missingParentOf(temporary);
+  }
+
+  /** Where it is refused the directory may be there, and STOR tells. */
+  #making(directory: string | undefined): Convoy['make'] {
+    if (directory === undefined) return undefined;
+    const settled = ({ ok }: Settled<void>): void => {
+      if (ok) this.#directories.found(directory);
+    };
+    return { directory, settled };
   }
 
   /**
