@@ -128,15 +128,13 @@ export class Pool<C extends Pooled> {
     if (signal !== undefined) setMaxListeners(0, signal);
     const taken = Math.min(places, this.#share);
     const standing = await this.#take(signal, taken);
-    const cut = (): void => {
-      if (this.#share === 1) standing.connection.reset();
-    };
-    signal?.addEventListener('abort', cut, { once: true });
+    const cut = this.#share === 1 ? (): void => standing.connection.reset() : undefined;
+    if (cut !== undefined) signal?.addEventListener('abort', cut, { once: true });
     try {
       signal?.throwIfAborted();
       return await work(standing.connection);
     } finally {
-      signal?.removeEventListener('abort', cut);
+      if (cut !== undefined) signal?.removeEventListener('abort', cut);
       this.#giveBack(standing, taken);
     }
   }
@@ -157,6 +155,12 @@ export class Pool<C extends Pooled> {
   async #take(signal: AbortSignal | undefined, places: number): Promise<Standing<C>> {
     signal?.throwIfAborted();
     if (this.#closed) throw closedError();
+    // Nobody waits, and there is room: one that takes its place at once has nothing to give up.
+    const room = this.#queue.length === 0 ? this.#leastUsed(places) : undefined;
+    if (room !== undefined) {
+      this.#occupy(room, places);
+      return room;
+    }
     let onAbort = (): void => {};
     try {
       return await new Promise<Standing<C>>((resolve, reject) => {
@@ -214,10 +218,14 @@ export class Pool<C extends Pooled> {
   }
 
   #lend(standing: Standing<C>, waiter: Waiter<C>): void {
+    this.#occupy(standing, waiter.places);
+    waiter.lend(standing);
+  }
+
+  #occupy(standing: Standing<C>, places: number): void {
     clearTimeout(standing.idle);
     standing.idle = undefined;
-    standing.taken += waiter.places;
-    waiter.lend(standing);
+    standing.taken += places;
   }
 
   #open(waiter: Waiter<C>): void {

@@ -26,7 +26,8 @@ export interface IntentsOptions {
 
 export class Intents {
   readonly #options: IntentsOptions;
-  readonly #unwritten = new Set<Transfer>();
+  /** Another set for each lot: one that is emptied would refer to all that it ever held until it is collected itself. */
+  #unwritten = new Set<Transfer>();
   #writing: Promise<void> | undefined;
 
   constructor(options: IntentsOptions) {
@@ -53,6 +54,6 @@ export class Intents {
   #write(): void {
     if (this.#unwritten.size === 0) return;
     this.#options.write([...this.#unwritten]);
-    this.#unwritten.clear();
+    this.#unwritten = new Set();
   }
 }

@@ -9,6 +9,7 @@
  */
 import type { Duplex } from 'node:stream';
 import { SftpError, type SftpErrorKind, type SftpPhase, type SftpStatus } from './errors.js';
+import { hear } from './hearing.js';
 import { Outgoing } from './outgoing.js';
 import {
   answerName,
@@ -22,6 +23,7 @@ import {
 import { printable } from './printable.js';
 import { readStatus, STATUS, statusSentence } from './status.js';
 import { duration, type Transfer } from './transfer.js';
+import { UnderWay } from './under-way.js';
 import { type Version, VersionReader } from './version.js';
 
 /** The connection that a channel belongs to: SshConnection, or what stands for it. */
@@ -78,11 +80,13 @@ export interface RequestsOptions {
 }
 
 interface Waiting {
+  readonly id: number;
   readonly question: Question<unknown>;
   readonly sequence: number;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
-  readonly onAbort: (() => void) | undefined;
+  /** Hears of the signal no more. */
+  readonly unhear: (() => void) | undefined;
   state: 'wanted' | 'given-up';
 }
 
@@ -109,12 +113,11 @@ export class Requests {
   readonly #options: RequestsOptions;
   readonly #parser = new PacketParser();
   readonly #outgoing: Outgoing;
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #waiting = new UnderWay<Waiting>();
   readonly #onData = (chunk: Buffer): void => this.#receive(chunk);
   readonly #onGone = (): void => this.#gone();
   readonly #onError = (error: Error): void => this.#gone(error);
   #state: State;
-  #nextId = 0;
   #sequence = 0;
   /** The highest sequence that was answered. */
   #answered = 0;
@@ -228,19 +231,18 @@ export class Requests {
       question.settled?.();
       return refused(this.#unwanted(question));
     }
-    const id = this.#freeId();
+    const id = this.#waiting.freeId();
     const promise = new Promise<T>((resolve, reject) => {
-      const onAbort = signal === undefined ? undefined : (): void => this.#giveUp(id);
-      if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true });
       if (this.#waiting.size === 0) this.#progressMs = performance.now();
       this.#sequence += 1;
-      this.#waiting.set(id, {
+      this.#waiting.add({
+        id,
         // An answer is only ever read by the question that it belongs to.
         question: question as Question<unknown>,
         sequence: this.#sequence,
         resolve: resolve as (value: unknown) => void,
         reject,
-        onAbort,
+        unhear: signal === undefined ? undefined : hear(signal, () => this.#giveUp(id)),
         state: 'wanted',
       });
     });
@@ -318,13 +320,6 @@ export class Requests {
     });
   }
 
-  #freeId(): number {
-    // A request that is never answered keeps its id; after four thousand million others it is met again.
-    do this.#nextId = (this.#nextId + 1) >>> 0;
-    while (this.#waiting.has(this.#nextId));
-    return this.#nextId;
-  }
-
   #giveUp(id: number): void {
     const waiting = this.#waiting.get(id);
     if (waiting === undefined) return;
@@ -352,7 +347,7 @@ export class Requests {
       const phase = this.#state.kind === 'opening' ? 'session' : 'request';
       this.#fail('malformed', `${this.where} does not speak SFTP as it should: it sent ${error.message}.`, {
         phase,
-        request: this.#oldest()?.question.request,
+        request: this.#waiting.oldest()?.question.request,
       });
     }
   }
@@ -409,9 +404,9 @@ export class Requests {
       return;
     }
     const { question } = waiting;
-    this.#waiting.delete(packet.id);
+    this.#waiting.delete(waiting);
     if (waiting.sequence > this.#answered) this.#answered = waiting.sequence;
-    if (waiting.onAbort !== undefined) question.signal?.removeEventListener('abort', waiting.onAbort);
+    waiting.unhear?.();
     question.settled?.();
     try {
       this.#conclude(waiting, packet);
@@ -465,11 +460,6 @@ export class Requests {
     });
   }
 
-  #oldest(): Waiting | undefined {
-    for (const waiting of this.#waiting.values()) return waiting;
-    return undefined;
-  }
-
   #arm(inMs: number): void {
     this.#timer = setTimeout(
       () => {
@@ -482,7 +472,7 @@ export class Requests {
 
   /** Looks whether the peer is silent, or has lost a request. One timer, however many requests there are. */
   #look(): void {
-    const oldest = this.#oldest();
+    const oldest = this.#waiting.oldest();
     if (oldest === undefined) return;
     const nowMs = performance.now();
     const allowedMs = this.#options.replyTimeoutMs + this.#workingMs();
@@ -504,7 +494,7 @@ export class Requests {
 
   #workingMs(): number {
     let workingMs = 0;
-    for (const { question } of this.#waiting.values())
+    for (const { question } of this.#waiting.all())
       if (question.workingMs !== undefined) workingMs = Math.max(workingMs, question.workingMs);
     return workingMs;
   }
@@ -531,7 +521,7 @@ export class Requests {
         : `${this.where} closed the SFTP channel${code === undefined ? '' : ` (${code})`}.`;
       this.#fail('lost', what, {
         phase: opening ? 'session' : 'request',
-        request: opening ? 'INIT' : this.#oldest()?.question.request,
+        request: opening ? 'INIT' : this.#waiting.oldest()?.question.request,
         code,
         cause: error,
       });
@@ -572,12 +562,11 @@ export class Requests {
       channel.destroy();
       this.#carrier.reset();
     }
-    const left = [...this.#waiting.values()];
-    this.#waiting.clear();
-    for (const { question, onAbort, reject } of left) {
-      if (onAbort !== undefined) question.signal?.removeEventListener('abort', onAbort);
-      question.settled?.();
-      reject(error);
+    for (const waiting of this.#waiting.all()) {
+      this.#waiting.delete(waiting);
+      waiting.unhear?.();
+      waiting.question.settled?.();
+      waiting.reject(error);
     }
     this.#idle?.();
     this.#tellEnd(error);

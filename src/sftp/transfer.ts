@@ -4,6 +4,7 @@
  * was the one to move them. Knows nothing of requests.
  */
 import { SftpError } from './errors.js';
+import { hear } from './hearing.js';
 
 export interface TransferLimits {
   readonly stallTimeoutMs: number;
@@ -23,14 +24,8 @@ export class Transfer {
   /** When bytes moved last that are not of this transfer alone. */
   readonly #movedElsewhereMs: () => number;
   readonly #beganMs = performance.now();
-  readonly #onAbort = (): void =>
-    this.fail(
-      new SftpError('aborted', `The ${this.#name} was not wanted any more.`, {
-        phase: 'transfer',
-        request: this.#request,
-        cause: this.#signal?.reason,
-      }),
-    );
+  /** Hears of the signal no more. */
+  #unhear: (() => void) | undefined;
   #movedMs = this.#beganMs;
   /** Requests that the server has not answered. */
   #owed = 0;
@@ -50,9 +45,12 @@ export class Transfer {
     this.#limits = options.limits;
     this.#signal = options.signal;
     this.#movedElsewhereMs = options.movedElsewhereMs ?? (() => 0);
-    this.#signal?.addEventListener('abort', this.#onAbort, { once: true });
-    if (this.#signal?.aborted === true) this.#onAbort();
-    else this.#arm(Math.min(this.#limits.stallTimeoutMs, this.#limits.transferTimeoutMs));
+    if (this.#signal?.aborted === true) {
+      this.#unwanted();
+      return;
+    }
+    if (this.#signal !== undefined) this.#unhear = hear(this.#signal, () => this.#unwanted());
+    this.#arm(Math.min(this.#limits.stallTimeoutMs, this.#limits.transferTimeoutMs));
   }
 
   /** @throws what it failed with, where it failed */
@@ -104,7 +102,18 @@ export class Transfer {
   /** Its clock stands still from now on. */
   end(): void {
     clearTimeout(this.#timer);
-    this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.#unhear?.();
+    this.#unhear = undefined;
+  }
+
+  #unwanted(): void {
+    this.fail(
+      new SftpError('aborted', `The ${this.#name} was not wanted any more.`, {
+        phase: 'transfer',
+        request: this.#request,
+        cause: this.#signal?.reason,
+      }),
+    );
   }
 
   #arm(inMs: number): void {
