@@ -68,7 +68,7 @@ const LONGEST_TIMER_MS = 2_147_483_647;
  */
 const FIRST_SLICE_BYTES = 64 * 1024;
 const SMALLEST_SLICE_BYTES = 8 * 1024;
-const LARGEST_SLICE_BYTES = 1024 * 1024;
+const LARGEST_SLICE_BYTES = 2 * 1024 * 1024;
 
 function nextSlice(sliceBytes: number, tookMs: number, stallTimeoutMs: number): number {
   if (tookMs < stallTimeoutMs / 200) return Math.min(sliceBytes * 2, LARGEST_SLICE_BYTES);

@@ -1,11 +1,11 @@
 /*
  * What can be wrong with a file of the local tree, in codes that remote/failure.ts has rows for:
- * system codes as they are, CHANGED and OUTSIDE as words of ours.
+ * system codes as they are, CHANGED, OUTSIDE and HASH as words of ours.
  */
 
 export class LocalError extends Error {
   override readonly name = 'LocalError';
-  /** `ENOENT`, `EACCES`, ...; `CHANGED`: not the same file any more; `OUTSIDE`: it leads out of the root. */
+  /** `ENOENT`, `EACCES`, ...; `CHANGED`: not the same file any more; `OUTSIDE`: it leads out of the root; `HASH`: its hash was lost. */
   readonly code: string;
 
   constructor(code: string, message: string, cause?: unknown) {

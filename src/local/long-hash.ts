@@ -1,19 +1,25 @@
 /*
- * SHA-256 of a long content while it is being sent: beside the main thread, which has enough to do with sockets. A thread
- * costs as much as some ten megabytes are hashed in, so it is for long contents, and ends with its own. Where there is
- * one processor only it would gain nothing, and where none can be started (the system's limit of threads, or memory) it
- * need not be: the main thread does it then.
+ * SHA-256 of a long content while it is being moved: beside the main thread, which has enough to do with sockets. A
+ * thread costs as much as some ten megabytes are hashed in, so it is for long contents, and ends with its own. Where
+ * there is one processor only it would gain nothing, and where none can be started (the system's limit of threads, or
+ * memory) it need not be: the main thread does it then. Memory that is shared reaches the thread as it is, and any
+ * other as a copy.
  */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
+import { LocalError } from './error.js';
 import { createHasher } from './hasher.js';
 
 export interface LongHash extends Disposable {
-  /** A buffer to read into, whose content `update` takes. */
+  /** A buffer to read into, whose content `update` takes without a copy. */
   room(bytes: number): Buffer;
-  /** Takes a chunk of such a buffer; resolves when that may be filled anew. */
+  /**
+   * Takes a chunk; resolves when that may be filled anew.
+   *
+   * @throws {LocalError} HASH where the thread was lost, and what it knew with it; so does `digest`
+   */
   update(chunk: Buffer): Promise<void>;
-  /** Hex digits in lower case, of all that was given. To be asked once. */
+  /** Hex digits in lower case, of all that was given so far; more may follow. */
   digest(): Promise<string>;
 }
 
@@ -50,7 +56,7 @@ const PROGRAM = `
 const { parentPort } = require('node:worker_threads');
 const hash = require('node:crypto').createHash('sha256');
 parentPort.on('message', (chunk) => {
-  if (chunk === 'end') parentPort.postMessage(hash.digest('hex'));
+  if (chunk === 'digest') parentPort.postMessage(hash.copy().digest('hex'));
   else parentPort.postMessage(void hash.update(chunk));
 });`;
 
@@ -59,7 +65,7 @@ function startThread(): Worker {
 }
 
 /** A chunk to be hashed, or the digest. */
-type Errand = Buffer | 'end';
+type Errand = Buffer | 'digest';
 
 interface Asking {
   readonly what: Errand;
@@ -82,7 +88,7 @@ class ThreadedHash implements LongHash {
         if (this.#asking.length === 0) this.#thread.unref();
       })
       .on('error', (error) => this.#lost(error))
-      .on('exit', () => this.#lost(new Error('the thread that hashes has ended')));
+      .on('exit', () => this.#lost(undefined));
     thread.unref();
   }
 
@@ -95,11 +101,11 @@ class ThreadedHash implements LongHash {
   }
 
   async digest(): Promise<string> {
-    return String(await this.#ask('end'));
+    return String(await this.#ask('digest'));
   }
 
   [Symbol.dispose](): void {
-    this.#end(new Error('the hash was left'));
+    this.#end(new LocalError('HASH', 'The hash was left before it was done.'));
     void this.#thread.terminate();
   }
 
@@ -110,13 +116,24 @@ class ThreadedHash implements LongHash {
       this.#asking.push({ what, resolve, reject });
       // Where nothing else is under way the process would end here, without a word.
       this.#thread.ref();
-      this.#thread.postMessage(what);
+      this.#hand(what);
     });
   }
 
-  #lost(error: unknown): void {
+  #hand(what: Errand): void {
+    if (what === 'digest' || what.buffer instanceof SharedArrayBuffer) {
+      this.#thread.postMessage(what);
+      return;
+    }
+    const copy = new Uint8Array(what);
+    this.#thread.postMessage(copy, [copy.buffer]);
+  }
+
+  #lost(cause: unknown): void {
     if (this.#state !== 'starting') {
-      this.#end(error);
+      const why = cause instanceof Error ? ` (${cause.message})` : '';
+      const message = `The thread that computes the SHA-256 has ended${why}: the file begins anew. If that goes on, look whether memory runs out here.`;
+      this.#end(new LocalError('HASH', message, cause));
       return;
     }
     // Nobody has filled anew what is not hashed.
@@ -133,7 +150,7 @@ class ThreadedHash implements LongHash {
 }
 
 async function done(hash: LongHash, what: Errand): Promise<string | undefined> {
-  if (what === 'end') return hash.digest();
+  if (what === 'digest') return hash.digest();
   await hash.update(what);
   return undefined;
 }

@@ -12,6 +12,7 @@ import type { OpenFile } from './disk.js';
 import { codeOf, LocalError, localSentence } from './error.js';
 import { fingerprintOf } from './fingerprint.js';
 import { createHasher } from './hasher.js';
+import { type LongHash, longHash } from './long-hash.js';
 import { diskOf } from './mounts.js';
 import { PERMISSION_BITS } from './permissions.js';
 import { makeDirectories, split, within } from './place.js';
@@ -22,6 +23,8 @@ export interface SinkOptions {
   readonly path: RelativePath;
   /** In the same directory as `path`. */
   readonly temporary: RelativePath;
+  /** How much is expected to come: 0 unless told. */
+  readonly sizeBytes?: number;
 }
 
 /** A file that is in its place. */
@@ -50,12 +53,13 @@ const SMALL_BYTES = 128 * 1024;
 export class LocalSink {
   readonly #options: SinkOptions;
   readonly #open: OpenFile;
-  readonly #hash = createHasher('SHA-256');
+  readonly #hash: LongHash;
   #bytes = 0;
 
   private constructor(options: SinkOptions, open: OpenFile) {
     this.#options = options;
     this.#open = open;
+    this.#hash = longHash(options.sizeBytes ?? 0);
   }
 
   /** @throws {LocalError} OUTSIDE where a directory on the way is a link, else the system's code */
@@ -82,16 +86,22 @@ export class LocalSink {
     const disk = diskOf(options.root);
     return told(options.path, () =>
       inDirectory(options, async (temporary) => {
+        let open: OpenFile;
         try {
-          const sink = new LocalSink(options, await disk.open(temporary, flags));
-          if (await sink.#takesOver(part)) return sink;
-          await sink.discard();
-          return undefined;
+          open = await disk.open(temporary, flags);
         } catch (error) {
           await disk.unlink(temporary);
           if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ELOOP') return undefined;
           throw error;
         }
+        const sink = new LocalSink(options, open);
+        let isPart = false;
+        try {
+          isPart = await sink.#takesOver(part);
+        } finally {
+          if (!isPart) await sink.discard();
+        }
+        return isPart ? sink : undefined;
       }),
     );
   }
@@ -101,11 +111,10 @@ export class LocalSink {
     return this.#bytes;
   }
 
+  /** Resolves when the chunk is written and hashed, and may be filled anew; rejects when nobody is at it any more. */
   async write(chunk: Buffer): Promise<void> {
-    const written = this.#put(chunk);
-    // While the disk is at it.
-    this.#hash.update(chunk);
-    await written;
+    const both = await Promise.allSettled([this.#put(chunk), this.#hash.update(chunk)]);
+    for (const done of both) if (done.status === 'rejected') throw done.reason;
   }
 
   async #put(chunk: Buffer): Promise<void> {
@@ -125,16 +134,22 @@ export class LocalSink {
 
   /** Whether what was written has this digest; reads it back where it is another one than SHA-256. */
   async holds({ algorithm, hex }: Digest): Promise<boolean> {
-    if (algorithm === 'SHA-256') return this.#hash.digest() === hex;
+    if (algorithm === 'SHA-256') return (await this.#hash.digest()) === hex;
     const hash = createHasher(algorithm);
     for await (const chunk of this.#written()) hash.update(chunk);
     return hash.digest() === hex;
   }
 
-  /** Leaves off and keeps the part, for `resume`. */
-  async suspend(): Promise<Part> {
+  /** Leaves off and keeps the part, for `resume`; undefined where it could not be proven then, and is taken away. */
+  async suspend(): Promise<Part | undefined> {
+    using hash = this.#hash;
+    const sha256 = await hash.digest().catch(() => undefined);
+    if (sha256 === undefined) {
+      await this.discard();
+      return undefined;
+    }
     await this.#open.close();
-    return { bytes: this.#bytes, sha256: this.#hash.digest() };
+    return { bytes: this.#bytes, sha256 };
   }
 
   /**
@@ -142,8 +157,9 @@ export class LocalSink {
    *
    * @param permissions of the file, at most 0o777 of them; those of a new file where they are not told
    * @param aside what stands under the final name goes there first, directories made; undefined: it is overwritten
-   * @throws {LocalError} ASIDE where something else stands there already, OUTSIDE where a directory has become a
-   *   link, else the system's code; what stood under the final name stands there still
+   * @throws {LocalError} HASH where the digest of what was written was lost, ASIDE where something else stands there
+   *   already, OUTSIDE where a directory has become a link, else the system's code; what stood under the final name
+   *   stands there still
    */
   async publish(
     modifiedMs: number | undefined,
@@ -159,6 +175,7 @@ export class LocalSink {
           permissions === undefined ? 0o644 & ~process.umask() : permissions & PERMISSION_BITS,
         );
         await this.#open.sync();
+        const sha256 = await this.#hash.digest();
         return within(root, above, async (here) => {
           const fresh = split(temporary).name;
           let setAside = false;
@@ -167,10 +184,11 @@ export class LocalSink {
           const seenAtMs = Date.now();
           const local = fingerprintOf(await this.#open.stat());
           await here.sync();
-          return { local, seenAtMs, sha256: this.#hash.digest(), bytes: this.#bytes, setAside };
+          return { local, seenAtMs, sha256, bytes: this.#bytes, setAside };
         });
       });
     } finally {
+      this.#hash[Symbol.dispose]();
       await this.#open.close();
     }
   }
@@ -180,12 +198,12 @@ export class LocalSink {
     const stats = await this.#open.stat();
     if (!stats.isFile() || stats.nlink !== 1 || stats.size !== part.bytes) return false;
     this.#bytes = part.bytes;
-    for await (const chunk of this.#written()) this.#hash.update(chunk);
-    return this.#hash.digest() === part.sha256;
+    for await (const chunk of this.#written()) await this.#hash.update(chunk);
+    return (await this.#hash.digest()) === part.sha256;
   }
 
   async *#written(): AsyncGenerator<Buffer> {
-    const buffer = Buffer.allocUnsafe(Math.max(1, Math.min(READ_BYTES, this.#bytes)));
+    const buffer = this.#hash.room(Math.max(1, Math.min(READ_BYTES, this.#bytes)));
     for (let position = 0; position < this.#bytes; ) {
       const bytesRead = await this.#open.readBeside(buffer, position);
       if (bytesRead === 0) return;
@@ -197,6 +215,7 @@ export class LocalSink {
   /** Throws the part away. */
   async discard(): Promise<void> {
     const { root, path, temporary } = this.#options;
+    this.#hash[Symbol.dispose]();
     try {
       await this.#open.close();
     } catch {

@@ -12,11 +12,12 @@ import type { Decision, Failure } from './decision.js';
 import { isFtpTurnedAway, judgeFtp } from './failure-ftp.js';
 import { isSftpTurnedAway, judgeSftp } from './failure-sftp.js';
 
-/* The local side, by system code (and our own words: CHANGED, and those that remote.ts throws). */
+/* The local side, by system code (and our own words: CHANGED, HASH, and those that remote.ts throws). */
 const LOCAL: Readonly<Record<string, Decision>> = {
   ENOENT: 'gone', // deleted since the scan: nothing to do
   ENOTDIR: 'gone',
   CHANGED: 'retry', // changed while it was read: what was sent is thrown away
+  HASH: 'retry', // the thread that computed it has ended: the next attempt has another one
   TEMPORARY: 'retry', // the server refuses this temporary name: the next one has another form
   HELD: 'retry', // the server does not open the part of an earlier attempt: the next one begins anew
   argument: 'skip', // the server would keep the file under another name

@@ -144,7 +144,7 @@ export class Downloader {
   async #sinkFor({ action, temporary, part }: DownloadTask): Promise<LocalSink> {
     const { root, remote } = this.#desk.voyage;
     const { file, here, there } = action;
-    const place = { root, path: here, temporary };
+    const place = { root, path: here, temporary, sizeBytes: file.sizeBytes };
     if (part !== undefined) {
       const now = await remote.stat(there);
       const same =
@@ -162,7 +162,7 @@ export class Downloader {
 
 /** The connection is to blame, and not what came over it. */
 function isCutOff(error: unknown): boolean {
-  const { decision, kind, code } = judge(error);
-  const cut = decision === 'retry' || decision === 'reconnect';
-  return cut && kind !== 'verification' && code !== 'CHANGED';
+  if (error instanceof LocalError) return false;
+  const { decision, kind } = judge(error);
+  return (decision === 'retry' || decision === 'reconnect') && kind !== 'verification';
 }

@@ -458,7 +458,8 @@ class Restoration {
       await this.#copyLink({ path, temporary, leadsTo: file.leadsTo }, version, side);
       return;
     }
-    const sink = await LocalSink.open({ root: this.#target, path, temporary });
+    const { sizeBytes } = file;
+    const sink = await LocalSink.open({ root: this.#target, path, temporary, sizeBytes });
     let published = false;
     try {
       const permissions =

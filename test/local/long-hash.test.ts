@@ -20,6 +20,17 @@ describe.each([
     expect(await hash.digest()).toBe(expected.digest('hex'));
   });
 
+  test('memory that is not shared, and a digest on the way', async () => {
+    using hash = longHash(sizeBytes);
+    const chunk = Buffer.from('some');
+    await hash.update(chunk);
+    // It is still the caller's, and the digest does not end the hash.
+    expect(chunk.toString()).toBe('some');
+    expect(await hash.digest()).toBe(createHash('sha256').update('some').digest('hex'));
+    await hash.update(Buffer.from('thing else').subarray(0, 5));
+    expect(await hash.digest()).toBe(createHash('sha256').update('something').digest('hex'));
+  });
+
   test('one that is left is over', async () => {
     const hash = longHash(sizeBytes);
     const [one] = [hash.update(hash.room(10))];
@@ -60,7 +71,10 @@ test('a thread that ends in between takes the hash with it', async () => {
   using hash = longHash(1024 * 1024 * 1024, () => thread);
   await hash.update(hash.room(10));
   await thread.terminate();
-  await expect(hash.digest()).rejects.toThrow('has ended');
+  await expect(hash.digest()).rejects.toMatchObject({
+    code: 'HASH',
+    message: expect.stringContaining('has ended') as string,
+  });
 });
 
 test('a process lasts until it has its hash, and no longer', async () => {

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, promises as fs, readdirSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
 import { crc32 } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { diskOf } from '../../src/local/mounts.js';
@@ -346,7 +347,12 @@ describe('a part that is kept', () => {
     const sink = await LocalSink.open(options());
     await sink.write(content.subarray(0, bytes));
     expect(sink.bytes).toBe(bytes);
-    return sink.suspend();
+    return kept(await sink.suspend());
+  }
+
+  function kept(part: Part | undefined): Part {
+    if (part === undefined) throw new Error('it was not kept');
+    return part;
   }
 
   it('says its size and its hash, and lies there private', async () => {
@@ -365,7 +371,7 @@ describe('a part that is kept', () => {
       if (sink === undefined) throw new Error('it was not taken over');
       expect(sink.bytes).toBe(part.bytes);
       await sink.write(content.subarray(part.bytes, end));
-      part = await sink.suspend();
+      part = kept(await sink.suspend());
       expect(part).toEqual({ bytes: end, sha256: digest(content.subarray(0, end)) });
     }
     const last = await LocalSink.resume(options(), part);
@@ -464,12 +470,68 @@ describe('a part that is kept', () => {
     expect(await sink.holds({ algorithm: 'CRC32', hex: crc32(before).toString(16).padStart(8, '0') })).toBe(
       true,
     );
-    const again = await LocalSink.resume(options(), await sink.suspend());
+    const again = await LocalSink.resume(options(), kept(await sink.suspend()));
     if (again === undefined) throw new Error('it was not taken over');
     await again.write(content.subarray(1_500_000));
     expect(await again.holds({ algorithm: 'SHA-256', hex: digest(content) })).toBe(true);
     expect(await again.holds({ algorithm: 'MD5', hex: digest(content, 'md5') })).toBe(true);
     expect(await again.holds({ algorithm: 'MD5', hex: digest(before, 'md5') })).toBe(false);
     await again.discard();
+  });
+});
+
+describe('a long file, hashed beside', () => {
+  const content = randomBytes(3_000_000);
+  const options = (): SinkOptions => ({
+    root: root.path,
+    path: 'f',
+    temporary: '.ferryd-1.part',
+    sizeBytes: 1024 ** 3,
+  });
+
+  it('is what was written, on with a part too', async () => {
+    const sink = await LocalSink.open(options());
+    const room = Buffer.from(new SharedArrayBuffer(1_000_000));
+    for (const from of [0, 1_000_000]) {
+      content.copy(room, 0, from);
+      // Filled anew as soon as it may be.
+      await sink.write(room);
+    }
+    const part = await sink.suspend();
+    if (part === undefined) throw new Error('it was not kept');
+    const rest = await LocalSink.resume(options(), part);
+    await rest?.write(content.subarray(2_000_000));
+    const sha256 = createHash('sha256').update(content).digest('hex');
+    expect(await rest?.holds({ algorithm: 'SHA-256', hex: sha256 })).toBe(true);
+    expect((await rest?.publish(undefined))?.sha256).toBe(sha256);
+    expect((await fs.readFile(root.join('f'))).equals(content)).toBe(true);
+  });
+
+  it.each([
+    ['published', (sink: LocalSink) => sink.publish(undefined)],
+    ['suspended', (sink: LocalSink) => sink.suspend()],
+    ['thrown away', (sink: LocalSink) => sink.discard()],
+  ])('leaves no thread behind when it is %s', async (_, end) => {
+    const terminate = vi.spyOn(Worker.prototype, 'terminate');
+    const sink = await LocalSink.open(options());
+    await sink.write(content);
+    expect(terminate).not.toHaveBeenCalled();
+    await end(sink);
+    expect(terminate).toHaveBeenCalled();
+  });
+
+  it('whose thread was lost is neither kept nor put in its place', async () => {
+    const threads = vi.spyOn(Worker.prototype, 'postMessage');
+    for (const end of ['publish', 'suspend'] as const) {
+      const sink = await LocalSink.open(options());
+      await sink.write(content);
+      await (threads.mock.contexts.at(-1) as Worker).terminate();
+      expect((await localError(sink.write(content))).code).toBe('HASH');
+      if (end === 'publish') {
+        expect((await localError(sink.publish(undefined))).code).toBe('HASH');
+        await sink.discard();
+      } else expect(await sink.suspend()).toBeUndefined();
+      expect(readdirSync(root.path)).toEqual([]);
+    }
   });
 });
