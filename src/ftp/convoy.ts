@@ -1,6 +1,7 @@
 /*
- * The convoy: the last steps of earlier uploads, which travel in the packet of a later one (or in one of their own), and
- * the making of the directory that this one needs. Here stand the steps, the commands they become, and how the replies find their way back to them.
+ * The convoy: the last steps of earlier uploads, which travel in the packet of a later one (or in one of their own),
+ * and the making of the directory that this one needs. Here stand the steps, the commands they become, and how the
+ * replies find their way back to them.
  * Which step may travel is the caller's business: a rename must follow only a final reply and the right size.
  */
 import type { Answers } from './answer.js';

@@ -1,7 +1,8 @@
 /*
  * A lane: uploads on one connection, one behind the other, the last steps of each in the packet of a later one.
  * While file n is sent, n-1 is proven and n-2 is renamed, so a small file costs the round trips of its data connection
- * (two; three at vsftpd, which lingers at its end) and is proven all the same: a rename follows only a final reply, the right size and, where the server tells one, the right hash.
+ * (two; three at vsftpd, which lingers at its end) and is proven all the same: a rename follows only a final reply, the
+ * right size and, where the server tells one, the right hash.
  *
  * | stage | what is known | the next step travels |
  * | --- | --- | --- |
