@@ -23,7 +23,8 @@ export class Intake {
   #filledBytes = 0;
   /** The end of a buffer that is full, and not with the sink yet. */
   #waiting: Buffer | undefined;
-  #spare: Buffer<ArrayBufferLike> | undefined;
+  /** Free again; never dropped, for shared memory does not hurry the garbage collector. */
+  readonly #spares: Buffer<ArrayBufferLike>[] = [];
   #bytes = 0;
   #end: { readonly error: unknown } | 'none' | 'clean' = 'none';
   #wake: (() => void) | undefined;
@@ -55,8 +56,7 @@ export class Intake {
     }
     if (this.#waiting !== undefined) throw new Error('more came in than there is room for');
     this.#waiting = this.#filling.subarray(this.#givenBytes);
-    this.#filling = this.#spare ?? Buffer.from(new SharedArrayBuffer(BUFFER_BYTES));
-    this.#spare = undefined;
+    this.#filling = this.#spares.pop() ?? Buffer.from(new SharedArrayBuffer(BUFFER_BYTES));
     this.#givenBytes = 0;
     this.#filledBytes = 0;
     this.#rouse();
@@ -120,7 +120,7 @@ export class Intake {
   /** A buffer is free when the sink has had its end; the first one is too small for more. */
   #reuse({ buffer, byteOffset, length }: Buffer): void {
     const isEnd = byteOffset + length === buffer.byteLength;
-    if (isEnd && buffer.byteLength === BUFFER_BYTES) this.#spare = Buffer.from(buffer, 0, BUFFER_BYTES);
+    if (isEnd && buffer.byteLength === BUFFER_BYTES) this.#spares.push(Buffer.from(buffer, 0, BUFFER_BYTES));
   }
 
   #rouse(): void {

@@ -1,7 +1,8 @@
 /*
  * Room for a file on its way in: large buffers that several READs fill side by side, each its own stretch, so that the
  * sink gets a few large pieces where the server sends many small ones. A buffer is made when its first byte comes, and
- * is filled anew once the sink has had its last one. Bounds nothing: that is the window's (window.ts).
+ * is filled anew once the sink has had its last one. The large ones are shared memory, so that a thread beside can look
+ * at them as they are. Bounds nothing: that is the window's (window.ts).
  */
 
 /** A multiple of the largest READ. */
@@ -77,7 +78,7 @@ export class Shelves {
   }
 
   #make(sizeBytes: number): Buffer {
-    const spare = sizeBytes === SHELF_BYTES ? this.#spare.pop() : undefined;
-    return spare ?? Buffer.allocUnsafe(sizeBytes);
+    if (sizeBytes !== SHELF_BYTES) return Buffer.allocUnsafe(sizeBytes);
+    return this.#spare.pop() ?? Buffer.from(new SharedArrayBuffer(sizeBytes));
   }
 }

@@ -68,6 +68,28 @@ test('what is there is handed on, and waits for no more', async () => {
   expect(pieces).toEqual(['first', 'second']);
 });
 
+test('a sink that is slow, fast and slow again has the same buffers', async () => {
+  const intake = new Intake();
+  const buffers = new Set<ArrayBufferLike>();
+  const chunk = Buffer.alloc(2 * MIB);
+  let pieces = 0;
+  intake.take(chunk.subarray(0, 64 * 1024));
+  await intake.drain(
+    async (piece) => {
+      buffers.add(piece.buffer);
+      pieces += 1;
+      // Every third time nothing has come meanwhile.
+      if (pieces < 30 && pieces % 3 !== 0) intake.take(chunk);
+    },
+    () => {
+      if (pieces % 3 === 0 && pieces < 30) setImmediate(() => intake.take(chunk));
+      if (pieces >= 30) intake.end('clean');
+    },
+  );
+  // The small one at first, and three.
+  expect(buffers.size).toBeLessThanOrEqual(4);
+});
+
 test('a socket that does not stop is a mistake that loses nothing silently', () => {
   const intake = new Intake();
   expect(intake.take(Buffer.alloc(64 * 1024))).toBe('enough');
