@@ -1,5 +1,5 @@
 /*
- * What is measured: each case a row, with what issue 7 asks of it. Sizes come from the command line, so that the same
+ * What is measured: each case a row, with what who uses it asks of it. Sizes come from the command line, so that the same
  * cases are a smoke run of seconds or a table of an evening.
  */
 
