@@ -1,6 +1,6 @@
 /*
- * What is measured: each case a row, with what who uses it asks of it. Sizes come from the command line, so that the same
- * cases are a smoke run of seconds or a table of an evening.
+ * What is measured: each case a row, with what it has to reach. Sizes come from the command line, so that the same cases
+ * are a smoke run of seconds or a table of an evening.
  */
 
 export type Protocol = 'plain' | 'tls' | 'sftp';
