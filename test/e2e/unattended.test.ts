@@ -91,7 +91,7 @@ test('a broken edit keeps the last good version, and log, status and notices say
   await expect
     .poll(() => heard.bodies.map(({ notice, job }) => `${notice} ${job}`))
     .toEqual(['configuration outbox', 'recovery outbox']);
-  expect((await stage.ferryd('status')).stdout).not.toContain('MISTAKE');
+  await expect.poll(async () => (await stage.ferryd('status')).stdout).not.toContain('MISTAKE');
   expect((await daemon.end('SIGTERM')).code).toBe(0);
 });
 
